@@ -1,0 +1,72 @@
+"""What the tests share: fresh processes, gradients, round trips."""
+
+import os
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from tfmtl.keras_host import keras
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def run_fresh(script: str, *arguments: Any, env: dict[str, str] | None = None, timeout: float = 300) -> str:
+    """Runs `script` in a new Python process of the same Keras host and returns what it printed; fails if it fails."""
+    environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'tests'}", **(env or {})}
+    command = [sys.executable, "-c", textwrap.dedent(script), *map(str, arguments)]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=timeout)
+    assert done.returncode == 0, f"the process failed:\n{done.stdout}\n{done.stderr[-6000:]}"
+    return done.stdout
+
+
+def gradients(loss: Any, variables: list[Any]) -> list[np.ndarray | None]:
+    """The dense gradient of `loss()` for each of `variables`; None where the loss does not reach it."""
+    with tf.GradientTape() as tape:
+        value = loss()
+    raw = tape.gradient(value, [getattr(v, "value", v) if not isinstance(v, tf.Variable) else v for v in variables])
+    return [None if g is None else np.asarray(tf.convert_to_tensor(g)) for g in raw]
+
+
+def assert_all_trained(model: Any, loss: Any) -> None:
+    """Every trainable variable of `model` (or layer) must get a gradient that is not zero from `loss()`."""
+    found = gradients(loss, model.trainable_variables)
+    dead = [v.name for v, g in zip(model.trainable_variables, found, strict=True) if g is None or not np.abs(g).max() > 0]
+    assert not dead, f"no gradient reaches {dead}"
+
+
+def assert_reloads(model: Any, inputs: Any, folder: Path) -> None:
+    """`model` saved as `.keras` and loaded by a fresh process must answer `inputs` with the same numbers."""
+    path, given, wanted = folder / "model.keras", folder / "inputs.npz", folder / "outputs.npz"
+    model.save(path)
+    np.savez(given, **inputs)
+    np.savez(wanted, **{name: np.asarray(y) for name, y in model(inputs).items()})
+    run_fresh(
+        """
+        import sys
+        import numpy as np
+        import tfmtl
+        from tfmtl.keras_host import keras
+        model = keras.models.load_model(sys.argv[1])
+        outputs = model(dict(np.load(sys.argv[2])))
+        wanted = dict(np.load(sys.argv[3]))
+        assert set(outputs) == set(wanted), (set(outputs), set(wanted))
+        for name in wanted:
+            np.testing.assert_allclose(np.asarray(outputs[name]), wanted[name], rtol=1e-6, atol=1e-7)
+        """,
+        path,
+        given,
+        wanted,
+    )
+
+
+def fit_callbackless(model: Any, *arguments: Any, **options: Any) -> Any:
+    """`model.fit` without a progress bar; returns the history."""
+    return model.fit(*arguments, **{"verbose": 0, **options}).history
+
+
+__all__ = ["ROOT", "assert_all_trained", "assert_reloads", "fit_callbackless", "gradients", "keras", "run_fresh"]

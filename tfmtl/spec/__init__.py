@@ -1,0 +1,7 @@
+"""Descriptions of features and tasks."""
+
+from tfmtl.spec.features import Categorical, Feature, Numeric, Sequence
+from tfmtl.spec.schema import Schema
+from tfmtl.spec.tasks import Task
+
+__all__ = ["Categorical", "Feature", "Numeric", "Schema", "Sequence", "Task"]

@@ -1,0 +1,24 @@
+"""One rule for every name that becomes a column, a dict key, a weight's name and a SavedModel's input or output."""
+
+import re
+from collections.abc import Iterable
+
+_IDENTIFIER = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
+
+
+def check_name(what: str, name: str) -> None:
+    """Raises ValueError unless `name` survives as a Keras name and as the name of a SavedModel's tensor."""
+    if not isinstance(name, str) or not _IDENTIFIER.fullmatch(name):
+        raise ValueError(
+            f"A {what} must be named by a letter followed by letters, digits and underscores: the name is also that "
+            f"of a weight and of a served tensor. Received: name={name!r}"
+        )
+
+
+def check_distinct(what: str, names: Iterable[str]) -> None:
+    """Raises ValueError if a name occurs twice."""
+    seen: set[str] = set()
+    for name in names:
+        if name in seen:
+            raise ValueError(f"Two {what}s have the same name. Received: name={name!r} twice")
+        seen.add(name)

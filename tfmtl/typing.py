@@ -1,0 +1,23 @@
+"""The currency between stages: dicts of tensors, keyed by name."""
+
+from typing import Any, Literal, TypeAlias
+
+Tensor: TypeAlias = Any
+"""A tensor of whichever backend Keras runs on."""
+
+Encoded: TypeAlias = dict[str, Tensor]
+"""What a model reads. Categorical or bucketed: `(B,)` int32 row numbers. Numeric: `(B,)` or `(B, size)` float32,
+NaN where missing. Sequence: `(B, L)` int32 for each field, and `{name}_mask` `(B, L)` bool."""
+
+Streams: TypeAlias = dict[str, Tensor]
+"""`{task: (B, D_task), ..., "shared": (B, D_shared)}`: what bottoms give and trunks transform."""
+
+Predictions: TypeAlias = dict[str, Tensor]
+"""`{task: (B, 1)}` float32: a probability for a binary task, a value for a regression."""
+
+SHARED = "shared"
+"""The name of the stream that belongs to no task. No task may take it."""
+
+TaskKind: TypeAlias = Literal["binary", "regression"]
+Side: TypeAlias = Literal["user", "item", "context"]
+IdDtype: TypeAlias = Literal["string", "int64"]

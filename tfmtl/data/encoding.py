@@ -1,0 +1,96 @@
+"""Raw tensors to row numbers: what `Preprocessor` is made of."""
+
+import math
+
+import tensorflow as tf
+
+from tfmtl.keras_host import keras
+from tfmtl.spec import Categorical, Numeric
+from tfmtl.spec.features import MISSING_ID
+from tfmtl.typing import Tensor
+
+
+class IdEncoder(tf.Module):
+    """Maps ids of one table to its rows: known ids from row 1 on, everything else to row 0."""
+
+    def __init__(self, field: Categorical):
+        super().__init__()
+        self.missing = MISSING_ID[field.dtype or "string"]
+        self.num_ids = field.num_ids
+        self.lookup = None if field.num_ids else _lookup(field)
+
+    def __call__(self, ids: Tensor) -> Tensor:
+        if self.lookup is not None:
+            return tf.cast(self.lookup(ids), tf.int32)
+        known = (ids >= 0) & (ids < self.num_ids)
+        return tf.cast(tf.where(known, ids + 1, 0), tf.int32)
+
+
+def _lookup(field: Categorical) -> keras.layers.Layer:
+    missing = MISSING_ID[field.dtype or "string"]
+    if field.hash_buckets:
+        # Keras counts the bin of the masked value.
+        return keras.layers.Hashing(field.hash_buckets + 1, mask_value=missing)
+    layer = keras.layers.StringLookup if field.dtype == "string" else keras.layers.IntegerLookup
+    # The missing id is in no vocabulary, so it is looked up like any unknown id.
+    return layer(vocabulary=list(field.vocabulary or ()), oov_token=missing)
+
+
+class BinEncoder(tf.Module):
+    """Maps numbers to bins: NaN to 0, `[b_i, b_{i+1})` to `i + 2`, below the first edge to 1."""
+
+    def __init__(self, feature: Numeric):
+        super().__init__()
+        # float32 under every policy: half precision would move numbers across edges.
+        self.bins = keras.layers.Discretization(bin_boundaries=list(feature.boundaries or ()), dtype="float32")
+
+    def __call__(self, numbers: Tensor) -> Tensor:
+        return tf.where(tf.math.is_nan(numbers), 0, tf.cast(self.bins(numbers), tf.int32) + 1)
+
+
+class NumberEncoder(tf.Module):
+    """Standardises numbers or takes their logarithm. NaN stays; an infinite number becomes one."""
+
+    def __init__(self, feature: Numeric):
+        super().__init__()
+        self.transform = feature.transform
+        if feature.transform == "standardize":
+            scalar = feature.size == 1
+            self.mean = tf.constant((feature.mean or ())[0] if scalar else feature.mean, tf.float32)
+            self.std = tf.constant((feature.std or ())[0] if scalar else feature.std, tf.float32)
+
+    def __call__(self, numbers: Tensor) -> Tensor:
+        numbers = tf.where(tf.math.is_finite(numbers), numbers, math.nan)
+        if self.transform == "standardize":
+            return (numbers - self.mean) / self.std
+        if self.transform == "log1p":
+            return tf.sign(numbers) * tf.math.log1p(tf.abs(numbers))
+        return numbers
+
+
+def pack_events(fields: dict[str, tuple[Tensor, IdEncoder]], length: int) -> tuple[dict[str, Tensor], Tensor]:
+    """Encodes the fields of a history and keeps its last `length` events, oldest first, padding at the end.
+
+    A position where every field is missing is padding, wherever it stands: it makes no difference whether a history
+    came padded on the right, on the left, or ragged.
+
+    Args:
+        fields: for each column its ids, `(B, L')`, and their encoder.
+        length: events kept.
+
+    Returns:
+        For each column the rows, `(B, length)` int32, and the mask, `(B, length)` bool, true for events.
+    """
+    present = tf.reduce_any(tf.stack([ids != encoder.missing for ids, encoder in fields.values()]), axis=0)  # (B, L')
+    place = tf.cumsum(tf.cast(present, tf.int32), axis=1) - 1
+    events = tf.reduce_sum(tf.cast(present, tf.int32), axis=1)  # (B,)
+    place -= tf.maximum(events - length, 0)[:, None]  # an event's new place; negative for those that are too old
+    source = tf.where(present & (place >= 0))  # (N, 2)
+    target = tf.stack([source[:, 0], tf.cast(tf.gather_nd(place, source), tf.int64)], axis=1)
+    shape = tf.stack([tf.shape(present, tf.int64)[0], tf.constant(length, tf.int64)])
+
+    packed = {}
+    for column, (ids, encoder) in fields.items():
+        rows = tf.scatter_nd(target, tf.gather_nd(encoder(ids), source), shape)  # row 0 elsewhere: missing
+        packed[column] = tf.ensure_shape(rows, (present.shape[0], length))
+    return packed, tf.sequence_mask(tf.minimum(events, length), length)

@@ -1,0 +1,163 @@
+"""From raw columns to what a model reads."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import tensorflow as tf
+
+from tfmtl.data.encoding import BinEncoder, IdEncoder, NumberEncoder, pack_events
+from tfmtl.spec import Categorical, Feature, Numeric, Sequence
+from tfmtl.spec.features import MISSING_ID
+from tfmtl.spec.schema import check_features, table_readers
+from tfmtl.typing import Encoded, Tensor
+
+
+class Preprocessor(tf.Module):
+    """Encodes raw columns: ids and bins to row numbers, numbers to floats, histories to padded rows and a mask.
+
+    ```
+    Categorical          row of its table; 0 if missing, unknown or out of range    (B,)  int32
+    Numeric, buckets     1 + number of boundaries <= x; 0 if x is NaN               (B,)  int32
+    Numeric, other       (x - mean) / std, sign(x) log(1 + |x|), or x; NaN stays    (B,) or (B, size)  float32
+    Sequence             the last `length` events of each field, and a mask         (B, L)  int32, bool
+    ```
+
+    It holds no weights that train and learns nothing: what it needs stands in the features (`tfmtl.adapt`). Used in
+    `dataset.map(preprocessor)` for training and inside an exported signature, it is one and the same computation.
+
+    Args:
+        features: adapted features, for example `schema.features`.
+        passthrough: raw columns, not features, to hand on as they are, for example a user id for per-user metrics.
+
+    Input shape:
+        `{column: tensor}` with every column of `raw_signature`: strings, ids `(B,)`, numbers `(B,)` or `(B, size)`,
+        histories `(B, L')`, padded with the missing id (`""` or -1), or ragged. Integers and floats of any width are
+        cast. Other columns are dropped.
+
+    Output shape:
+        `{name: tensor}` as in `encoded_signature`.
+
+    Raises:
+        ValueError: a feature that is not adapted, a missing column, or one of the wrong type or rank.
+
+    Example:
+
+    >>> preprocessor = Preprocessor([Categorical("city", vocabulary=("Oslo", "Rome"))])
+    >>> preprocessor({"city": tf.constant(["Rome", "Lima"])})["city"].numpy().tolist()
+    [2, 0]
+    """
+
+    def __init__(self, features: Iterable[Feature], *, passthrough: Iterable[str] = ()):
+        super().__init__(name="preprocessor")
+        self.features = tuple(features)
+        self.passthrough = tuple(passthrough)
+        check_features(self.features)
+        fresh = [feature.name for feature in self.features if not feature.is_adapted]
+        if fresh:
+            raise ValueError(
+                f"Features {fresh} were never adapted: call `schema = tfmtl.adapt(schema, dataset)` first and pass its features."
+            )
+        taken = sorted(set(self.passthrough) & {column for feature in self.features for column in feature.columns})
+        if taken:
+            raise ValueError(f"`passthrough` names columns that features encode. Received: {taken}")
+
+        self.tables: dict[str, IdEncoder] = {}  # one lookup a table, however many features read it
+        for table, field in table_readers(self.features):
+            if table not in self.tables:
+                self.tables[table] = IdEncoder(field)
+        numeric = [feature for feature in self.features if isinstance(feature, Numeric)]
+        self.numbers = {f.name: BinEncoder(f) if f.transform == "buckets" else NumberEncoder(f) for f in numeric}
+
+    @property
+    def raw_signature(self) -> dict[str, tf.TensorSpec]:
+        """The raw columns, as a served signature takes them."""
+        return {
+            column: tf.TensorSpec(shape, dtype, name=column)
+            for feature in self.features
+            for column, (shape, dtype) in _raw_columns(feature).items()
+        }
+
+    @property
+    def encoded_signature(self) -> dict[str, tf.TensorSpec]:
+        """The encoded columns, as a model reads them; without `passthrough`."""
+        return {
+            name: tf.TensorSpec(shape, dtype, name=name)
+            for feature in self.features
+            for name, (shape, dtype) in _encoded_columns(feature).items()
+        }
+
+    def __call__(self, x: Mapping[str, Any], *rest: Any) -> Encoded | tuple[Encoded, *tuple[Any, ...]]:
+        """`encoded` for `x` alone; `(encoded, y, ...)` for `x, y, ...`, as `dataset.map` calls it."""
+        missing = [name for name in (*self.raw_signature, *self.passthrough) if name not in x]
+        if missing:
+            raise ValueError(f"Columns {missing} are missing. Received: {sorted(x)}")
+        encoded: Encoded = {}
+        for feature in self.features:
+            encoded |= self._encode(feature, x)
+        encoded |= {name: x[name] for name in self.passthrough}
+        return (encoded, *rest) if rest else encoded
+
+    def _encode(self, feature: Feature, x: Mapping[str, Any]) -> Encoded:
+        raw = {column: _check(column, x[column], *spec) for column, spec in _raw_columns(feature).items()}
+        if isinstance(feature, Categorical):
+            return {feature.name: self.tables[feature.table_name](raw[feature.name])}
+        if isinstance(feature, Numeric):
+            return {feature.name: self.numbers[feature.name](raw[feature.name])}
+        _check_lengths(feature.name, raw)
+        fields = {
+            feature.column(field): (raw[feature.column(field)], self.tables[feature.table_name(field)])
+            for field in feature.fields
+        }
+        packed, mask = pack_events(fields, feature.length)
+        return {**packed, feature.mask: mask}
+
+
+_Column = tuple[tuple[int | None, ...], tf.DType]
+
+
+def _raw_columns(feature: Feature) -> dict[str, _Column]:
+    """Shape and type of each raw column that `feature` reads."""
+    if isinstance(feature, Categorical):
+        return {feature.name: ((None,), tf.as_dtype(feature.dtype))}
+    if isinstance(feature, Numeric):
+        return {feature.name: ((None,) if feature.size == 1 else (None, feature.size), tf.float32)}
+    return {feature.column(field): ((None, None), tf.as_dtype(field.dtype)) for field in feature.fields}
+
+
+def _encoded_columns(feature: Feature) -> dict[str, _Column]:
+    """Shape and type of each encoded column that `feature` gives."""
+    if isinstance(feature, Sequence):
+        columns = dict.fromkeys(feature.columns, tf.int32) | {feature.mask: tf.bool}
+        return {column: ((None, feature.length), dtype) for column, dtype in columns.items()}
+    if isinstance(feature, Numeric) and feature.transform != "buckets":
+        return _raw_columns(feature)
+    return {feature.name: ((None,), tf.int32)}
+
+
+def _check(column: str, value: Any, shape: tuple[int | None, ...], dtype: tf.DType) -> Tensor:
+    """`value` as a dense tensor of `dtype`; ValueError that names the column if it is something else."""
+    try:
+        tensor = value if isinstance(value, tf.RaggedTensor) else tf.convert_to_tensor(value)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"Column {column!r} must be a {dtype.name} tensor. Received: {value!r}") from error
+    fits = {
+        tf.string: tensor.dtype == tf.string,
+        tf.int64: tensor.dtype.is_integer,
+        tf.float32: tensor.dtype.is_floating or tensor.dtype.is_integer or tensor.dtype.is_bool,
+    }
+    if not fits[dtype]:
+        raise ValueError(f"Column {column!r} must be {dtype.name}. Received: {tensor.dtype.name}")
+    if not tensor.shape.is_compatible_with(shape):
+        raise ValueError(f"Column {column!r} must have the shape {shape}, batch first. Received: {tuple(tensor.shape)}")
+    tensor = tf.cast(tensor, dtype)
+    if isinstance(tensor, tf.RaggedTensor):
+        return tensor.to_tensor(MISSING_ID[dtype.name])
+    return tensor
+
+
+def _check_lengths(name: str, raw: dict[str, Tensor]) -> None:
+    """All columns of a history must be equally long; a difference fails when the batch is read."""
+    first, *others = raw.items()
+    for column, ids in others:
+        message = f"The columns of sequence {name!r} must be equally long; {first[0]!r} and {column!r} are not."
+        tf.debugging.assert_equal(tf.shape(first[1]), tf.shape(ids), message=message)

@@ -1,0 +1,5 @@
+"""What `fit` needs beside a model: objectives, evaluation, distribution."""
+
+from tfmtl.training.objectives import objectives
+
+__all__ = ["objectives"]

@@ -1,0 +1,73 @@
+"""The mean of a loss over the rows that count, wherever in the global batch they lie."""
+
+from typing import Any
+
+from tfmtl.keras_host import BACKEND, keras, ops
+from tfmtl.rowwise import mask
+from tfmtl.typing import Tensor
+
+
+class MaskedLoss(keras.losses.Loss):
+    """Averages `row_losses` over the valid rows of the global batch.
+
+    ```
+    L = sum_i valid_i * weight_i * loss(y_i, p_i) / sum_i valid_i        valid_i = label i is not NaN
+    ```
+
+    Both sums run over all replicas. Each replica returns a share of `L`; the shares add up to `L`, and so do their
+    gradients: the result is that of one device, however the labels fall on the replicas. (Keras calls this the
+    reduction "sum": it adds the replicas' losses and scales nothing.) Without a valid row `L` is 0.
+
+    `sample_weight` scales a row's loss and not the count, as in Keras.
+
+    Args:
+        name: of the loss.
+    """
+
+    def __init__(self, name: str):
+        super().__init__(name=name, reduction="sum")
+
+    def row_losses(self, labels: Tensor, predictions: Tensor) -> Tensor:
+        """The loss of every row, `(B,)`; labels are never NaN here."""
+        raise NotImplementedError
+
+    def __call__(self, y_true: Tensor, y_pred: Tensor, sample_weight: Tensor | None = None) -> Tensor:
+        rows = mask(y_true, y_pred, sample_weight)
+        losses = rows.weights * self.row_losses(rows.labels, rows.predictions)
+        return _share_of_mean(ops.sum(losses), ops.sum(rows.valid))
+
+    def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
+        """The loss of every row, `(B,)`, 0 where the label is missing."""
+        rows = mask(y_true, y_pred)
+        return rows.valid * self.row_losses(rows.labels, rows.predictions)
+
+    def get_config(self) -> dict[str, Any]:
+        return {"name": self.name}
+
+
+def _share_of_mean(total: Tensor, count: Tensor) -> Tensor:
+    """This replica's share of the global mean: value `mean / replicas`, gradient that of its own rows."""
+    replicas = _replicas()
+    if replicas == 1:
+        return total / ops.maximum(count, 1.0)
+    total_everywhere, count_everywhere = ops.unstack(_sum_over_replicas(ops.stop_gradient(ops.stack([total, count]))))
+    count_everywhere = ops.maximum(count_everywhere, 1.0)
+    own = total / count_everywhere
+    # Every replica reports the same value, so that Keras, which averages what the replicas report and weighs it by
+    # their rows, logs the global mean also where a last batch splits unevenly.
+    return own + ops.stop_gradient(total_everywhere / count_everywhere / replicas - own)
+
+
+def _replicas() -> int:
+    """How many replicas compute their part of this batch at the same time."""
+    if BACKEND != "tensorflow":
+        return 1
+    import tensorflow as tf
+
+    return 1 if tf.distribute.in_cross_replica_context() else tf.distribute.get_strategy().num_replicas_in_sync
+
+
+def _sum_over_replicas(values: Tensor) -> Tensor:
+    import tensorflow as tf
+
+    return tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.SUM, values)

@@ -1,0 +1,47 @@
+"""Mean prediction over mean label."""
+
+from typing import Any
+
+from tfmtl.keras_host import ops, register
+from tfmtl.metrics.masked_metric import MaskedMetric
+from tfmtl.rowwise import Rows
+from tfmtl.typing import Tensor
+
+
+@register
+class MaskedCalibration(MaskedMetric):
+    """Divides the mean prediction by the mean label, over the rows whose label is not NaN.
+
+    ```
+    calibration = sum_i weight_i * p_i / sum_i weight_i * y_i
+    ```
+
+    1 is calibrated; above 1 the model promises more than comes.
+
+    Args:
+        name: of the metric.
+        dtype: as Keras passes it on.
+
+    Input shape:
+        `y_true`, `y_pred` and `sample_weight`: `(B,)` or `(B, 1)`; a missing label is NaN.
+
+    Output shape:
+        A scalar; NaN where the labels add up to 0.
+
+    Example:
+
+    >>> metric = MaskedCalibration()
+    >>> metric.update_state([1.0, 0.0, float("nan")], [[0.5], [0.25], [0.9]])
+    >>> float(metric.result())
+    0.75
+    """
+
+    def __init__(self, name: str = "calibration", dtype: Any = None):
+        super().__init__((2,), name, dtype)
+
+    def measure(self, rows: Rows) -> Tensor:
+        return ops.stack([ops.sum(rows.weights * rows.predictions), ops.sum(rows.weights * rows.labels)])
+
+    def figure(self, sums: Tensor) -> Tensor:
+        # 0 / 0 is NaN, and so must be what else would be infinite.
+        return ops.where(sums[1] == 0, float("nan"), sums[0] / sums[1])

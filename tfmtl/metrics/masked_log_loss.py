@@ -1,0 +1,48 @@
+"""Mean cross-entropy over the labelled rows."""
+
+from typing import Any
+
+from tfmtl.keras_host import ops, register
+from tfmtl.metrics.masked_metric import MaskedMetric
+from tfmtl.rowwise import Rows, crossentropy
+from tfmtl.typing import Tensor
+
+
+@register
+class MaskedLogLoss(MaskedMetric):
+    """Averages binary cross-entropy over the rows whose label is not NaN, over all batches and replicas.
+
+    ```
+    log loss = -sum_i weight_i * (y_i log p_i + (1 - y_i) log(1 - p_i)) / sum_i weight_i
+    ```
+
+    The mean over rows, where the loss that Keras logs is a mean over batches. `p` is read as lying in
+    `[1e-7, 1 - 1e-7]`.
+
+    Args:
+        name: of the metric.
+        dtype: as Keras passes it on.
+
+    Input shape:
+        `y_true`, `y_pred` and `sample_weight`: `(B,)` or `(B, 1)`; a missing label is NaN.
+
+    Output shape:
+        A scalar; NaN without a labelled row.
+
+    Example:
+
+    >>> metric = MaskedLogLoss()
+    >>> metric.update_state([1.0, float("nan")], [[0.5], [0.9]])
+    >>> round(float(metric.result()), 4)
+    0.6931
+    """
+
+    def __init__(self, name: str = "logloss", dtype: Any = None):
+        super().__init__((2,), name, dtype)
+
+    def measure(self, rows: Rows) -> Tensor:
+        losses = rows.weights * crossentropy(rows.labels, rows.predictions)
+        return ops.stack([ops.sum(losses), ops.sum(rows.weights)])
+
+    def figure(self, sums: Tensor) -> Tensor:
+        return sums[0] / sums[1]

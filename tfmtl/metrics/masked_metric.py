@@ -1,0 +1,46 @@
+"""A metric that is a function of sums over the labelled rows."""
+
+from typing import Any
+
+import numpy as np
+
+from tfmtl.keras_host import BACKEND, keras, ops
+from tfmtl.rowwise import Rows, mask
+from tfmtl.typing import Tensor
+
+PRECISE = "float64" if BACKEND == "tensorflow" else "float32"
+"""Type of the running sums: a float32 count stands still at 2^24 rows. JAX and PyTorch keep to 32 bits by default."""
+
+
+class MaskedMetric(keras.metrics.Metric):
+    """Adds up `measure` over the rows whose label is not NaN; `figure` turns the sums into the result.
+
+    All state is one variable. Keras adds it up over replicas when it is read, so the figure of N replicas is that of
+    one device for every `measure` that is a sum over rows.
+
+    Args:
+        shape: of the sums.
+        name: of the metric.
+        dtype: accepted because Keras passes it on; rows are read in float32 and summed in float64 where the backend can.
+    """
+
+    def __init__(self, shape: tuple[int, ...], name: str, dtype: Any = None):
+        super().__init__(name=name, dtype=dtype)
+        self.sums = self.add_weight(name="sums", shape=shape, initializer="zeros", dtype=PRECISE)
+
+    def measure(self, rows: Rows) -> Tensor:
+        """What these rows add to the sums."""
+        raise NotImplementedError
+
+    def figure(self, sums: Tensor) -> Tensor:
+        """The metric, given the sums; NaN where it is undefined."""
+        raise NotImplementedError
+
+    def update_state(self, y_true: Tensor, y_pred: Tensor, sample_weight: Tensor | None = None) -> None:
+        self.sums.assign_add(ops.cast(self.measure(mask(y_true, y_pred, sample_weight)), PRECISE))
+
+    def result(self) -> Tensor:
+        return ops.cast(self.figure(ops.convert_to_tensor(self.sums)), "float32")
+
+    def reset_state(self) -> None:
+        self.sums.assign(np.zeros(self.sums.shape, PRECISE))

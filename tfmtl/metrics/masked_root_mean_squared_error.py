@@ -1,0 +1,45 @@
+"""Root of the mean squared error over the labelled rows."""
+
+from typing import Any
+
+from tfmtl.keras_host import ops, register
+from tfmtl.metrics.masked_metric import MaskedMetric
+from tfmtl.rowwise import Rows
+from tfmtl.typing import Tensor
+
+
+@register
+class MaskedRootMeanSquaredError(MaskedMetric):
+    """Takes the root of the mean squared error over the rows whose label is not NaN.
+
+    ```
+    RMSE = sqrt(sum_i weight_i * (y_i - p_i)^2 / sum_i weight_i)
+    ```
+
+    Args:
+        name: of the metric.
+        dtype: as Keras passes it on.
+
+    Input shape:
+        `y_true`, `y_pred` and `sample_weight`: `(B,)` or `(B, 1)`; a missing label is NaN.
+
+    Output shape:
+        A scalar; NaN without a labelled row.
+
+    Example:
+
+    >>> metric = MaskedRootMeanSquaredError()
+    >>> metric.update_state([3.0, float("nan")], [[1.0], [7.0]])
+    >>> float(metric.result())
+    2.0
+    """
+
+    def __init__(self, name: str = "rmse", dtype: Any = None):
+        super().__init__((2,), name, dtype)
+
+    def measure(self, rows: Rows) -> Tensor:
+        errors = rows.weights * ops.square(rows.labels - rows.predictions)
+        return ops.stack([ops.sum(errors), ops.sum(rows.weights)])
+
+    def figure(self, sums: Tensor) -> Tensor:
+        return ops.sqrt(sums[0] / sums[1])

@@ -1,0 +1,60 @@
+"""What losses and metrics must agree on: which rows count, and what one row costs."""
+
+from typing import NamedTuple
+
+from tfmtl.keras_host import ops
+from tfmtl.typing import Tensor
+
+EPSILON = 1e-7
+"""Probabilities are read as lying in `[EPSILON, 1 - EPSILON]`; float32 knows no finer step below 1."""
+
+
+class Rows(NamedTuple):
+    """A batch of one task, float32, every field `(B,)`. A row that does not count is all zeros."""
+
+    labels: Tensor
+    predictions: Tensor
+    weights: Tensor
+    valid: Tensor
+
+
+def mask(y_true: Tensor, y_pred: Tensor, sample_weight: Tensor | None = None) -> Rows:
+    """Leaves out the rows whose label is NaN.
+
+    Label, prediction and weight of such a row are replaced *before* anything is computed from them: multiplying by a
+    zero weight would not do, since `0 * NaN` is NaN, in the loss and in its gradient. Rows that count are left as they
+    are, so a NaN prediction still shows.
+
+    Args:
+        y_true: labels, `(B,)` or `(B, 1)`.
+        y_pred: predictions, `(B,)` or `(B, 1)`.
+        sample_weight: None, a scalar, `(B,)` or `(B, 1)`.
+
+    Raises:
+        ValueError: labels and predictions are not one column each.
+    """
+    labels, predictions = _column("y_true", y_true), _column("y_pred", y_pred)
+    valid = ops.logical_not(ops.isnan(labels))
+    counted = ops.cast(valid, "float32")
+    weights = counted
+    if sample_weight is not None:
+        given = ops.reshape(ops.cast(ops.convert_to_tensor(sample_weight), "float32"), (-1,))
+        weights = ops.where(valid, given, 0.0)
+    return Rows(ops.where(valid, labels, 0.0), ops.where(valid, predictions, 0.0), weights, counted)
+
+
+def crossentropy(labels: Tensor, probabilities: Tensor) -> Tensor:
+    """Binary cross-entropy of each row, finite for every probability in [0, 1].
+
+    The clipping is passed straight through in the gradient: a confident mistake still learns.
+    """
+    clipped = ops.clip(probabilities, EPSILON, 1.0 - EPSILON)
+    probabilities = probabilities + ops.stop_gradient(clipped - probabilities)
+    return -(labels * ops.log(probabilities) + (1.0 - labels) * ops.log(1.0 - probabilities))
+
+
+def _column(name: str, values: Tensor) -> Tensor:
+    values = ops.convert_to_tensor(values)
+    if len(values.shape) > 2 or (len(values.shape) == 2 and values.shape[1] != 1):
+        raise ValueError(f"`{name}` must be one column, (B,) or (B, 1). Received: shape={tuple(values.shape)}")
+    return ops.reshape(ops.cast(values, "float32"), (-1,))

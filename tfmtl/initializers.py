@@ -1,0 +1,54 @@
+"""Initial values that are drawn anew for every weight, and for stacked kernels for every expert."""
+
+import zlib
+from typing import Any
+
+from tfmtl.keras_host import keras, ops, register
+
+
+def fresh(initializer: Any, *salt: Any) -> Any:
+    """A new instance of `initializer` that draws other numbers than the old one and than other salts.
+
+    An instance that is called twice repeats itself, and so does a copy of a seeded one. The new seed follows from the old
+    one and the salt; without a seed every instance draws for itself. Initializers without a seed are returned as they are.
+    """
+    config = initializer.get_config()
+    if "seed" not in config or not (config["seed"] is None or isinstance(config["seed"], int)):
+        return initializer
+    seed = config["seed"]
+    if seed is not None:
+        seed = zlib.crc32(repr((seed, *salt)).encode())
+    return type(initializer).from_config({**config, "seed": seed})
+
+
+@register
+class PerExpert(keras.initializers.Initializer):
+    """Draws one `(in, out)` kernel for each expert and stacks them.
+
+    A plain initializer on a stacked kernel gets both things wrong: it takes the fans of the whole stack (Glorot on
+    `(E, in, out)` is sqrt(E) too small, since rank 3 is read as a convolution), and one instance called once for each
+    expert returns the same kernel each time.
+
+    Args:
+        initializer: what draws one kernel; any Keras initializer or its name.
+        num: experts in the stack. `(in, num * out)` holds them side by side, `(num, in, out)` behind each other.
+
+    Raises:
+        ValueError: a shape that does not divide into `num` kernels.
+    """
+
+    def __init__(self, initializer: Any, num: int):
+        self.initializer = keras.initializers.get(initializer)
+        self.num = num
+
+    def __call__(self, shape: Any, dtype: Any = None, **kwargs: Any) -> Any:
+        shape = tuple(shape)
+        stacked = len(shape) == 3
+        if shape[0 if stacked else -1] % self.num or len(shape) not in (2, 3) or (stacked and shape[0] != self.num):
+            raise ValueError(f"No {self.num} kernels fit side by side or behind each other. Received: shape={shape}")
+        one = shape[1:] if stacked else (shape[0], shape[1] // self.num)
+        kernels = [fresh(self.initializer, i)(one, dtype=dtype) for i in range(self.num)]
+        return ops.stack(kernels, axis=0) if stacked else ops.concatenate(kernels, axis=-1)
+
+    def get_config(self) -> dict[str, Any]:
+        return {"initializer": keras.initializers.serialize(self.initializer), "num": self.num}

@@ -1,0 +1,145 @@
+"""From encoded columns to one vector a field."""
+
+from collections.abc import Iterable
+from typing import Any
+
+from tfmtl.keras_host import keras, ops, register
+from tfmtl.layers.core.fused_tables import FusedTables
+from tfmtl.layers.core.pooling import pool_events
+from tfmtl.spec.features import Categorical, Numeric, Sequence, feature_from_dict, feature_to_dict
+from tfmtl.spec.schema import check_features
+from tfmtl.typing import Encoded, Tensor
+
+
+@register
+class FeatureEmbedding(keras.layers.Layer):
+    """Embeds every feature of a row.
+
+    ```
+    categorical, bucketed:  y = E[id]                                 row 0: missing or unknown
+    numeric:                y = [x, is_missing]  or  [x, is_missing] W + b  with `dim`;  a missing x counts as 0
+    sequence:               y = pool(E[id_1], ..., E[id_n])           over the events of the mask, for each of its fields
+    ```
+
+    Tables of one width are one weight and one gather (`FusedTables`).
+
+    Args:
+        features: adapted features.
+        pool_sequences: False returns a sequence's events unpooled, its fields side by side.
+        embeddings_initializer: of the tables.
+        embeddings_regularizer: of the tables, as a whole at every step.
+
+    Input shape:
+        The encoded dict: `{column: (B,)}` int32, `{name: (B,) or (B, size)}` float32, `{column: (B, L)}` int32 with
+        `{name}_mask` `(B, L)` bool.
+
+    Output shape:
+        `{field: (B, D)}`: a categorical's, a numeric's or a sequence column's name; with `pool_sequences=False`
+        `{sequence: (B, L, D)}` instead of one entry a column.
+
+    Raises:
+        ValueError: features that were never adapted, names or tables that do not fit, or an input that lacks a column.
+
+    Example:
+
+    >>> embed = FeatureEmbedding([Categorical("city", num_ids=100, dim=8), Numeric("age", transform=None)])
+    >>> fields = embed({"city": np.array([3, 0], "int32"), "age": np.array([31.0, np.nan], "float32")})
+    >>> {name: tuple(field.shape) for name, field in fields.items()}
+    {'city': (2, 8), 'age': (2, 2)}
+    """
+
+    def __init__(
+        self,
+        features: Iterable[Any],
+        *,
+        pool_sequences: bool = True,
+        embeddings_initializer: Any = "uniform",
+        embeddings_regularizer: Any = None,
+        **kwargs: Any,
+    ):
+        # Ids and NaN must reach `call` as they are; values are cast after the lookup.
+        super().__init__(autocast=False, **kwargs)
+        self.features = tuple(feature_from_dict(feature).encoded() for feature in features)
+        check_features(self.features)
+        self.pool_sequences = pool_sequences
+        self.embeddings_initializer = keras.initializers.get(embeddings_initializer)
+        self.embeddings_regularizer = keras.regularizers.get(embeddings_regularizer)
+        self.tables = FusedTables(
+            self.features,
+            initializer=self.embeddings_initializer,
+            regularizer=self.embeddings_regularizer,
+            dtype=self.dtype_policy,
+            name="tables",
+        )
+        self.projections = {
+            f.name: keras.layers.Dense(f.dim, dtype=self.dtype_policy, name=f"{f.name}_projection")
+            for f in self.features
+            if isinstance(f, Numeric) and f.dim
+        }
+
+    def build(self, input_shape: Any) -> None:
+        self.tables.build(input_shape)
+        for feature in self.features:
+            if feature.name in self.projections:
+                self.projections[feature.name].build((None, 2 * feature.size))
+        self.built = True
+
+    def call(self, encoded: Encoded) -> Encoded:
+        looked_up = self.tables(encoded)
+        fields: Encoded = {}
+        for feature in self.features:
+            if isinstance(feature, Categorical):
+                fields[feature.name] = looked_up[feature.name]
+            elif isinstance(feature, Numeric):
+                fields[feature.name] = self._numbers(feature, encoded)
+            else:
+                fields.update(self._events(feature, looked_up, encoded))
+        return fields
+
+    def _numbers(self, feature: Numeric, encoded: Encoded) -> Tensor:
+        if feature.name not in encoded:
+            raise ValueError(f"The input lacks columns [{feature.name!r}]. Received: keys={sorted(encoded)}")
+        values = flag_missing(encoded[feature.name], self.compute_dtype)
+        return self.projections[feature.name](values) if feature.dim else values
+
+    def _events(self, feature: Sequence, looked_up: Encoded, encoded: Encoded) -> Encoded:
+        events = {column: looked_up[column] for column in feature.columns}  # (B, L, D)
+        if not self.pool_sequences:
+            return {feature.name: ops.concatenate(list(events.values()), axis=-1)}
+        if feature.mask not in encoded:
+            raise ValueError(f"The input lacks columns [{feature.mask!r}]. Received: keys={sorted(encoded)}")
+        return {column: pool_events(e, encoded[feature.mask], feature.pooling) for column, e in events.items()}
+
+    def compute_output_shape(self, input_shape: Any) -> dict[str, tuple[int | None, ...]]:
+        batch = next(iter(input_shape.values()))[0]
+        shapes: dict[str, tuple[int | None, ...]] = {}
+        for feature in self.features:
+            if isinstance(feature, Categorical):
+                shapes[feature.name] = (batch, feature.dim)
+            elif isinstance(feature, Numeric):
+                shapes[feature.name] = (batch, feature.dim or 2 * feature.size)
+            elif self.pool_sequences:
+                shapes.update({feature.column(field): (batch, field.dim) for field in feature.fields})
+            else:
+                shapes[feature.name] = (batch, feature.length, sum(field.dim for field in feature.fields))
+        return shapes
+
+    def get_config(self) -> dict[str, Any]:
+        config = super().get_config()
+        config.pop("autocast", None)
+        regularizer = self.embeddings_regularizer
+        return {
+            **config,
+            "features": [feature_to_dict(feature) for feature in self.features],
+            "pool_sequences": self.pool_sequences,
+            "embeddings_initializer": keras.initializers.serialize(self.embeddings_initializer),
+            "embeddings_regularizer": keras.regularizers.serialize(regularizer) if regularizer else None,
+        }
+
+
+def flag_missing(numbers: Tensor, dtype: str) -> Tensor:
+    """`(B,)` or `(B, size)` -> `(B, 2 size)`: the numbers, NaN as 0, then a 1 for each that was NaN."""
+    numbers = numbers[:, None] if len(numbers.shape) == 1 else numbers
+    missing = ops.isnan(numbers)
+    values = ops.where(missing, ops.zeros_like(numbers), numbers)
+    return ops.concatenate([ops.cast(values, dtype), ops.cast(missing, dtype)], axis=-1)

@@ -1,0 +1,140 @@
+"""Embedding tables of one width, kept in one weight and read in one gather."""
+
+from collections.abc import Iterable
+from typing import Any
+
+from tfmtl.initializers import fresh
+from tfmtl.keras_host import add_table, keras, ops, register
+from tfmtl.spec.features import Categorical, Feature, Sequence, feature_from_dict, feature_to_dict
+from tfmtl.spec.schema import check_features
+from tfmtl.typing import Encoded, Tensor
+
+
+@register
+class FusedTables(keras.layers.Layer):
+    """Looks up every id of a row in one gather for each embedding width.
+
+    Tables of one width lie behind each other in one `(rows, width)` weight; an id is moved by its table's first row. So a
+    step has one lookup and one sparse gradient a width, whatever the number of features, and features that name the same
+    `table` share its rows.
+
+    Args:
+        features: categorical features, and sequences of them; others are not looked up.
+        copies: widths to store side by side: a row holds `copies * dim` numbers. STEM keeps one for each stream.
+        initializer: of the rows.
+        regularizer: of the whole weight, at every step: a cost that grows with the table.
+
+    Input shape:
+        `{column: (B,)}` int32 row numbers, `{column: (B, L)}` for the fields of a sequence. A number outside of the
+        column's table is read as row 0, like everything unknown.
+
+    Output shape:
+        `{column: (B, copies * dim)}`, `{column: (B, L, copies * dim)}`.
+
+    Raises:
+        ValueError: `copies < 1`, a column missing from the input, or what a schema refuses of its features.
+    """
+
+    def __init__(
+        self, features: Iterable[Any], *, copies: int = 1, initializer: Any = "uniform", regularizer: Any = None, **kwargs: Any
+    ):
+        super().__init__(**kwargs)
+        if copies < 1:
+            raise ValueError(f"`copies` must be >= 1. Received: copies={copies}")
+        read = [feature_from_dict(feature) for feature in features]
+        self.features = tuple(f.encoded() for f in read if isinstance(f, (Categorical, Sequence)))
+        check_features(self.features)
+        self.copies = copies
+        self.initializer = keras.initializers.get(initializer)
+        self.regularizer = keras.regularizers.get(regularizer)
+        self.groups = _group_by_width(self.features)
+
+    def build(self, input_shape: Any) -> None:
+        self.tables = {}
+        for dim, group in self.groups.items():
+            shape = (group.rows, self.copies * dim)
+            self.tables[str(dim)] = add_table(
+                self, f"table_{dim}", shape, fresh(self.initializer, dim), regularizer=self.regularizer
+            )
+        self.built = True
+
+    def call(self, encoded: Encoded) -> Encoded:
+        found: Encoded = {}
+        for dim, group in self.groups.items():
+            found.update(self._look_up(self.tables[str(dim)], group, encoded))
+        return found
+
+    def _look_up(self, table: Tensor, group: "_Group", encoded: Encoded) -> Encoded:
+        _check_columns(group, encoded)
+        ids = [encoded[column] for column in group.first_row]
+        flat = [i[:, None] if len(i.shape) == 1 else i for i in ids]
+        widths = [i.shape[1] for i in flat]
+        moved = ops.concatenate([ops.cast(i, "int32") for i in flat], axis=1) if len(flat) > 1 else ops.cast(flat[0], "int32")
+        first, rows = (ops.convert_to_tensor(p, dtype="int32") for p in group.positions(widths))
+        # An id that no preprocessor made must not read another feature's rows.
+        known = ops.logical_and(moved >= 0, moved < rows)
+        rows_found = ops.take(table, ops.where(known, moved, 0) + first, axis=0)  # (B, N, copies * D)
+        values = ops.cast(rows_found, self.compute_dtype)
+        edges = [sum(widths[: i + 1]) for i in range(len(widths) - 1)]
+        parts = ops.split(values, edges, axis=1) if edges else [values]
+        return {
+            column: part[:, 0] if len(i.shape) == 1 else part
+            for column, i, part in zip(group.first_row, ids, parts, strict=True)
+        }
+
+    def compute_output_shape(self, input_shape: Any) -> dict[str, tuple[int | None, ...]]:
+        return {
+            column: (*input_shape[column], self.copies * dim) for dim, group in self.groups.items() for column in group.first_row
+        }
+
+    def get_config(self) -> dict[str, Any]:
+        return {
+            **super().get_config(),
+            "features": [feature_to_dict(feature) for feature in self.features],
+            "copies": self.copies,
+            "initializer": keras.initializers.serialize(self.initializer),
+            "regularizer": keras.regularizers.serialize(self.regularizer) if self.regularizer else None,
+        }
+
+
+class _Group:
+    """The tables of one width: where each column's rows begin, and how many there are."""
+
+    def __init__(self) -> None:
+        self.rows = 0
+        self.first_row: dict[str, int] = {}
+        self.num_rows: dict[str, int] = {}
+        self._tables: dict[str, int] = {}
+
+    def add(self, column: str, table: str, rows: int) -> None:
+        """Gives `column` the rows of `table`, which are added if they are new."""
+        if table not in self._tables:
+            self._tables[table] = self.rows
+            self.rows += rows
+        self.first_row[column] = self._tables[table]
+        self.num_rows[column] = rows
+
+    def positions(self, widths: list[int]) -> tuple[list[list[int]], list[list[int]]]:
+        """First row and number of rows for each of the ids of a row, both `(1, N)`."""
+        pairs = list(zip(self.first_row, widths, strict=True))
+        first = [self.first_row[column] for column, width in pairs for _ in range(width)]
+        rows = [self.num_rows[column] for column, width in pairs for _ in range(width)]
+        return [first], [rows]
+
+
+def _group_by_width(features: Iterable[Feature]) -> dict[int, _Group]:
+    groups: dict[int, _Group] = {}
+    for feature in features:
+        if isinstance(feature, Categorical):
+            groups.setdefault(feature.dim, _Group()).add(feature.name, feature.table_name, feature.rows)
+        elif isinstance(feature, Sequence):
+            for field in feature.fields:
+                column = feature.column(field)
+                groups.setdefault(field.dim, _Group()).add(column, feature.table_name(field), field.rows)
+    return groups
+
+
+def _check_columns(group: _Group, encoded: Encoded) -> None:
+    missing = [column for column in group.first_row if column not in encoded]
+    if missing:
+        raise ValueError(f"The input lacks columns {missing}. Received: keys={sorted(encoded)}")

@@ -1,0 +1,19 @@
+"""One vector for a history of events."""
+
+from tfmtl.keras_host import ops
+from tfmtl.spec.features import Pooling
+from tfmtl.typing import Tensor
+
+
+def pool_events(events: Tensor, mask: Tensor, pooling: Pooling) -> Tensor:
+    """Joins events `(B, L, D)` into `(B, D)` by mean, sum or maximum over those that `mask` `(B, L)` holds true.
+
+    Padding changes nothing, and a history without events gives zeros.
+    """
+    present = ops.cast(mask, events.dtype)[:, :, None]
+    if pooling == "max":
+        lowest = ops.cast(-6e4, events.dtype)  # within float16
+        highest = ops.max(ops.where(present > 0, events, lowest), axis=1)
+        return highest * ops.max(present, axis=1)
+    total = ops.sum(events * present, axis=1)
+    return total if pooling == "sum" else total / ops.maximum(ops.sum(present, axis=1), 1)

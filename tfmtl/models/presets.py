@@ -1,0 +1,74 @@
+"""One paper, one function: a schema in, a Keras model out."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from tfmtl.keras_host import keras
+from tfmtl.layers.trunk.ple import PLE
+from tfmtl.models.bottoms import SharedBottomRepresentation
+from tfmtl.models.build import build
+from tfmtl.models.heads import Towers, Units
+from tfmtl.models.trunks import CGC, MMoE, SharedBottom, SingleTask
+from tfmtl.spec.schema import Schema
+
+Levels = Sequence[int | Sequence[int]]
+
+PLE_DEPTHS: dict[str, tuple[tuple[int, ...], tuple[int, ...]]] = {
+    "paper_depth_matched": ((256, 128), (64,)),
+    "paper_full_tower": ((256, 128), (256, 128, 64)),
+}
+"""The paper's MLP of [256, 128, 64] can be read in two ways: experts and tower together are as deep as a single-task
+model's, or the tower alone is. `{reading: (units of the levels, units of a tower)}`."""
+
+
+def single_task(schema: Schema, *, units: Sequence[int] = (256, 128), tower_units: Units = (64,), **options: Any) -> keras.Model:
+    """One network a task over one set of embeddings. For a twin that shares nothing, pass `schema.with_tasks([name])`."""
+    return _shared_bottom_model(schema, SingleTask(units, **options), tower_units, "single_task")
+
+
+def shared_bottom(schema: Schema, *, units: Sequence[int] = (256, 128), tower_units: Units = (64,), **options: Any) -> keras.Model:
+    """Hard parameter sharing: one MLP for all tasks, then a tower each."""
+    return _shared_bottom_model(schema, SharedBottom(units, **options), tower_units, "shared_bottom")
+
+
+def mmoe(
+    schema: Schema, *, units: int | Sequence[int] = (256, 128), num_experts: int = 6, tower_units: Units = (64,), **options: Any
+) -> keras.Model:
+    """Multi-gate mixture-of-experts. Ma et al., KDD 2018."""
+    return _shared_bottom_model(schema, MMoE(units, num_experts=num_experts, **options), tower_units, "mmoe")
+
+
+def cgc(schema: Schema, *, units: int | Sequence[int] = (256, 128), tower_units: Units = (64,), **options: Any) -> keras.Model:
+    """Customized gate control, PLE of one level. `options` of `CGCLayer`. Tang et al., RecSys 2020."""
+    return _shared_bottom_model(schema, CGC(units, **options), tower_units, "cgc")
+
+
+def ple(
+    schema: Schema,
+    *,
+    depth: str = "paper_depth_matched",
+    units: Levels | None = None,
+    tower_units: Units | None = None,
+    **options: Any,
+) -> keras.Model:
+    """Progressive layered extraction. Tang et al., RecSys 2020.
+
+    Args:
+        schema: adapted.
+        depth: a reading of the paper's sizes, a key of `PLE_DEPTHS`.
+        units: one entry a level, instead of the reading's.
+        tower_units: hidden layers of a tower, instead of the reading's.
+        **options: of `PLE`, such as `num_task_experts` and `num_shared_experts`.
+
+    Raises:
+        ValueError: an unknown reading, or what `PLE` refuses.
+    """
+    if depth not in PLE_DEPTHS:
+        raise ValueError(f"`depth` must be one of {sorted(PLE_DEPTHS)}. Received: depth={depth!r}")
+    levels, tower = PLE_DEPTHS[depth]
+    return _shared_bottom_model(schema, PLE(units or levels, **options), tower if tower_units is None else tower_units, "ple")
+
+
+def _shared_bottom_model(schema: Schema, trunk: Any, tower_units: Units, name: str) -> keras.Model:
+    bottom = SharedBottomRepresentation(schema.features, schema.task_names)
+    return build(schema, bottom, trunk, Towers(schema.tasks, units=tower_units), name=name)

@@ -1,0 +1,118 @@
+"""A traced computation whose parts can be built into other functions, each with only the operations it needs."""
+
+from collections.abc import Callable, Container, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import tensorflow as tf
+
+from tfmtl.typing import Tensor
+
+Tensors = dict[str, Tensor]
+Signature = Mapping[str, tf.TensorSpec]
+
+
+@dataclass(frozen=True)
+class Trace:
+    """A function from named tensors to named tensors, as a graph of TensorFlow operations.
+
+    Args:
+        graph: the operations.
+        inputs, outputs: its ends, by name.
+        captures: `(outside, inside)`: a variable's handle, a table's handle or a constant, and where the graph reads it.
+        variables: the variables whose handles are captured.
+    """
+
+    graph: tf.Graph
+    inputs: Tensors
+    outputs: Tensors
+    captures: tuple[tuple[Tensor, Tensor], ...]
+    variables: tuple[tf.Variable, ...]
+
+    def insert(self, replaced: Mapping[str, Tensor], fetched: Iterable[Tensor]) -> list[Tensor]:
+        """Copies the operations that `fetched` needs, and no others, into the function being traced.
+
+        Args:
+            replaced: for names of tensors of this graph, the tensors to use in their place; operations that only the
+                replaced tensors needed are not copied.
+            fetched: tensors of this graph.
+
+        Returns:
+            The copies of `fetched`.
+        """
+        fetched = list(fetched)
+        outer = next(iter(replaced.values())).graph
+        handles = {inside.name: outside for outside, inside in self.captures}
+        needed = needed_operations(fetched, {*replaced, *handles})
+        read = {tensor.name for op in needed for tensor in op.inputs} | {tensor.name for tensor in fetched}
+        mapped = {name: tensor for name, tensor in replaced.items() if name in read}
+        mapped |= {name: outer.capture(handle) for name, handle in handles.items() if name in read}
+        copied = [tensor.name for tensor in fetched if tensor.name not in mapped]
+        copies = tf.graph_util.import_graph_def(_graph_def(self.graph, needed), mapped, copied) if copied else []
+        mapped |= zip(copied, copies, strict=True)
+        return [mapped[tensor.name] for tensor in fetched]
+
+
+def trace(function: Callable[[Tensors], Tensors], signature: Signature) -> Trace:
+    """Traces `function` over tensors of the given types."""
+    inputs: Tensors = {}
+    outputs: Tensors = {}
+
+    def recorded(**tensors: Tensor) -> Tensors:
+        inputs.update(tensors)
+        # An output may be an input; identities keep the two apart.
+        outputs.update({name: tf.identity(tensor, name=name) for name, tensor in function(dict(tensors)).items()})
+        return outputs
+
+    concrete = concrete_function(recorded, signature)
+    inside = concrete.inputs[len(concrete.inputs) - len(concrete.captured_inputs) :]
+    captures = tuple(zip(concrete.captured_inputs, inside, strict=True))
+    return Trace(concrete.graph, inputs, outputs, captures, tuple(concrete.variables))
+
+
+def concrete_function(function: Callable[..., Tensors], signature: Signature) -> Any:
+    """`function(**tensors)` as a concrete function whose inputs are named as in `signature`."""
+    specs = {name: tf.TensorSpec(spec.shape, spec.dtype, name=name) for name, spec in signature.items()}
+    return tf.function(function, autograph=False).get_concrete_function(**specs)
+
+
+def needed_operations(fetched: Iterable[Tensor], given: Container[str]) -> set[tf.Operation]:
+    """The operations that `fetched` depends on when the tensors named in `given` are there already."""
+    needed: set[tf.Operation] = set()
+    waiting = [tensor.op for tensor in fetched if tensor.name not in given]
+    while waiting:
+        op = waiting.pop()
+        if op not in needed:
+            needed.add(op)
+            waiting.extend(tensor.op for tensor in op.inputs if tensor.name not in given)
+            waiting.extend(before for before in op.control_inputs if not all(y.name in given for y in before.outputs))
+    return needed
+
+
+def _graph_def(graph: tf.Graph, operations: Iterable[tf.Operation]) -> Any:
+    """`operations` as a GraphDef; what they read from others is named but missing."""
+    names = {op.name for op in operations}
+    whole = graph.as_graph_def()
+    nodes = [node for node in whole.node if node.name in names]
+    for node in nodes:
+        node.attr.pop("_class", None)  # colocation, perhaps with a node left behind
+        kept = [name for name in node.input if not name.startswith("^") or name[1:] in names]
+        node.ClearField("input")
+        node.input.extend(kept)
+    part = type(whole)(node=nodes, versions=whole.versions)
+    called = _called_functions(nodes, {function.signature.name: function for function in whole.library.function})
+    part.library.function.extend(function for function in whole.library.function if function.signature.name in called)
+    return part
+
+
+def _called_functions(nodes: Iterable[Any], library: Mapping[str, Any]) -> set[str]:
+    """Names of the library's functions that `nodes` call, directly or not."""
+    called: set[str] = set()
+    waiting = list(nodes)
+    while waiting:
+        for value in waiting.pop().attr.values():
+            for name in [value.func.name, *(function.name for function in value.list.func)]:
+                if name in library and name not in called:
+                    called.add(name)
+                    waiting.extend(library[name].node_def)
+    return called

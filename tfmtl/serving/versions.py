@@ -1,0 +1,91 @@
+"""Version folders that appear complete or not at all."""
+
+import os
+import shutil
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+MAX_VERSION = 2**63 - 1
+
+
+def versions(base: Path) -> dict[int, Path]:
+    """The version folders under `base` by number, lowest first, as TensorFlow Serving reads their names."""
+    found = {}
+    for child in base.iterdir() if base.is_dir() else ():
+        try:
+            found[int(child.name)] = child
+        except ValueError:
+            continue
+    return dict(sorted(found.items()))
+
+
+def choose_version(base: Path, version: int | None) -> int:
+    """`version`, or one more than the highest there is; FileExistsError if it is taken."""
+    taken = versions(base)
+    if version is None:
+        return max([0, *taken]) + 1
+    if not isinstance(version, int) or isinstance(version, bool) or not 1 <= version <= MAX_VERSION:
+        raise ValueError(f"`version` must be an integer from 1 to 2^63 - 1. Received: version={version!r}")
+    if version in taken:
+        raise FileExistsError(
+            f"Version {version} exists already and a server never reads a version twice: {taken[version]}"
+        )
+    return version
+
+
+@contextmanager
+def staging(base: Path) -> Iterator[Path]:
+    """An empty folder beside `base`, on its file system, that no server looks into; removed at the end if still there."""
+    base.mkdir(parents=True, exist_ok=True)
+    folder = base.parent / f".{base.name}.export-{uuid.uuid4().hex[:12]}"
+    if os.stat(base).st_dev != os.stat(base.parent).st_dev:
+        raise OSError(
+            f"{base} is a mount point: a version is written beside it and moved into it in one rename, which needs one "
+            "file system. Mount its parent instead."
+        )
+    folder.mkdir()
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def publish(folder: Path, base: Path, version: int) -> Path:
+    """Moves the finished `folder` to `base/version` in one rename, everything on disk before the name is.
+
+    Raises:
+        FileExistsError: somebody else published that version in the meantime.
+    """
+    for parent, _, files in os.walk(folder):
+        for name in files:
+            _sync(Path(parent, name))
+        _sync(Path(parent))
+    target = base / str(version)
+    try:
+        os.rename(folder, target)
+    except OSError as error:
+        if target.exists():
+            raise FileExistsError(f"Version {version} was published in the meantime: {target}") from error
+        raise
+    _sync(base)
+    return target
+
+
+def remove_old(base: Path, keep: int, published: int) -> None:
+    """Removes all versions but the highest `keep` and `published`. A folder loses its number before it loses files."""
+    for version, folder in list(versions(base).items())[:-keep]:
+        if version != published:
+            hidden = base.parent / f".{base.name}.removed-{uuid.uuid4().hex[:12]}"
+            os.rename(folder, hidden)
+            shutil.rmtree(hidden)
+
+
+def _sync(path: Path) -> None:
+    """Waits until a file or folder is on disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,125 @@
+"""Learns vocabularies, bins and means from data, in one pass."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from tfmtl.data.summaries import IdCounts, Moments, Quantiles
+from tfmtl.spec import Categorical, Feature, Numeric, Schema, Sequence
+from tfmtl.spec.schema import table_readers
+
+Summary = IdCounts | Moments | Quantiles
+
+
+def adapt(schema: Schema, dataset: Iterable[Any]) -> Schema:
+    """Learns what the features of `schema` still lack, and returns a new schema that holds it.
+
+    - `vocabulary="adapt"`: the ids that occur `min_count` times or more, the most frequent first, ties in the order of
+      the ids. Features of one table learn one vocabulary from all their columns. Missing ids never enter.
+    - `transform="buckets"`: at most `num_buckets` bins of nearly equal mass; a value that repeats often has its own.
+    - `transform="standardize"`: mean and standard deviation of each position; a constant column gets deviation 1.
+
+    NaN and infinite numbers are left out. What a feature already holds stays as it is.
+
+    Args:
+        schema: features and tasks.
+        dataset: batches of raw columns, a finite `tf.data.Dataset` (for example of `read`) or any iterable, of
+            `{column: array}` or of tuples that start with it. Read once, with memory for the distinct ids of each
+            table and for 65,536 distinct values of each bucketed column.
+
+    Returns:
+        An adapted schema; `schema` itself where nothing is to be learned.
+
+    Raises:
+        ValueError: an empty or infinite dataset, a missing column, a column of another type than its feature, or one
+            where nothing can be learned because every value is missing or too rare.
+
+    Example:
+
+    >>> schema = Schema([Categorical("city", vocabulary="adapt")], [Task("click")])
+    >>> adapt(schema, [{"city": np.array(["Rome", "Oslo", "", "Rome"])}]).feature("city").vocabulary
+    ('Rome', 'Oslo')
+    """
+    if schema.is_adapted:
+        return schema
+    if isinstance(dataset, tf.data.Dataset) and dataset.cardinality() == tf.data.INFINITE_CARDINALITY:
+        raise ValueError("The dataset is infinite and would be read forever: pass `dataset.take(batches)`.")
+    summaries = _Summaries(schema)
+    batches = 0
+    for batch in dataset:
+        summaries.update(batch[0] if isinstance(batch, tuple) else batch)
+        batches += 1
+    if not batches:
+        raise ValueError("The dataset is empty: there is nothing to learn from.")
+    return replace(schema, features=tuple(summaries.adapted(feature) for feature in schema.features))
+
+
+class _Summaries:
+    """One summary for each table and each numeric feature that has something to learn."""
+
+    def __init__(self, schema: Schema):
+        self.by_table: dict[str, IdCounts] = {}
+        self.by_name: dict[str, Moments | Quantiles] = {}
+        self.readers: list[tuple[str, Summary]] = []  # (column, summary)
+        self.columns_of: dict[str, list[str]] = {}  # table: its columns, for messages
+        columns = [column for f in schema.features if not isinstance(f, Numeric) for column in f.columns]
+        for column, (table, field) in zip(columns, table_readers(schema.features), strict=True):
+            if not field.is_adapted:
+                self.columns_of.setdefault(table, []).append(column)
+                self.readers.append((column, self.by_table.setdefault(table, IdCounts(field.dtype))))
+        for feature in schema.features:
+            if isinstance(feature, Numeric) and not feature.is_adapted:
+                self.by_name[feature.name] = Quantiles() if feature.transform == "buckets" else Moments(feature.size)
+                self.readers.append((feature.name, self.by_name[feature.name]))
+
+    def update(self, x: Mapping[str, Any]) -> None:
+        missing = [column for column, _ in self.readers if column not in x]
+        if missing:
+            raise ValueError(f"Columns {missing} are missing. Received: {sorted(x)}")
+        for column, summary in self.readers:
+            values = _array(x[column])
+            try:
+                summary.update(values if isinstance(summary, IdCounts) else _numbers(values))
+            except ValueError as error:
+                raise ValueError(f"Column {column!r} {error}") from error
+
+    def adapted(self, feature: Feature) -> Feature:
+        if feature.is_adapted:
+            return feature
+        if isinstance(feature, Categorical):
+            return self._with_vocabulary(feature, feature.table_name)
+        if isinstance(feature, Sequence):
+            fields = (self._with_vocabulary(field, feature.table_name(field)) for field in feature.fields)
+            return replace(feature, fields=tuple(fields))
+        summary = self.by_name[feature.name]
+        try:
+            if isinstance(summary, Quantiles):
+                return replace(feature, boundaries=summary.boundaries(feature.num_buckets))
+            mean, std = summary.statistics()
+            return replace(feature, mean=mean, std=std)
+        except ValueError as error:
+            raise ValueError(f"Column {feature.name!r} {error}") from error
+
+    def _with_vocabulary(self, field: Categorical, table: str) -> Categorical:
+        if field.is_adapted:
+            return field
+        try:
+            vocabulary = self.by_table[table].vocabulary(field.min_count)
+        except ValueError as error:
+            raise ValueError(f"Column {' and '.join(map(repr, self.columns_of[table]))} {error}") from error
+        return replace(field, vocabulary=vocabulary, min_count=1, dtype=self.by_table[table].dtype)
+
+
+def _array(values: Any) -> np.ndarray:
+    if isinstance(values, tf.RaggedTensor):
+        values = values.flat_values
+    return values.numpy() if tf.is_tensor(values) else np.asarray(values)
+
+
+def _numbers(values: np.ndarray) -> np.ndarray:
+    if values.dtype.kind not in "fiub":
+        raise ValueError(f"must hold numbers. Received: {values.dtype}")
+    return values.astype("float32")  # what the preprocessor will compare with the edges

@@ -1,0 +1,117 @@
+"""One optimizer for the embedding tables, another for everything else."""
+
+from collections.abc import Iterable
+from typing import Any
+
+from tfmtl.keras_host import Optimizer, is_table, keras, register
+
+
+@register
+class SplitOptimizer(Optimizer):
+    """What `optimizer(embeddings=..., dense=...)` makes: two optimizers that train one model.
+
+    Args:
+        embeddings: Keras optimizer of the embedding tables.
+        dense: Keras optimizer of all other weights.
+        name: str.
+
+    `learning_rate` reads that of `dense`; setting it (as callbacks do) moves both and keeps the ratio they began with.
+    `iterations` are those of `dense`.
+    """
+
+    def __init__(self, embeddings: Any, dense: Any, name: str = "split_optimizer"):
+        super().__init__(learning_rate=0.0, name=name)
+        self.embeddings = keras.optimizers.get(embeddings)
+        self.dense = keras.optimizers.get(dense)
+        if self.embeddings is self.dense:
+            raise ValueError(f"`embeddings` and `dense` must be two optimizers. Received: {self.dense} for both")
+        self._initial_rates = float(self.embeddings.learning_rate), float(self.dense.learning_rate)
+
+    def create_slots(self, variables: list[Any]) -> None:
+        for part, own in self._split([(None, v) for v in variables]):
+            part.build([v for _, v in own])
+
+    def apply(self, grads: Iterable[Any], trainable_variables: Iterable[Any] | None = None) -> None:
+        """Keras 3's way in, also under a `LossScaleOptimizer`."""
+        variables = self._trainable_variables if trainable_variables is None else trainable_variables
+        self.apply_gradients(zip(grads, variables, strict=True))
+
+    def apply_gradients(self, grads_and_vars: Iterable[tuple[Any, Any]], *arguments: Any, **options: Any) -> Any:
+        pairs = list(grads_and_vars)
+        if not pairs:
+            return
+        for part, own in self._split(pairs):
+            if any(gradient is not None for gradient, _ in own):
+                part.apply_gradients(own, *arguments, **options)
+        return self.iterations
+
+    def finalize_variable_values(self, var_list: Iterable[Any]) -> None:
+        for part, own in self._split([(None, v) for v in var_list]):
+            part.finalize_variable_values([v for _, v in own])
+
+    def _split(self, pairs: list[tuple[Any, Any]]) -> list[tuple[Any, list[tuple[Any, Any]]]]:
+        """Each optimizer with its share of the `(gradient, variable)` pairs; none where the share is empty."""
+        shares = [
+            (self.embeddings, [pair for pair in pairs if is_table(pair[1])]),
+            (self.dense, [pair for pair in pairs if not is_table(pair[1])]),
+        ]
+        return [(part, own) for part, own in shares if own]
+
+    @property
+    def iterations(self) -> Any:
+        return self.dense.iterations
+
+    @property
+    def variables(self) -> list[Any]:
+        return [*self.embeddings.variables, *self.dense.variables]
+
+    @property
+    def learning_rate(self) -> Any:
+        return self.dense.learning_rate
+
+    @learning_rate.setter
+    def learning_rate(self, value: float) -> None:
+        of_embeddings, of_dense = self._initial_rates
+        self.embeddings.learning_rate = float(value) * of_embeddings / of_dense
+        self.dense.learning_rate = value
+
+    def save_own_variables(self, store: Any) -> None:
+        """Nothing: the two optimizers are attributes, and Keras saves them as such."""
+
+    def load_own_variables(self, store: Any) -> None:
+        """Nothing, as in saving."""
+
+    def get_config(self) -> dict[str, Any]:
+        serialize = keras.optimizers.serialize
+        return {"name": self.name, "embeddings": serialize(self.embeddings), "dense": serialize(self.dense)}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any], custom_objects: dict[str, Any] | None = None) -> "SplitOptimizer":
+        parts = {
+            part: keras.optimizers.deserialize(config[part], custom_objects=custom_objects)
+            for part in ("embeddings", "dense")
+        }
+        return cls(**{**config, **parts})
+
+
+def optimizer(*, embeddings: Any, dense: Any) -> SplitOptimizer:
+    """Trains the embedding tables with one optimizer and all other weights with another.
+
+    A table is a weight made by a `tfmtl` embedding layer, or the weight of a Keras `Embedding` (by its name,
+    `embeddings`). A layer of your own counts its table in with `weight.is_table = True`.
+
+    Args:
+        embeddings: Keras optimizer, or its name, for the tables: `RowWiseAdagrad`, `LazyAdam`, ...
+        dense: Keras optimizer, or its name, for everything else. Norms for clipping are those of each one's weights.
+
+    Returns:
+        An optimizer for `model.compile`.
+
+    Raises:
+        ValueError: the same optimizer twice.
+
+    Example:
+
+    >>> model.compile(optimizer(embeddings=RowWiseAdagrad(0.05), dense="adam"), **objectives(schema.tasks))
+    """
+    return SplitOptimizer(embeddings, dense)

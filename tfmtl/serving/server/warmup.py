@@ -1,0 +1,52 @@
+"""Replays a version's warm-up requests before the version is announced."""
+
+from pathlib import Path
+
+import tensorflow as tf
+from google.protobuf.message import DecodeError
+from tensorflow_serving.apis import prediction_log_pb2
+
+from .errors import Code, ServingError, invalid
+from .inference import classify, multi_inference, regress
+from .predict import predict
+from .servable import Servable
+
+WARMUP_FILE = Path("assets.extra") / "tf_serving_warmup_requests"
+MAX_RECORDS = 1000
+
+
+def warm_up(servable: Servable, path: Path) -> None:
+    """Runs every request of `<version>/assets.extra/tf_serving_warmup_requests`, if there is that file.
+
+    Raises:
+        ServingError: a record that is no PredictionLog, that the model refuses, or that is one too many.
+        tf.errors.DataLossError: the file is cut off, compressed or no TFRecord.
+    """
+    file = path / WARMUP_FILE
+    if not file.exists():
+        return
+    for count, record in enumerate(tf.data.TFRecordDataset(str(file)).as_numpy_iterator(), start=1):
+        _replay(servable, record)
+        if count > MAX_RECORDS:
+            raise invalid(f"Number of warmup records exceeds the maximum ({MAX_RECORDS}) at {file}")
+
+
+def _replay(servable: Servable, record: bytes) -> None:
+    try:
+        log = prediction_log_pb2.PredictionLog.FromString(record)
+    except DecodeError as error:
+        raise invalid(f"Failed to parse warmup record: {error}") from error
+    match log.WhichOneof("log_type"):
+        case "predict_log":
+            predict(servable, log.predict_log.request)
+        case "classify_log":
+            classify(servable, log.classify_log.request)
+        case "regress_log":
+            regress(servable, log.regress_log.request)
+        case "multi_inference_log":
+            request = log.multi_inference_log.request
+            for task in request.tasks:
+                task.model_spec.name = servable.name  # the name in a record is not looked at
+            multi_inference(servable, request)
+        case kind:
+            raise ServingError(Code.UNIMPLEMENTED, f"Unsupported log_type for warmup: {kind}")

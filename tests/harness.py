@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from tfmtl.keras_host import keras
+from tfmtl.keras_host import keras, ops
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -69,4 +69,4 @@ def fit_callbackless(model: Any, *arguments: Any, **options: Any) -> Any:
     return model.fit(*arguments, **{"verbose": 0, **options}).history
 
 
-__all__ = ["ROOT", "assert_all_trained", "assert_reloads", "fit_callbackless", "gradients", "keras", "run_fresh"]
+__all__ = ["ROOT", "assert_all_trained", "assert_reloads", "fit_callbackless", "gradients", "keras", "ops", "run_fresh"]

@@ -1,0 +1,46 @@
+"""Stacked kernels: no two experts equal, each at the scale of its own slice."""
+
+import numpy as np
+import pytest
+
+from tfmtl.initializers import PerExpert, fresh
+from tfmtl.keras_host import keras
+
+
+@pytest.mark.parametrize("seed", [None, 3])
+@pytest.mark.parametrize("shape", [(100, 4 * 60), (4, 100, 60)])
+def test_experts_differ_and_have_the_scale_of_one_kernel(seed, shape):
+    drawn = np.asarray(PerExpert(keras.initializers.GlorotUniform(seed=seed), 4)(shape))
+    kernels = np.split(drawn, 4, axis=1) if len(shape) == 2 else drawn
+    limit = np.sqrt(6 / (100 + 60))
+    for i, kernel in enumerate(kernels):
+        assert np.abs(kernel).max() <= limit
+        np.testing.assert_allclose(kernel.std(), limit / np.sqrt(3), rtol=0.05)
+        for other in kernels[:i]:
+            assert np.abs(kernel - other).max() > 0.1 * limit
+
+
+def test_a_seed_repeats_the_whole_stack():
+    first, second = (np.asarray(PerExpert(keras.initializers.HeNormal(seed=5), 3)((8, 12))) for _ in range(2))
+    np.testing.assert_array_equal(first, second)
+
+
+def test_fresh_instances_differ_by_salt_and_not_without():
+    seeded = keras.initializers.GlorotUniform(seed=5)
+    draws = [np.asarray(fresh(seeded, *salt)((4, 4))) for salt in (("a",), ("b",), ("a",))]
+    assert np.abs(draws[0] - draws[1]).max() > 0
+    np.testing.assert_array_equal(draws[0], draws[2])
+    zeros = keras.initializers.Zeros()
+    assert fresh(zeros, 1) is zeros
+
+
+def test_config_round_trip():
+    original = PerExpert(keras.initializers.GlorotUniform(seed=5), 2)
+    restored = PerExpert.from_config(original.get_config())
+    np.testing.assert_array_equal(np.asarray(original((3, 4))), np.asarray(restored((3, 4))))
+
+
+@pytest.mark.parametrize("shape", [(10, 7), (3, 10, 4), (8,)])
+def test_refuses_shapes_that_do_not_divide(shape):
+    with pytest.raises(ValueError, match="2 kernels"):
+        PerExpert("zeros", 2)(shape)

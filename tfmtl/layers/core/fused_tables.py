@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from tfmtl.initializers import fresh
-from tfmtl.keras_host import add_table, keras, ops, register
+from tfmtl.keras_host import add_table, keras, lookup, ops, register
 from tfmtl.spec.features import Categorical, Feature, Sequence, feature_from_dict, feature_to_dict
 from tfmtl.spec.schema import check_features
 from tfmtl.typing import Encoded, Tensor
@@ -73,7 +73,7 @@ class FusedTables(keras.layers.Layer):
         first, rows = (ops.convert_to_tensor(p, dtype="int32") for p in group.positions(widths))
         # An id that no preprocessor made must not read another feature's rows.
         known = ops.logical_and(moved >= 0, moved < rows)
-        rows_found = ops.take(table, ops.where(known, moved, 0) + first, axis=0)  # (B, N, copies * D)
+        rows_found = lookup(table, ops.where(known, moved, 0) + first)  # (B, N, copies * D)
         values = ops.cast(rows_found, self.compute_dtype)
         edges = [sum(widths[: i + 1]) for i in range(len(widths) - 1)]
         parts = ops.split(values, edges, axis=1) if edges else [values]

@@ -1,0 +1,114 @@
+"""build, the presets, and what a user does with the model afterwards."""
+
+import numpy as np
+import pytest
+
+from harness import assert_all_trained, gradients, ops
+from tfmtl import (
+    CGC,
+    CGCLayer,
+    Categorical,
+    MMoE,
+    Numeric,
+    PLE,
+    Schema,
+    SharedBottom,
+    SharedBottomRepresentation,
+    STEMRepresentation,
+    Task,
+    Towers,
+    build,
+    encoded_inputs,
+)
+from tfmtl.keras_host import keras
+from tfmtl.models import presets
+
+SCHEMA = Schema(
+    [Categorical("city", num_ids=5, dim=4), Numeric("age", transform=None), Numeric("pay", transform="buckets", boundaries=(1.0,), dim=4)],
+    [Task("click"), Task("watch", "regression")],
+)
+ROWS = {"city": np.array([0, 1, 5, 3], "int32"), "age": np.array([1, np.nan, 3, 4], "float32"), "pay": np.array([0, 1, 2, 1], "int32")}
+LABELS = {"click": np.array([0, 1, 1, 0], "float32"), "watch": np.array([0.5, 1, 2, 3], "float32")}
+
+
+def losses():
+    return {"click": "binary_crossentropy", "watch": "mse"}
+
+
+@pytest.mark.parametrize("preset", ["single_task", "shared_bottom", "mmoe", "cgc", "ple"])
+def test_presets_fit_predict_and_train_every_variable(preset):
+    model = getattr(presets, preset)(SCHEMA)
+    assert model.name == preset
+    assert [model.get_layer(stage).name for stage in ("bottom", "trunk", "head")] == ["bottom", "trunk", "head"]
+    model.compile("adam", loss=losses())
+    history = model.fit(ROWS, LABELS, epochs=2, batch_size=2, verbose=0).history
+    assert np.isfinite(history["loss"]).all()
+    predictions = model.predict(ROWS, verbose=0)
+    assert {task: (p.shape, p.dtype) for task, p in predictions.items()} == dict.fromkeys(("click", "watch"), ((4, 1), np.float32))
+    assert_all_trained(model, lambda: sum(ops.sum((y - 0.3) ** 2) for y in model(ROWS).values()))
+
+
+def test_the_two_readings_of_ples_depth():
+    matched, full = presets.ple(SCHEMA), presets.ple(SCHEMA, depth="paper_full_tower")
+    assert matched.get_layer("head").units["click"] == (64,)
+    assert full.get_layer("head").units["click"] == (256, 128, 64)
+    assert presets.ple(SCHEMA, units=(8,), tower_units=()).get_layer("trunk").units == (8,)
+    with pytest.raises(ValueError, match="depth='deep'"):
+        presets.ple(SCHEMA, depth="deep")
+
+
+def test_works_without_build():
+    """The stages are layers: a user composes them with plain Keras."""
+    inputs = encoded_inputs(SCHEMA.features)
+    streams = SharedBottomRepresentation(SCHEMA.features, SCHEMA.task_names)(inputs)
+    model = keras.Model(inputs, Towers(SCHEMA.tasks)(PLE((8, 4))(streams)))
+    assert model(ROWS)["watch"].shape == (4, 1)
+
+
+def test_drops_into_a_keras_model_of_someone_else():
+    """A plain Keras recommender: its own inputs and embeddings, our CGCLayer, its own towers."""
+    user, item = keras.Input((1,), dtype="int32", name="user"), keras.Input((1,), dtype="int32", name="item")
+    embed = [keras.layers.Flatten()(keras.layers.Embedding(10, 4)(x)) for x in (user, item)]
+    x = keras.layers.Concatenate()(embed)
+    mixed = CGCLayer(8, update_shared=False)({"click": x, "buy": x, "shared": x})
+    outputs = {task: keras.layers.Dense(1, activation="sigmoid", name=task)(mixed[task]) for task in ("click", "buy")}
+    model = keras.Model({"user": user, "item": item}, outputs)
+    model.compile("adam", loss=dict.fromkeys(outputs, "binary_crossentropy"))
+    rows = {"user": np.array([[1], [2]]), "item": np.array([[3], [4]])}
+    model.fit(rows, {"click": np.array([1.0, 0.0]), "buy": np.array([0.0, 1.0])}, verbose=0)
+    assert set(model.predict(rows, verbose=0)) == {"click", "buy"}
+
+
+@pytest.mark.parametrize("trunk", [SharedBottom((8,)), MMoE(8, num_experts=2)], ids=["shared_bottom", "mmoe"])
+def test_nothing_of_a_task_specific_bottom_is_dropped(trunk):
+    model = build(SCHEMA, STEMRepresentation(SCHEMA.features, SCHEMA.task_names), trunk, Towers(SCHEMA.tasks))
+    assert "join" in [layer.name for layer in model.layers]
+    tables = model.get_layer("bottom").embed.tables.trainable_variables
+    found = gradients(lambda: ops.sum(model(ROWS)["click"] ** 2), tables)
+    own, other, shared = np.split(np.abs(found[0]).sum(0), 3)
+    assert own.max() > 0 and shared.max() > 0
+    np.testing.assert_array_equal(other, 0)
+
+
+def test_a_trunk_that_reads_everything_needs_no_join():
+    model = build(SCHEMA, STEMRepresentation(SCHEMA.features, SCHEMA.task_names), CGC(8), Towers(SCHEMA.tasks))
+    assert "join" not in [layer.name for layer in model.layers]
+
+
+def test_refuses():
+    unadapted = Schema([Categorical("city", vocabulary="adapt")], [Task("click")])
+    with pytest.raises(ValueError, match="never adapted"):
+        presets.ple(unadapted)
+    bottom = SharedBottomRepresentation(SCHEMA.features, SCHEMA.task_names)
+    with pytest.raises(ValueError, match=r"predicts no \['watch'\]"):
+        build(SCHEMA, bottom, CGC(8), Towers(SCHEMA.tasks[:1]))
+    with pytest.raises(ValueError, match="tasks"):
+        SharedBottomRepresentation(SCHEMA.features, [])
+
+
+def test_unknown_rows_get_an_answer():
+    model = presets.ple(SCHEMA)
+    broken = {"city": np.array([-7, 10**6], "int32"), "age": np.array([np.nan, np.inf], "float32"), "pay": np.array([99, -1], "int32")}
+    broken["age"][1] = 1e20
+    for y in model.predict(broken, verbose=0).values():
+        assert np.isfinite(y).all()

@@ -1,0 +1,103 @@
+"""Specs: what they know, what they refuse, and their JSON."""
+
+import dataclasses
+
+import pytest
+
+from tfmtl.spec import Categorical, Numeric, Schema, Sequence, Task
+
+ITEM = Categorical("item", num_ids=10, table="items")
+SCHEMA = Schema(
+    [
+        Categorical("city", vocabulary=["Oslo", "Rome"], side="user"),
+        Categorical("shop", vocabulary=(3, 7)),
+        Categorical("query", hash_buckets=100, dtype="int64"),
+        Categorical("learned", vocabulary="adapt", min_count=2),
+        Numeric("age", transform="buckets", boundaries=(1, 2.5)),
+        Numeric("size", size=2, mean=(0, 1), std=(1, 2)),
+        ITEM,
+        Sequence("seen", (ITEM, Categorical("kind", num_ids=3)), length=4, pooling="sum"),
+    ],
+    [Task("click"), Task("buy", sample_space=("click", 1), label=("action", "buy"), weight=2.0, weight_decay=0.9), Task("watch", "regression")],
+)
+
+
+def test_json_round_trip():
+    restored = Schema.from_json(SCHEMA.to_json())
+    assert restored == SCHEMA and hash(restored) == hash(SCHEMA)
+
+
+def test_frozen():
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        SCHEMA.features[0].dim = 3
+
+
+def test_what_a_schema_knows():
+    assert SCHEMA.task_names == ("click", "buy", "watch")
+    assert SCHEMA.label_columns == ("click", "action", "watch")
+    assert SCHEMA.feature_columns[-2:] == ("seen_item", "seen_kind")
+    assert not SCHEMA.is_adapted
+    assert SCHEMA.with_tasks(["watch"]).task_names == ("watch",)
+    assert [f.rows for f in SCHEMA.features[:3]] == [3, 3, 101]
+    assert SCHEMA.feature("age").rows == 4
+    assert [f.dtype for f in SCHEMA.features[:4]] == ["string", "int64", "int64", None]
+
+
+def test_encoded_features_keep_their_rows_and_nothing_else():
+    for feature in SCHEMA.features[:3]:
+        assert feature.encoded().rows == feature.rows
+        assert feature.encoded().vocabulary is None
+    assert SCHEMA.feature("age").encoded() == Categorical("age", num_ids=3, dim=16)
+    assert SCHEMA.feature("size").encoded().mean is None
+    assert SCHEMA.feature("seen").encoded() == SCHEMA.feature("seen")
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: Categorical("a"), r"exactly one of .* Received: \[\]"),
+        (lambda: Categorical("a", num_ids=3, hash_buckets=2), "exactly one"),
+        (lambda: Categorical("a", num_ids=0), "num_ids=0"),
+        (lambda: Categorical("a", num_ids=3, dim=0), "dim=0"),
+        (lambda: Categorical("a", vocabulary=()), "at least one"),
+        (lambda: Categorical("a", vocabulary=("x", 1)), "strings only or integers only"),
+        (lambda: Categorical("a", vocabulary=("x", "x")), "a value twice"),
+        (lambda: Categorical("a", vocabulary=("", "x")), "marks a missing id"),
+        (lambda: Categorical("a", vocabulary=(-1, 4)), "marks a missing id"),
+        (lambda: Categorical("a", vocabulary=("x",), dtype="int64"), "dtype='int64'"),
+        (lambda: Categorical("a", num_ids=3, min_count=2), "min_count"),
+        (lambda: Categorical("user id", num_ids=3), "name='user id'"),
+        (lambda: Categorical("a", num_ids=3, side="left"), "side='left'"),
+        (lambda: Categorical("a", vocabulary="adapt").rows, "never adapted"),
+        (lambda: Numeric("a", transform="sqrt"), "transform='sqrt'"),
+        (lambda: Numeric("a", transform="buckets", size=2), "size=2"),
+        (lambda: Numeric("a", transform="buckets", boundaries=(1, 1)), "increase"),
+        (lambda: Numeric("a", mean=(0,), std=(0,)), "std > 0"),
+        (lambda: Numeric("a", mean=(0,)), "both"),
+        (lambda: Numeric("a", transform="buckets").rows, "adapt"),
+        (lambda: Sequence("a", (), length=3), "one `Categorical` or more"),
+        (lambda: Sequence("a", (ITEM,), length=0), "length=0"),
+        (lambda: Sequence("a", (ITEM, ITEM), length=2), "same name"),
+        (lambda: Sequence("a", (Categorical("mask", num_ids=2),), length=2), "mask"),
+        (lambda: Sequence("a", (ITEM,), length=2, pooling="last"), "pooling='last'"),
+        (lambda: Task("shared"), "'shared'"),
+        (lambda: Task("a", "ranking"), "kind='ranking'"),
+        (lambda: Task("a", weight=-1), "weight=-1"),
+        (lambda: Task("a", weight_decay=0), "weight_decay=0"),
+        (lambda: Task("a", "regression", label=("b", 1)), "0 or 1"),
+        (lambda: Task("a", label=3), "label=3"),
+        (lambda: Schema([], [Task("a")]), "0 features"),
+        (lambda: Schema([ITEM], []), "0 tasks"),
+        (lambda: Schema([ITEM, ITEM], [Task("a")]), "same name"),
+        (lambda: Schema([ITEM], [Task("a"), Task("a")]), "same name"),
+        (lambda: Schema([ITEM], [Task("item")]), "predict itself"),
+        (lambda: Schema([ITEM, Categorical("b", num_ids=11, table="items")], [Task("a")]), "share table 'items'"),
+        (lambda: Schema(["item"], [Task("a")]), "Received: 'item'"),
+        (lambda: SCHEMA.task("like"), "known:"),
+        (lambda: SCHEMA.feature("like"), "known:"),
+        (lambda: Schema.from_json('{"features": [{"kind": "image", "name": "a"}], "tasks": []}'), "kind='image'"),
+    ],
+)
+def test_refuses(make, message):
+    with pytest.raises(ValueError, match=message):
+        make()

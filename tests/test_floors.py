@@ -1,0 +1,80 @@
+"""The house has floors: a file imports only from lower ones, and siblings that must not know each other do not."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+PACKAGE = ROOT / "tfmtl"
+
+FLOORS = [
+    {"typing", "keras_host", "version"},
+    {"initializers", "rowwise"},
+    {"spec", "losses", "metrics", "optimizers"},
+    {"layers", "data", "training", "serving", "analysis"},
+    {"models", "exporting"},
+    {"", "cli"},
+]
+SEALED = {"data", "training", "serving", "analysis"}  # take specs and any keras.Model; know no layer and not each other
+STAGES = {"bottom", "trunk", "head"}
+
+FILES = sorted(PACKAGE.rglob("*.py"))
+
+
+def room(module: str) -> str:
+    return module.split(".")[1] if "." in module else ""
+
+
+def floor(module: str) -> int:
+    return next(number for number, rooms in enumerate(FLOORS) if room(module) in rooms)
+
+
+def module_of(path: Path) -> str:
+    return ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+
+
+def imports(path: Path) -> set[str]:
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {name.name for name in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: imports are absolute"
+            submodules = {f"{node.module}.{name.name}" for name in node.names}
+            known = {name for name in submodules if (ROOT / Path(*name.split("."))).with_suffix(".py").exists()}
+            found |= known or {str(node.module)}
+    return found
+
+
+@pytest.mark.parametrize("path", FILES, ids=module_of)
+def test_imports_go_down(path):
+    module = module_of(path)
+    for used in imports(path):
+        if used.split(".")[0] == "tfmtl":
+            same_room = room(used) == room(module)
+            assert floor(used) < floor(module) or same_room, f"{module} imports {used}"
+            if room(module) in SEALED:
+                assert room(used) not in SEALED or same_room, f"{module} imports {used}"
+
+
+@pytest.mark.parametrize("path", sorted((PACKAGE / "layers").rglob("*.py")), ids=module_of)
+def test_stages_do_not_know_each_other(path):
+    stage = path.relative_to(PACKAGE / "layers").parts[0]
+    used = {name.split(".")[2] for name in imports(path) if name.startswith("tfmtl.layers.")}
+    allowed = {"core"} | ({stage} if stage in STAGES else set())
+    assert used <= allowed
+
+
+@pytest.mark.parametrize("path", FILES, ids=module_of)
+def test_tensorflow_stays_where_it_belongs(path):
+    if room(module_of(path)) in {"data", "training", "serving", "optimizers", "exporting", "cli"}:
+        return
+    foreign = {name for name in imports(path) if name.split(".")[0] in ("tensorflow", "tf_keras")}
+    if path.name != "keras_host.py":
+        foreign |= {name for name in imports(path) if name.split(".")[0] == "keras"}
+        assert not foreign, f"{path.name} imports {foreign}"
+
+
+def test_every_file_is_on_a_floor():
+    assert all(floor(module_of(path)) >= 0 for path in FILES)

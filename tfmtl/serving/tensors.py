@@ -34,7 +34,11 @@ _KINDS: dict[int, tuple[np.dtype, str]] = {
     types_pb2.DT_STRING: (_OBJECT, "string_val"),
 }
 _ENUMS = {dtype: enum for enum, (dtype, _) in _KINDS.items()}
-_PARTS = {"scomplex_val": np.dtype(np.float32), "dcomplex_val": np.dtype(np.float64), "half_val": np.dtype(np.uint16)}
+_PARTS: dict[str, np.dtype] = {
+    "scomplex_val": np.dtype(np.float32),
+    "dcomplex_val": np.dtype(np.float64),
+    "half_val": np.dtype(np.uint16),
+}
 """Fields that hold something else than whole elements: the two parts of a complex number, the bits of a half."""
 
 # One value may stand for a whole tensor, so a short request can name a huge shape. No honest one passes gRPC's limit.

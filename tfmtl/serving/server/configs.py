@@ -9,7 +9,9 @@ from typing import Any, TypeVar
 from google.protobuf import message, text_format
 from tensorflow_serving.config import model_server_config_pb2
 
+from ..config_protos import MonitoringConfig
 from .errors import Code, ServingError, invalid
+from .metrics import DEFAULT_PATH
 from .versions import All, Latest, Policy, Specific
 
 PLATFORM = "tensorflow"
@@ -77,6 +79,12 @@ def check_absolute(name: str, base_path: str) -> None:
     """Base paths are absolute: a server's working directory is not the client's."""
     if not posixpath.isabs(base_path):
         raise invalid(f"Expected model {name} to have an absolute path; got base_path={base_path!r}")
+
+
+def read_metrics_path(path: str | Path) -> str | None:
+    """The URL path of the metrics that a monitoring file asks for; None if it asks for none."""
+    config = read_text_proto(path, MonitoringConfig).prometheus_config
+    return (config.path or DEFAULT_PATH) if config.enable else None
 
 
 def _policy(entry: Any) -> Policy:

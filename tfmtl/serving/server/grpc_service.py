@@ -9,6 +9,7 @@ from tensorflow_serving.apis import model_service_pb2_grpc, prediction_service_p
 
 from .errors import as_serving_error
 from .handlers import Handlers
+from .metrics import Metrics
 
 # grpc refuses requests over 4 MiB unless told otherwise; the real server takes whatever a proto can hold.
 _OPTIONS = (
@@ -19,8 +20,9 @@ _OPTIONS = (
 
 
 class _Service:
-    def __init__(self, handlers: Handlers) -> None:
+    def __init__(self, handlers: Handlers, metrics: Metrics) -> None:
         self._handlers = handlers
+        self._metrics = metrics
 
     def _answer(self, handle: Callable[[Any], Any], request: Any, context: grpc.ServicerContext) -> Any:
         try:
@@ -29,18 +31,25 @@ class _Service:
             failure = as_serving_error(error)
             context.abort(failure.code, failure.details)
 
+    def _counted(self, api: str, handle: Callable[[Any], Any], request: Any, context: grpc.ServicerContext) -> Any:
+        def answer(request: Any) -> Any:
+            with self._metrics.request(request.model_spec.name, api, "GRPC"):
+                return handle(request)
+
+        return self._answer(answer, request, context)
+
 
 class PredictionService(_Service, prediction_service_pb2_grpc.PredictionServiceServicer):
     """Predict, Classify, Regress, MultiInference and GetModelMetadata."""
 
     def Predict(self, request: Any, context: grpc.ServicerContext) -> Any:
-        return self._answer(self._handlers.predict, request, context)
+        return self._counted("Predict", self._handlers.predict, request, context)
 
     def Classify(self, request: Any, context: grpc.ServicerContext) -> Any:
-        return self._answer(self._handlers.classify, request, context)
+        return self._counted("Classify", self._handlers.classify, request, context)
 
     def Regress(self, request: Any, context: grpc.ServicerContext) -> Any:
-        return self._answer(self._handlers.regress, request, context)
+        return self._counted("Regress", self._handlers.regress, request, context)
 
     def MultiInference(self, request: Any, context: grpc.ServicerContext) -> Any:
         return self._answer(self._handlers.multi_inference, request, context)
@@ -59,15 +68,15 @@ class ModelService(_Service, model_service_pb2_grpc.ModelServiceServicer):
         return self._answer(self._handlers.reload_config, request, context)
 
 
-def start_grpc(handlers: Handlers, *, host: str, port: int, threads: int) -> tuple[grpc.Server, int]:
+def start_grpc(handlers: Handlers, metrics: Metrics, *, host: str, port: int, threads: int) -> tuple[grpc.Server, int]:
     """Starts answering gRPC; returns the server and the port it listens on.
 
     Raises:
         OSError: the port is taken.
     """
     server = grpc.server(futures.ThreadPoolExecutor(threads, thread_name_prefix="tfmtl-grpc"), options=_OPTIONS)
-    prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(PredictionService(handlers), server)
-    model_service_pb2_grpc.add_ModelServiceServicer_to_server(ModelService(handlers), server)
+    prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(PredictionService(handlers, metrics), server)
+    model_service_pb2_grpc.add_ModelServiceServicer_to_server(ModelService(handlers, metrics), server)
     try:
         bound = server.add_insecure_port(f"{host}:{port}")
     except RuntimeError as error:

@@ -27,7 +27,9 @@ def classify(
     signature = _signature(servable, name)
     aliases = _classify_outputs(signature)
     examples = _examples(request.input)
-    arrays = _run(servable, [signature], examples, {alias: signature.outputs[alias].name for alias in aliases})
+    arrays = _run(
+        servable, "Classify", [signature], examples, {alias: signature.outputs[alias].name for alias in aliases}
+    )
     return classification_pb2.ClassificationResponse(
         model_spec=answered_by(servable, name), result=_classifications(arrays, len(examples))
     )
@@ -39,7 +41,7 @@ def regress(servable: Servable, request: regression_pb2.RegressionRequest) -> re
     signature = _signature(servable, name)
     output = _regress_output(signature)
     examples = _examples(request.input)
-    arrays = _run(servable, [signature], examples, {_VALUES: output})
+    arrays = _run(servable, "Regress", [signature], examples, {_VALUES: output})
     return regression_pb2.RegressionResponse(
         model_spec=answered_by(servable, name), result=_regressions(arrays[_VALUES], len(examples))
     )
@@ -65,7 +67,8 @@ def multi_inference(
             raise ServingError(Code.UNIMPLEMENTED, f"Unsupported signature method_name: {task.method_name}")
     examples = _examples(request.input)
     tensors = {tensor: tensor for aliases in wanted.values() for tensor in aliases.values()}
-    arrays = _run(servable, [servable.signatures[name] for name in wanted], examples, tensors)
+    signatures = [servable.signatures[name] for name in wanted]
+    arrays = _run(servable, "MultiInference", signatures, examples, tensors)
     response = inference_pb2.MultiInferenceResponse()
     for (name, aliases), task in zip(wanted.items(), request.tasks, strict=True):
         own = {alias: arrays[tensor] for alias, tensor in aliases.items()}
@@ -124,12 +127,13 @@ def _examples(given: input_pb2.Input) -> np.ndarray:
 
 def _run(
     servable: Servable,
+    api: str,
     signatures: Sequence[meta_graph_pb2.SignatureDef],
     examples: np.ndarray,
     outputs: dict[str, str],
 ) -> dict[str, np.ndarray]:
     feeds = {signature.inputs[_INPUT].name: examples for signature in signatures}
-    return dict(zip(outputs, servable.run(feeds, list(outputs.values())), strict=True))
+    return dict(zip(outputs, servable.run(api, feeds, list(outputs.values())), strict=True))
 
 
 def _classifications(arrays: dict[str, np.ndarray], count: int) -> classification_pb2.ClassificationResult:

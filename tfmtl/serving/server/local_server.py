@@ -4,24 +4,24 @@ import contextlib
 import logging
 import os
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
 
-from .configs import ModelConfig, named_models, read_models_config
+from .configs import ModelConfig, named_models, read_metrics_path, read_models_config
 from .errors import ServingError
-from .graph_session import GraphSession
 from .grpc_service import start_grpc
 from .handlers import Handlers
+from .loader import ServableLoader
 from .manager import ModelManager
+from .metrics import Metrics
 from .rest import RestHandlers, RestServer
-from .servable import Servable
-from .warmup import warm_up
 
 _log = logging.getLogger(__name__)
 
 DEFAULT_NAME = "default"
-_THREADS = max(16, 4 * (os.cpu_count() or 1))
+_THREADS = max(64, 4 * (os.cpu_count() or 1))  # a request that waits for its batch holds one
+_GRACE = 10.0  # seconds for requests under way when the server stops
 
 
 class ServerStartError(RuntimeError):
@@ -52,6 +52,13 @@ class LocalServer:
             here a broken export should be seen at once.
         load_retry_interval: float. Seconds between two tries.
         warm_up: bool. Replay a version's warm-up requests before it is announced.
+        models_config_poll_interval: float. Seconds between two readings of `models_config`; 0 reads it once.
+        allow_version_labels_for_unavailable_models: bool. Let new labels name versions that are not loaded yet; at the
+            start none is, so a `models_config` with labels needs it.
+        batching_parameters: str or Path. Merge requests as this BatchingParameters file says; none are without it.
+        per_model_batching_parameters: bool. Take everything but the number of threads from
+            `<version>/batching_params.pbtxt`; versions without that file are not batched.
+        monitoring_config: str or Path. Serve Prometheus metrics as this MonitoringConfig file says.
 
     Raises:
         ValueError: neither or both of `models` and `models_config` are given.
@@ -80,6 +87,11 @@ class LocalServer:
         max_load_retries: int = 0,
         load_retry_interval: float = 60.0,
         warm_up: bool = True,
+        models_config_poll_interval: float = 0.0,
+        allow_version_labels_for_unavailable_models: bool = False,
+        batching_parameters: str | Path | None = None,
+        per_model_batching_parameters: bool = False,
+        monitoring_config: str | Path | None = None,
     ) -> None:
         if (models is None) == (models_config is None):
             raise ValueError(
@@ -89,18 +101,31 @@ class LocalServer:
         self._models_config = models_config
         self._host, self._grpc_port, self._rest_port = host, grpc_port, rest_port
         self._poll_interval, self._start_timeout = poll_interval, start_timeout
-        self._warm_up = warm_up
+        self._models_config_poll_interval = models_config_poll_interval
+        self._monitoring_config = monitoring_config
+        self._metrics = Metrics()
+        self._loader = ServableLoader(
+            self._metrics,
+            warm_up=warm_up,
+            batching_parameters=batching_parameters,
+            per_model_batching_parameters=per_model_batching_parameters,
+        )
         self._manager = ModelManager(
-            self._load, max_load_retries=max_load_retries, load_retry_interval=load_retry_interval
+            self._loader.load,
+            max_load_retries=max_load_retries,
+            load_retry_interval=load_retry_interval,
+            allow_early_labels=allow_version_labels_for_unavailable_models,
         )
         self._handlers = Handlers(self._manager, reload_timeout=start_timeout)
         self._stopping = threading.Event()
         self._closers = contextlib.ExitStack()
 
     def start(self) -> "LocalServer":
-        """Loads every model, then opens the ports."""
+        """Loads every model, then opens the ports. A server starts once."""
         with contextlib.ExitStack() as closers:
             try:
+                self._loader.start()
+                closers.callback(self._loader.close)
                 closers.callback(self._manager.close)
                 self._manager.configure(self._configs(), timeout=self._start_timeout)
                 self._open(closers)
@@ -111,7 +136,7 @@ class LocalServer:
 
     def stop(self) -> None:
         """Closes the ports, lets requests under way finish, and unloads the models."""
-        self._stopping.set()
+        self._manager.cancel()
         self._closers.close()
 
     def __enter__(self) -> "LocalServer":
@@ -142,31 +167,39 @@ class LocalServer:
         return read_models_config(str(self._models_config))
 
     def _open(self, closers: contextlib.ExitStack) -> None:
-        server, self._grpc_port = start_grpc(self._handlers, host=self._host, port=self._grpc_port, threads=_THREADS)
-        closers.callback(lambda: server.stop(_GRACE).wait())
+        grpc_server, self._grpc_port = start_grpc(
+            self._handlers, self._metrics, host=self._host, port=self._grpc_port, threads=_THREADS
+        )
+        closers.callback(lambda: grpc_server.stop(_GRACE).wait())
         if self._rest_port is not None:
-            rest = RestServer(RestHandlers(self._handlers), host=self._host, port=self._rest_port, threads=_THREADS)
+            handlers = RestHandlers(self._handlers, self._metrics)
+            rest = RestServer(handlers, host=self._host, port=self._rest_port, threads=_THREADS, pages=self._pages())
             self._rest_port = rest.start()
             closers.callback(rest.stop, _GRACE)
-        if self._poll_interval > 0:
-            poller = threading.Thread(target=self._keep_polling, name="tfmtl-poll", daemon=True)
-            poller.start()
-            closers.callback(poller.join)
+        self._repeat(self._manager.poll, self._poll_interval, closers)
+        if self._models_config is not None:
+            self._repeat(self._reread, self._models_config_poll_interval, closers)
 
-    def _keep_polling(self) -> None:
-        while not self._stopping.wait(self._poll_interval):
-            self._manager.poll()
+    def _pages(self) -> dict[str, Callable[[], str]]:
+        path = None if self._monitoring_config is None else read_metrics_path(self._monitoring_config)
+        return {} if path is None else {path: self._metrics.page}
 
-    def _load(self, name: str, version: int, path: Path) -> Servable:
-        session = GraphSession(path)
-        servable = Servable(name, version, session.signatures, session)
-        if self._warm_up:
-            try:
-                warm_up(servable, path)
-            except BaseException:
-                servable.close()
-                raise
-        return servable
+    def _repeat(self, action: Callable[[], None], interval: float, closers: contextlib.ExitStack) -> None:
+        """Does `action` every `interval` seconds until the server stops; never if that is 0."""
+        if interval <= 0:
+            return
 
+        def keep_on() -> None:
+            while not self._stopping.wait(interval):
+                action()
 
-_GRACE = 10.0  # seconds for requests under way when the server stops
+        thread = threading.Thread(target=keep_on, name=f"tfmtl-{action.__name__}", daemon=True)
+        thread.start()
+        closers.callback(thread.join)
+        closers.callback(self._stopping.set)
+
+    def _reread(self) -> None:
+        try:
+            self._manager.configure(self._configs(), timeout=self._start_timeout)
+        except ServingError as error:
+            _log.error("the models config is not followed: %s", error)

@@ -52,10 +52,19 @@ class ModelManager:
         load: Loader.
         max_load_retries: int. How often a failed load is tried again.
         load_retry_interval: float. Seconds between two tries.
+        allow_early_labels: bool. Let new labels name versions that are not available yet.
     """
 
-    def __init__(self, load: Loader, *, max_load_retries: int = 0, load_retry_interval: float = 60.0) -> None:
+    def __init__(
+        self,
+        load: Loader,
+        *,
+        max_load_retries: int = 0,
+        load_retry_interval: float = 60.0,
+        allow_early_labels: bool = False,
+    ) -> None:
         self._load = load
+        self._allow_early_labels = allow_early_labels
         self._max_load_retries = max_load_retries
         self._load_retry_interval = load_retry_interval
         self._configs: dict[str, ModelConfig] = {}
@@ -78,14 +87,16 @@ class ModelManager:
             timeout: float. Seconds to wait for the first version of a new model to appear on disk.
 
         Raises:
-            ServingError: UNKNOWN, a new model has no version that loads; FAILED_PRECONDITION, a label names a
-                version that is not available.
+            ServingError: FAILED_PRECONDITION, a label names a version that is not available yet, and nothing was
+                changed; UNKNOWN, a new model has no version that loads.
         """
         with self._reconciling:
+            labels = self._checked_labels(configs)
             new = {config.name for config in configs} - self._configs.keys()
             self._configs = {config.name: config for config in configs}
+            with self._lock:
+                self._labels = labels
             self._await(sorted(new), time.monotonic() + timeout)
-            self._set_labels()
 
     def _await(self, names: Sequence[str], deadline: float) -> None:
         while True:
@@ -116,22 +127,19 @@ class ModelManager:
             for name, versions in wanted.items():
                 self._follow(name, versions)
 
-    def _set_labels(self) -> None:
-        """Puts the configs' labels in force, all or none.
-
-        Raises:
-            ServingError: FAILED_PRECONDITION, a label names a version that is not available.
-        """
-        for config in self._configs.values():
+    def _checked_labels(self, configs: Sequence[ModelConfig]) -> dict[str, Mapping[str, int]]:
+        for config in configs:
             for label, version in config.labels.items():
+                moved = self._labels.get(config.name, {}).get(label, version) != version
+                if self._allow_early_labels and not moved:
+                    continue
                 status = self._versions.get(config.name, {}).get(version)
                 if status is None or status.state != AVAILABLE:
                     raise ServingError(
                         Code.FAILED_PRECONDITION,
                         f"Label {label} of model {config.name} points to version {version}, which is not available",
                     )
-        with self._lock:
-            self._labels = {config.name: config.labels for config in self._configs.values()}
+        return {config.name: config.labels for config in configs}
 
     @contextlib.contextmanager
     def servable(self, spec: Any) -> Iterator[Servable]:
@@ -164,9 +172,13 @@ class ModelManager:
         failed = [f"version {status.version}: {status.error}" for status in self.statuses(name) if status.error]
         return f"{name} ({'; '.join(failed) or describe(self._configs[name].base_path)})"
 
-    def close(self) -> None:
-        """Unloads everything."""
+    def cancel(self) -> None:
+        """Ends every wait: for a first version, for another try."""
         self._closing.set()
+
+    def close(self) -> None:
+        """Unloads everything; requests under way keep what they use until they are answered."""
+        self.cancel()
         with self._reconciling:
             self._configs = {}
             for name in list(self._versions):

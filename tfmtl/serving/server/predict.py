@@ -38,7 +38,7 @@ def run(
 ) -> dict[str, np.ndarray]:
     """Runs a signature on inputs that bear its names, for the outputs `aliases`."""
     feeds = {signature.inputs[alias].name: array for alias, array in inputs.items()}
-    arrays = servable.run(feeds, [signature.outputs[alias].name for alias in aliases])
+    arrays = servable.run("Predict", feeds, [signature.outputs[alias].name for alias in aliases])
     return dict(zip(aliases, arrays, strict=True))
 
 

@@ -5,7 +5,7 @@ import json
 import logging
 import re
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass
 from urllib.parse import unquote
@@ -21,8 +21,9 @@ from tensorflow_serving.apis import (
 )
 
 from . import rest_examples, rest_json
-from .errors import ServingError, as_serving_error, invalid
+from .errors import Code, ServingError, as_serving_error, invalid
 from .handlers import SIGNATURE_DEF, Handlers
+from .metrics import REQUEST_COUNT, Metrics
 from .predict import run
 from .servable import DEFAULT_SIGNATURE
 
@@ -70,10 +71,12 @@ class RestHandlers:
 
     Args:
         handlers: Handlers.
+        metrics: Metrics.
     """
 
-    def __init__(self, handlers: Handlers) -> None:
+    def __init__(self, handlers: Handlers, metrics: Metrics) -> None:
         self._handlers = handlers
+        self._metrics = metrics
         self._methods: dict[str, Callable[[model_pb2.ModelSpec, bytes], str]] = {
             "predict": self._predict,
             "classify": self._classify,
@@ -86,12 +89,17 @@ class RestHandlers:
         """The HTTP status and the JSON that answer a request; never raises."""
         try:
             call = parse_url(verb, path)
-            return 200, self._methods[call.method](call.spec, body)
+        except ServingError as error:
+            self._metrics.count(REQUEST_COUNT, "", error.code.name)
+            return _failed(error)
+        try:
+            with self._metrics.request(call.spec.name, "" if verb == "GET" else call.method, "REST"):
+                return 200, self._methods[call.method](call.spec, body)
         except Exception as error:
             failure = as_serving_error(error)
-            if not isinstance(error, ServingError) and failure.http_status == 500:
-                _log.exception("a REST request failed inside the server")
-            return failure.http_status, json.dumps({"error": failure.message})
+            if failure.code is Code.INTERNAL:
+                _log.error("a REST request failed inside the server", exc_info=error)
+            return _failed(failure)
 
     def _predict(self, spec: model_pb2.ModelSpec, body: bytes) -> str:
         parsed = rest_json.parse(body)
@@ -138,10 +146,20 @@ class RestServer:
         host: str.
         port: int. 0 takes a free one.
         threads: int. Requests computed at the same time.
+        pages: mapping of exact paths to functions that give a plain text page.
     """
 
-    def __init__(self, handlers: RestHandlers, *, host: str, port: int, threads: int) -> None:
+    def __init__(
+        self,
+        handlers: RestHandlers,
+        *,
+        host: str,
+        port: int,
+        threads: int,
+        pages: Mapping[str, Callable[[], str]],
+    ) -> None:
         self._handlers = handlers
+        self._pages = pages
         self._workers: Executor = ThreadPoolExecutor(threads, thread_name_prefix="tfmtl-rest")
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="tfmtl-rest", daemon=True)
@@ -186,6 +204,8 @@ class RestServer:
 
     async def _handle(self, request: web.Request) -> web.Response:
         path = request.raw_path.partition("?")[0]
+        if path in self._pages:
+            return web.Response(text=self._pages[path]())
         if not _API.fullmatch(path):
             return web.Response(status=404)
         try:
@@ -205,6 +225,10 @@ class RestServer:
         self._thread.join()
         self._loop.close()
         self._workers.shutdown()
+
+
+def _failed(error: ServingError) -> tuple[int, str]:
+    return error.http_status, json.dumps({"error": error.message})
 
 
 def _decoded(text: str) -> str:

@@ -6,6 +6,8 @@ from typing import Protocol
 import numpy as np
 from tensorflow.core.protobuf import meta_graph_pb2
 
+from .metrics import Metrics
+
 DEFAULT_SIGNATURE = "serving_default"
 
 
@@ -27,19 +29,27 @@ class Servable:
         version: int.
         signatures: Mapping of signature names to SignatureDefs, as `saved_model.pb` has them.
         runner: Runner.
+        metrics: Metrics.
     """
 
     def __init__(
-        self, name: str, version: int, signatures: Mapping[str, meta_graph_pb2.SignatureDef], runner: Runner
+        self,
+        name: str,
+        version: int,
+        signatures: Mapping[str, meta_graph_pb2.SignatureDef],
+        runner: Runner,
+        metrics: Metrics,
     ) -> None:
         self.name = name
         self.version = version
         self.signatures = signatures
         self._runner = runner
+        self._metrics = metrics
 
-    def run(self, feeds: Mapping[str, np.ndarray], fetches: Sequence[str]) -> list[np.ndarray]:
-        """Feeds and fetches tensors by their names in the graph."""
-        return self._runner.run(feeds, fetches)
+    def run(self, api: str, feeds: Mapping[str, np.ndarray], fetches: Sequence[str]) -> list[np.ndarray]:
+        """Feeds and fetches tensors by their names in the graph; `api` is the call that the metrics name."""
+        with self._metrics.runtime(self.name, api):
+            return self._runner.run(feeds, fetches)
 
     def close(self) -> None:
         """Frees the model's memory. No run may be under way."""

@@ -8,6 +8,7 @@ from tensorflow_serving.apis import prediction_log_pb2
 
 from .errors import Code, ServingError, invalid
 from .inference import classify, multi_inference, regress
+from .metrics import Metrics
 from .predict import predict
 from .servable import Servable
 
@@ -15,7 +16,7 @@ WARMUP_FILE = Path("assets.extra") / "tf_serving_warmup_requests"
 MAX_RECORDS = 1000
 
 
-def warm_up(servable: Servable, path: Path) -> None:
+def warm_up(servable: Servable, path: Path, metrics: Metrics) -> None:
     """Runs every request of `<version>/assets.extra/tf_serving_warmup_requests`, if there is that file.
 
     Raises:
@@ -25,10 +26,11 @@ def warm_up(servable: Servable, path: Path) -> None:
     file = path / WARMUP_FILE
     if not file.exists():
         return
-    for count, record in enumerate(tf.data.TFRecordDataset(str(file)).as_numpy_iterator(), start=1):
-        _replay(servable, record)
-        if count > MAX_RECORDS:
-            raise invalid(f"Number of warmup records exceeds the maximum ({MAX_RECORDS}) at {file}")
+    with metrics.warm_up(str(path)):
+        for count, record in enumerate(tf.data.TFRecordDataset(str(file)).as_numpy_iterator(), start=1):
+            _replay(servable, record)
+            if count > MAX_RECORDS:
+                raise invalid(f"Number of warmup records exceeds the maximum ({MAX_RECORDS}) at {file}")
 
 
 def _replay(servable: Servable, record: bytes) -> None:

@@ -1,0 +1,81 @@
+"""From a version folder to a servable that is ready for requests."""
+
+from pathlib import Path
+
+from .batching import BatchingRunner, BatchThreads
+from .batching_options import BatchingOptions, read_batching_options
+from .graph_session import GraphSession
+from .metrics import Metrics
+from .servable import Runner, Servable
+from .warmup import warm_up
+
+PER_MODEL_FILE = "batching_params.pbtxt"
+
+
+class ServableLoader:
+    """Restores versions, puts a batcher in front of them if asked, and warms them up.
+
+    Args:
+        metrics: Metrics.
+        warm_up: bool. Replay the warm-up requests of a version, through the batcher.
+        batching_parameters: str or Path. A BatchingParameters file; no batching without it.
+        per_model_batching_parameters: bool. Read each version's own file; its threads are the server's.
+    """
+
+    def __init__(
+        self,
+        metrics: Metrics,
+        *,
+        warm_up: bool,
+        batching_parameters: str | Path | None,
+        per_model_batching_parameters: bool,
+    ) -> None:
+        self._metrics = metrics
+        self._warm_up = warm_up
+        self._file = batching_parameters
+        self._per_model = per_model_batching_parameters
+        self._options: BatchingOptions | None = None
+        self._threads: BatchThreads | None = None
+
+    def start(self) -> None:
+        """Reads the batching parameters and starts the threads that run batches.
+
+        Raises:
+            ServingError: the file is wrong.
+        """
+        if self._file is not None:
+            self._options = read_batching_options(self._file)
+        elif self._per_model:
+            self._options = BatchingOptions()
+        if self._options is not None:
+            self._threads = BatchThreads(self._options.num_threads)
+
+    def load(self, name: str, version: int, path: Path) -> Servable:
+        """Loads one version.
+
+        Raises:
+            ServingError, OSError, tf.errors.OpError: it cannot be restored, batched or warmed up.
+        """
+        session = GraphSession(path)
+        try:
+            servable = Servable(name, version, session.signatures, self._batched(session, path), self._metrics)
+            if self._warm_up:
+                warm_up(servable, path, self._metrics)
+        except BaseException:
+            session.close()
+            raise
+        return servable
+
+    def close(self) -> None:
+        """Ends the threads that run batches."""
+        if self._threads is not None:
+            self._threads.close()
+
+    def _batched(self, session: GraphSession, path: Path) -> Runner:
+        options = self._options
+        if self._per_model:
+            own = path / PER_MODEL_FILE
+            options = read_batching_options(own) if own.exists() else None
+        if options is None or self._threads is None:
+            return session
+        return BatchingRunner(session, options, self._threads, self._metrics)

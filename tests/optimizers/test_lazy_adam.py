@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 import tensorflow as tf
+from sparse_cases import ROWS, WIDTH, click_model, clicks, kernel, number, random_gradients, slices, table
 
-from rows import ROWS, WIDTH, click_model, clicks, kernel, number, random_gradients, slices, table
 from tfmtl.keras_host import LEGACY, keras
 from tfmtl.optimizers import LazyAdam
 

@@ -3,7 +3,9 @@
 from collections.abc import Iterable
 from typing import Any
 
-from tfmtl.keras_host import Optimizer, is_table, keras, register
+import tensorflow as tf
+
+from tfmtl.keras_host import Optimizer, is_table, keras, raw, register
 
 
 @register
@@ -15,8 +17,8 @@ class SplitOptimizer(Optimizer):
         dense: Keras optimizer of all other weights.
         name: str.
 
-    `learning_rate` reads that of `dense`; setting it (as callbacks do) moves both and keeps the ratio they began with.
-    `iterations` are those of `dense`.
+    `learning_rate` reads that of `dense`; setting it moves both and keeps the ratio they began with. Keras 3's callbacks
+    set it; those of tf_keras write the variable they read, so there they move `dense` alone. `iterations` are `dense`'s.
     """
 
     def __init__(self, embeddings: Any, dense: Any, name: str = "split_optimizer"):
@@ -25,7 +27,9 @@ class SplitOptimizer(Optimizer):
         self.dense = keras.optimizers.get(dense)
         if self.embeddings is self.dense:
             raise ValueError(f"`embeddings` and `dense` must be two optimizers. Received: {self.dense} for both")
-        self._initial_rates = float(self.embeddings.learning_rate), float(self.dense.learning_rate)
+        self._initial_rates = tuple(
+            float(tf.convert_to_tensor(raw(part.learning_rate))) for part in (self.embeddings, self.dense)
+        )
 
     def create_slots(self, variables: list[Any]) -> None:
         for part, own in self._split([(None, v) for v in variables]):
@@ -37,10 +41,7 @@ class SplitOptimizer(Optimizer):
         self.apply_gradients(zip(grads, variables, strict=True))
 
     def apply_gradients(self, grads_and_vars: Iterable[tuple[Any, Any]], *arguments: Any, **options: Any) -> Any:
-        pairs = list(grads_and_vars)
-        if not pairs:
-            return
-        for part, own in self._split(pairs):
+        for part, own in self._split(list(grads_and_vars)):
             if any(gradient is not None for gradient, _ in own):
                 part.apply_gradients(own, *arguments, **options)
         return self.iterations

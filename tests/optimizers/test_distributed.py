@@ -1,0 +1,55 @@
+"""Two replicas train as one device does: sums, clipping and decay see the global batch."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from harness import run_fresh
+from sparse_cases import MAKERS, click_model, clicks
+
+from tfmtl.keras_host import keras
+
+CASES = [
+    *((name, "float32", 1e-5) for name in MAKERS if name != "schedule"),
+    ("lazy_adam", "mixed_bfloat16", 2e-2),
+    ("split", "mixed_float16", 1e-3),
+]
+
+# A strategy needs a process of its own; the optimizers share it.
+SCRIPT = """
+import sys
+import numpy as np
+import tensorflow as tf
+devices = [tf.config.LogicalDeviceConfiguration()] * 2
+tf.config.set_logical_device_configuration(tf.config.list_physical_devices("CPU")[0], devices)
+sys.path.insert(0, sys.argv[1])
+from test_distributed import CASES, train
+strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+assert strategy.num_replicas_in_sync == 2
+weights = [train(strategy, name, policy) for name, policy, _ in CASES]
+np.savez(sys.argv[2], **{f"{case}-{i}": w for case, ws in enumerate(weights) for i, w in enumerate(ws)})
+"""
+
+
+def train(strategy, name, policy):
+    keras.mixed_precision.set_global_policy(policy)
+    try:
+        with strategy.scope():
+            model = click_model(MAKERS[name]())
+    finally:
+        keras.mixed_precision.set_global_policy("float32")
+    model.fit(clicks(4), epochs=2, verbose=0)
+    return model.get_weights()
+
+
+@pytest.fixture(scope="module")
+def two_replicas(tmp_path_factory):
+    path = tmp_path_factory.mktemp("replicas") / "weights.npz"
+    run_fresh(SCRIPT, __file__.rpartition("/")[0], path)
+    return np.load(path)
+
+
+@pytest.mark.parametrize("case", range(len(CASES)), ids=lambda case: "-".join(CASES[case][:2]))
+def test_two_replicas_train_as_one(case, two_replicas):
+    name, policy, tolerance = CASES[case]
+    for i, alone in enumerate(train(tf.distribute.get_strategy(), name, policy)):
+        np.testing.assert_allclose(two_replicas[f"{case}-{i}"], alone, atol=tolerance)

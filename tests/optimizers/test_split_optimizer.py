@@ -1,0 +1,91 @@
+"""Tables under one optimizer, everything else under another."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from sparse_cases import ROWS, WIDTH, click_model, clicks, kernel, number, random_gradients, slices, table
+
+from tfmtl.keras_host import add_table, is_table, keras, register
+from tfmtl.optimizers import LazyAdam, RowWiseAdagrad, optimizer
+
+
+@register
+class OwnTable(keras.layers.Layer):
+    """An embedding layer under a name of its own."""
+
+    def build(self, input_shape):
+        self.weights_of_ids = add_table(self, "of_ids", (ROWS, WIDTH), "uniform")
+        self.scale = self.add_weight(name="scale", shape=(WIDTH,), initializer="ones")
+        self.built = True
+
+    def call(self, ids):
+        return tf.gather(self.weights_of_ids, ids) * self.scale
+
+
+def shapes(part):
+    return sorted(tuple(v.shape) for v in part.variables if len(v.shape))
+
+
+def test_tables_are_recognised():
+    layer = OwnTable()
+    layer(tf.constant([1]))
+    assert is_table(layer.weights_of_ids) and not is_table(layer.scale)
+    model = click_model("sgd")
+    assert [is_table(v) for v in model.trainable_variables] == [True, False, False, False, False]
+    assert not is_table(keras.layers.Dense(2, name="embeddings").build((None, 3)) or kernel(np.ones((2, 2))))
+
+
+def test_each_part_gets_its_own():
+    start = np.random.default_rng(1).normal(size=(ROWS, WIDTH)).astype("float32")
+    ours, weights = optimizer(embeddings=RowWiseAdagrad(0.05), dense=keras.optimizers.SGD(0.5)), kernel(start)
+    rows, alone = table(start), table(start)
+    reference = RowWiseAdagrad(0.05)
+    for gradient in random_gradients(4):
+        ours.apply_gradients([(gradient, rows), (tf.ones((ROWS, WIDTH)), weights)])
+        reference.apply_gradients([(gradient, alone)])
+    np.testing.assert_array_equal(number(rows), number(alone))
+    np.testing.assert_allclose(number(weights), start - 4 * 0.5, rtol=1e-5, atol=1e-6)
+    assert int(ours.iterations) == 4
+
+
+def test_slots_exist_once():
+    ours = optimizer(embeddings=RowWiseAdagrad(0.05), dense=LazyAdam())
+    click_model(ours).fit(clicks(2), verbose=0)
+    assert shapes(ours.embeddings) == [(ROWS, 1)]
+    assert shapes(ours.dense) == sorted([(3 * WIDTH, 5), (5,), (5, 1), (1,)] * 2)
+    assert len(ours.variables) == len(ours.embeddings.variables) + len(ours.dense.variables)
+
+
+def test_trains_a_model_without_tables():
+    inputs = keras.Input((2,))
+    model = keras.Model(inputs, keras.layers.Dense(1)(inputs))
+    model.compile(optimizer(embeddings=RowWiseAdagrad(), dense=LazyAdam()), "mse")
+    before = model.get_weights()[0]
+    model.train_on_batch(np.ones((4, 2), "float32"), np.ones((4, 1), "float32"))
+    assert np.abs(model.get_weights()[0] - before).max() > 0
+
+
+@pytest.mark.keras3  # tf_keras's callbacks write the variable itself
+def test_a_callback_moves_both_rates():
+    ours = optimizer(embeddings=RowWiseAdagrad(0.08), dense=LazyAdam(0.01))
+    model = click_model(ours)
+    halve = keras.callbacks.LearningRateScheduler(lambda epoch, rate: rate / 2)
+    model.fit(clicks(2), epochs=2, callbacks=[halve], verbose=0)
+    np.testing.assert_allclose(
+        [float(ours.learning_rate), float(ours.embeddings.learning_rate)], [0.0025, 0.02], rtol=1e-6
+    )
+
+
+def test_parts_clip_and_average_on_their_own():
+    start = np.zeros((ROWS, WIDTH), "float32")
+    rows, weights = table(start), kernel(start)
+    ours = optimizer(embeddings=keras.optimizers.SGD(1.0), dense=keras.optimizers.SGD(1.0, clipnorm=0.5))
+    ours.apply_gradients([(slices(np.full((1, WIDTH), 3.0), [2]), rows), (tf.ones((ROWS, WIDTH)), weights)])
+    np.testing.assert_allclose(number(rows)[2], -3.0)
+    np.testing.assert_allclose(np.linalg.norm(number(weights)), 0.5, rtol=1e-5)
+
+
+def test_refuses_one_optimizer_twice():
+    adam = LazyAdam()
+    with pytest.raises(ValueError, match="two optimizers"):
+        optimizer(embeddings=adam, dense=adam)

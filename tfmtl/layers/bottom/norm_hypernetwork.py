@@ -1,0 +1,135 @@
+"""The network that writes another network's layer normalisations."""
+
+from collections.abc import Sequence
+from typing import Any, Literal, TypeAlias, get_args
+
+import numpy as np
+
+from tfmtl.keras_host import add_table, keras, ops, register
+from tfmtl.layers.core.mlp import MLP, check_units
+from tfmtl.typing import Tensor
+
+Condition: TypeAlias = Literal["task+behavior", "task", "behavior", "none"]
+
+GAMMA, BETA = 0, 1
+"""Where a norm's scale and shift lie on the last axis but one."""
+
+
+@register
+class NormHypernetwork(keras.layers.Layer):
+    """Turns a task and a behaviour into gamma and beta of every layer normalisation of a transformer.
+
+    ```
+    u     = MLP([task_t ; behavior_s])            two learned embeddings
+    gamma = 1 + u G + g
+    beta  =     u H + h
+    ```
+
+    `G, g, H, h` start at zero, so a fresh hypernetwork writes plain layer normalisations for every pair. Float32 under
+    every policy: it is tiny, and the small differences between pairs would drown in bfloat16.
+
+    Args:
+        num_tasks: tasks.
+        num_behaviors: behaviours.
+        num_norms: layer normalisations to write.
+        width: of a layer normalisation.
+        condition_on: what is read: `"task+behavior"`, `"task"`, `"behavior"`, or `"none"`: one gamma and beta for all.
+        condition_dim: width of an embedding.
+        units: hidden layers.
+
+    Input shape:
+        `(P, 2)` integers, a task and a behaviour in each row.
+
+    Output shape:
+        `(P, num_norms, 2, width)` float32, gamma first.
+
+    Raises:
+        ValueError: an unknown condition, or a count or width below 1.
+
+    Example:
+
+    >>> network = NormHypernetwork(num_tasks=2, num_behaviors=3, num_norms=2, width=16)
+    >>> network(ops.convert_to_tensor([[0, 0], [0, 2], [1, 2]])).shape
+    (3, 2, 2, 16)
+
+    Reference:
+        Liu et al. (DTRN), CIKM 2023, arXiv:2308.05996. The paper names the two inputs and the output; the hidden layer
+        and the plain start are our choices.
+    """
+
+    def __init__(
+        self,
+        *,
+        num_tasks: int,
+        num_behaviors: int,
+        num_norms: int,
+        width: int,
+        condition_on: Condition = "task+behavior",
+        condition_dim: int = 16,
+        units: Sequence[int] = (64,),
+        **kwargs: Any,
+    ):
+        super().__init__(**kwargs)
+        counts = {"num_tasks": num_tasks, "num_behaviors": num_behaviors, "num_norms": num_norms, "width": width}
+        for name, count in {**counts, "condition_dim": condition_dim}.items():
+            check_units(name, count)
+        if condition_on not in get_args(Condition):
+            raise ValueError(
+                f"`condition_on` must be one of {get_args(Condition)}. Received: condition_on={condition_on!r}"
+            )
+        self.counts = counts
+        self.condition_on = condition_on
+        self.condition_dim = condition_dim
+        self.units = check_units("units", units)
+        self.hidden = MLP(self.units, dtype="float32")
+        self.emit = keras.layers.Dense(num_norms * 2 * width, kernel_initializer="zeros", dtype="float32")
+
+    @property
+    def reads_task(self) -> bool:
+        """Whether tasks can differ."""
+        return "task" in self.condition_on
+
+    @property
+    def reads_behavior(self) -> bool:
+        """Whether behaviours can differ."""
+        return "behavior" in self.condition_on
+
+    def build(self, input_shape: Any) -> None:
+        self.tables: dict[int, Any] = {}
+        if self.condition_on == "none":
+            self.plain = add_table(self, "norms", (self.counts["num_norms"], 2, self.counts["width"]), "zeros")
+        else:
+            if self.reads_task:
+                self.tables[0] = self._table("task", self.counts["num_tasks"])
+            if self.reads_behavior:
+                self.tables[1] = self._table("behavior", self.counts["num_behaviors"])
+            shape = (None, self.condition_dim * len(self.tables))
+            self.hidden.build(shape)
+            self.emit.build(self.hidden.compute_output_shape(shape))
+        self.built = True
+
+    def _table(self, kind: str, rows: int) -> Any:
+        # Unit variance, as one-hot inputs would have: tasks and behaviours are told apart from the first step on.
+        normal = keras.initializers.RandomNormal(stddev=1.0)
+        return add_table(self, f"{kind}_embedding", (rows, self.condition_dim), normal)
+
+    def call(self, pairs: Tensor) -> Tensor:
+        plain = np.array([1.0, 0.0], "float32")[:, None]
+        if self.condition_on == "none":
+            shape = (ops.shape(pairs)[0], *self.plain.shape)
+            return ops.broadcast_to(ops.convert_to_tensor(self.plain) + plain, shape)
+        read = [ops.take(table, pairs[:, column], axis=0) for column, table in self.tables.items()]
+        written = self.emit(self.hidden(ops.concatenate(read, axis=-1)))
+        return ops.reshape(written, (-1, self.counts["num_norms"], 2, self.counts["width"])) + plain
+
+    def compute_output_shape(self, input_shape: Any) -> tuple[int | None, ...]:
+        return (input_shape[0], self.counts["num_norms"], 2, self.counts["width"])
+
+    def get_config(self) -> dict[str, Any]:
+        return {
+            **super().get_config(),
+            **self.counts,
+            "condition_on": self.condition_on,
+            "condition_dim": self.condition_dim,
+            "units": list(self.units),
+        }

@@ -26,6 +26,7 @@ class MaskedMetric(keras.metrics.Metric):
 
     def __init__(self, shape: tuple[int, ...], name: str, dtype: Any = None):
         super().__init__(name=name, dtype=dtype)
+        self.own_name = name
         self.sums = self.add_weight(name="sums", shape=shape, initializer="zeros", dtype=PRECISE)
 
     def measure(self, rows: Rows) -> Tensor:
@@ -44,3 +45,7 @@ class MaskedMetric(keras.metrics.Metric):
 
     def reset_state(self) -> None:
         self.sums.assign(np.zeros(self.sums.shape, PRECISE))
+
+    def get_config(self) -> dict[str, Any]:
+        # tf_keras renames a metric to "{output}_{name}" when it compiles, and would do so again with a loaded one.
+        return {**super().get_config(), "name": self.own_name}

@@ -1,5 +1,9 @@
 """What `fit` needs beside a model: objectives, evaluation, distribution."""
 
+from tfmtl.training.decaying_weight import DecayingWeight
+from tfmtl.training.distribution import strategy
+from tfmtl.training.evaluation import Evaluation, evaluate
 from tfmtl.training.objectives import objectives
+from tfmtl.training.validation import Validation
 
-__all__ = ["objectives"]
+__all__ = ["DecayingWeight", "Evaluation", "Validation", "evaluate", "objectives", "strategy"]

@@ -1,0 +1,179 @@
+"""objectives() through `compile` and `fit`: every name routed, weights that decay, and what is refused."""
+
+import numpy as np
+import pytest
+from harness import fit_callbackless
+from sklearn.metrics import log_loss, roc_auc_score
+from training.models import TASKS, batches, rows, small_model
+
+from tfmtl.keras_host import keras
+from tfmtl.spec import Task
+from tfmtl.training import objectives
+
+NAMES = {
+    "loss",
+    *(f"{task.name}_loss" for task in TASKS),
+    *(f"{task}_{figure}" for task in ("click", "sale") for figure in ("auc", "logloss", "calibration")),
+    "price_rmse",
+}
+
+
+@pytest.fixture
+def data():
+    return batches(*rows(210), size=32)
+
+
+@pytest.fixture
+def whole():
+    return batches(*rows(210), size=210)
+
+
+def test_logs_every_task_under_its_name(data):
+    _, y = rows(210)
+    model = small_model()
+    model.compile(keras.optimizers.Adam(0.01), **objectives(TASKS))
+    history = fit_callbackless(model, data, epochs=2, validation_data=data)
+    assert set(history) == NAMES | {f"val_{name}" for name in NAMES}
+    predictions = {task: p[:, 0].astype("float64") for task, p in model.predict(data, verbose=0).items()}
+    for task in ("click", "sale"):
+        valid = ~np.isnan(y[task])
+        labels, scores = y[task][valid], predictions[task][valid]
+        assert history[f"val_{task}_auc"][-1] == pytest.approx(roc_auc_score(labels, scores), abs=1e-3)
+        assert history[f"val_{task}_logloss"][-1] == pytest.approx(log_loss(labels, scores), rel=1e-5)
+        assert history[f"val_{task}_calibration"][-1] == pytest.approx(scores.mean() / labels.mean(), rel=1e-5)
+    errors = (y["price"] - predictions["price"])[~np.isnan(y["price"])]
+    assert history["val_price_rmse"][-1] == pytest.approx(np.sqrt(np.mean(errors**2)), rel=1e-5)
+
+
+def test_adds_up_the_weighted_losses(whole):
+    model = small_model()
+    model.compile("sgd", **objectives(TASKS))
+    logs = model.evaluate(whole, verbose=0, return_dict=True)
+    expected = sum(task.weight * logs[f"{task.name}_loss"] for task in TASKS)
+    assert logs["loss"] == pytest.approx(expected, rel=1e-5)
+
+
+def test_one_task_keeps_its_name(data):
+    task = Task("click")
+    model = small_model((task,))
+    model.compile("sgd", **objectives([task]))
+    logs = fit_callbackless(model, data.map(lambda x, y: (x, {"click": y["click"]})))
+    assert set(logs) == {"loss", "click_auc", "click_logloss", "click_calibration"}
+
+
+def test_a_task_without_labels_does_not_move(data):
+    """Its own weights stay, and the others train as if it were not there."""
+    nothing = data.map(lambda x, y: (x, {**y, "sale": y["sale"] * float("nan")}))
+    model = small_model()
+    model.compile(keras.optimizers.SGD(0.1), **objectives(TASKS))
+    before = [np.array(w) for w in model.get_layer("sale").get_weights()]
+    history = fit_callbackless(model, nothing)
+    for old, new in zip(before, model.get_layer("sale").get_weights(), strict=True):
+        np.testing.assert_array_equal(old, new)
+    assert history["sale_loss"] == [0]
+    assert np.isnan(history["sale_auc"]).all()
+    assert np.isfinite(history["loss"]).all()
+
+
+def test_metrics_are_new_at_each_call():
+    first, second = objectives(TASKS), objectives(TASKS)
+    assert not {id(m) for ms in first["metrics"].values() for m in ms} & {
+        id(m) for ms in second["metrics"].values() for m in ms
+    }
+
+
+DECAYING = (
+    Task("sale", weight=2.0, weight_decay=0.5),
+    Task("click"),
+    Task("price", "regression", weight=0.1, weight_decay=0.9),
+)
+
+
+def compiled(decay_steps):
+    keras.utils.set_random_seed(7)
+    model, optimizer = small_model(DECAYING), keras.optimizers.SGD(0.05)
+    model.compile(optimizer, **objectives(DECAYING, optimizer=optimizer, decay_steps=decay_steps))
+    return model
+
+
+def weighted(logs, t):
+    return sum(task.weight * task.weight_decay**t * logs[f"{task.name}_loss"] for task in DECAYING)
+
+
+@pytest.mark.parametrize(("decay_steps", "periods"), [(7, [1, 2, 3]), (1, [7, 14, 21]), (10, [0, 1, 2])])
+def test_weights_follow_the_schedule(data, whole, decay_steps, periods):
+    """After each epoch of 7 steps; a decay period may be an epoch, a step, or anything else."""
+    model = compiled(decay_steps)
+    for t in periods:
+        fit_callbackless(model, data)
+        logs = model.evaluate(whole, verbose=0, return_dict=True)
+        assert logs["loss"] == pytest.approx(weighted(logs, t), rel=1e-5)
+
+
+def test_gradients_follow_the_schedule(data):
+    """Training with a schedule equals training that is compiled again with the next weights at every epoch."""
+    scheduled, by_hand = compiled(decay_steps=7), compiled(decay_steps=7)
+    fit_callbackless(scheduled, data, epochs=2)
+    for t in range(2):
+        fixed = [Task(k.name, k.kind, weight=k.weight * k.weight_decay**t) for k in DECAYING]
+        by_hand.compile(by_hand.optimizer, **objectives(fixed))
+        fit_callbackless(by_hand, data)
+    for ours, theirs in zip(scheduled.get_weights(), by_hand.get_weights(), strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-6)
+
+
+def test_fit_resumes_where_it_stopped(data, tmp_path):
+    straight, halted = compiled(decay_steps=7), compiled(decay_steps=7)
+    fit_callbackless(straight, data, epochs=2)
+    fit_callbackless(halted, data)
+    halted.save(tmp_path / "model.keras")
+
+    resumed = keras.models.load_model(tmp_path / "model.keras")
+    np.testing.assert_array_equal(resumed.predict(data, verbose=0)["sale"], halted.predict(data, verbose=0)["sale"])
+    with pytest.raises(ValueError, match="Compile it again"):  # a file cannot tell which optimizer will train
+        resumed.fit(data, verbose=0)
+    optimizer = resumed.optimizer
+    resumed.compile(optimizer, **objectives(DECAYING, optimizer=optimizer, decay_steps=7))
+    fit_callbackless(resumed, data, epochs=2, initial_epoch=1)
+    for a, b in zip(resumed.get_weights(), straight.get_weights(), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)
+
+
+def test_a_loaded_model_without_schedule_goes_on(data, tmp_path):
+    model = small_model()
+    model.compile(keras.optimizers.SGD(0.05), **objectives(TASKS))
+    fit_callbackless(model, data)
+    model.save(tmp_path / "model.keras")
+    loaded = keras.models.load_model(tmp_path / "model.keras")
+    ours, theirs = (m.evaluate(data, verbose=0, return_dict=True) for m in (model, loaded))
+    assert set(theirs) == NAMES
+    assert theirs == pytest.approx(ours, rel=1e-6)
+
+
+def test_decays_under_a_loss_scale(data, whole):
+    """mixed_float16 makes Keras wrap the optimizer: the clock is still the one that was given."""
+    keras.mixed_precision.set_global_policy("mixed_float16")
+    try:
+        model = compiled(decay_steps=7)
+        losses = fit_callbackless(model, data)["loss"]
+        logs = model.evaluate(whole, verbose=0, return_dict=True)
+    finally:
+        keras.mixed_precision.set_global_policy("float32")
+    assert np.isfinite(losses).all()
+    assert logs["loss"] == pytest.approx(weighted(logs, 1), rel=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("tasks", "options", "message"),
+    [
+        ([], {}, r"at least one\. Received: tasks=\(\)"),
+        (["click"], {}, r"must be `Task`s.*'click'"),
+        ([Task("click"), Task("click")], {}, "click"),
+        ([Task("click", weight_decay=0.5)], {}, r"'click' has weight_decay=0.5.*optimizer=None, decay_steps=None"),
+        ([Task("click", weight_decay=0.5)], {"optimizer": "adam", "decay_steps": 5}, "optimizer='adam'"),
+        ([Task("click", weight_decay=0.5)], {"optimizer": keras.optimizers.SGD(), "decay_steps": 0}, "decay_steps=0"),
+    ],
+)
+def test_refuses(tasks, options, message):
+    with pytest.raises(ValueError, match=message):
+        objectives(tasks, **options)

@@ -1,0 +1,60 @@
+"""How training is spread over devices and machines."""
+
+from typing import Any, Literal, TypeAlias, get_args
+
+import tensorflow as tf
+
+from tfmtl.keras_host import BACKEND, LEGACY
+
+StrategyName: TypeAlias = Literal["auto", "mirrored", "multi_worker", "parameter_server"]
+
+
+def strategy(name: StrategyName | None = "auto", **options: Any) -> tf.distribute.Strategy:
+    """Returns the `tf.distribute` strategy called `name`; build and compile the model in its `scope()`.
+
+    | name | strategy | runs on |
+    |---|---|---|
+    | `None` | TensorFlow's default: no distribution | every host |
+    | `"auto"` | `"mirrored"` where this machine has more than one GPU, else the default | TensorFlow |
+    | `"mirrored"` | `MirroredStrategy`: all GPUs of this machine | TensorFlow |
+    | `"multi_worker"` | `MultiWorkerMirroredStrategy`: machines named in `TF_CONFIG` | tf_keras |
+    | `"parameter_server"` | `ParameterServerStrategy`: tables on servers named in `TF_CONFIG` | tf_keras |
+
+    The two strategies of several machines need tf_keras, set by `TF_USE_LEGACY_KERAS=1` before Python starts: the
+    trainer of Keras 3 does not support them.
+
+    Args:
+        name: one of the above.
+        **options: passed on, such as `devices=["GPU:0", "GPU:1"]` or `variable_partitioner=...`.
+
+    Raises:
+        ValueError: an unknown name, a backend without `tf.distribute`, or a strategy that Keras 3 does not support.
+
+    Example:
+
+    ```python
+    with strategy("auto").scope():
+        model = ple(schema)
+        model.compile("adam", **objectives(schema.tasks))
+    model.fit(dataset)
+    ```
+    """
+    if name is not None and name not in get_args(StrategyName):
+        raise ValueError(f"`name` must be one of {[None, *get_args(StrategyName)]}. Received: name={name!r}")
+    if name is not None and BACKEND != "tensorflow":
+        raise ValueError(
+            f"tf.distribute needs the TensorFlow backend; here only strategy(None) works. Received: name={name!r}, backend={BACKEND!r}"
+        )
+    if name in ("multi_worker", "parameter_server") and not LEGACY:
+        raise ValueError(
+            f"Keras 3 does not train under this strategy; tf_keras does: set TF_USE_LEGACY_KERAS=1 before Python starts. Received: name={name!r}"
+        )
+    if name == "auto":
+        name = "mirrored" if len(tf.config.list_physical_devices("GPU")) > 1 else None
+    if name is None:
+        return tf.distribute.get_strategy()
+    if name == "mirrored":
+        return tf.distribute.MirroredStrategy(**options)
+    if name == "multi_worker":
+        return tf.distribute.MultiWorkerMirroredStrategy(**options)
+    return tf.distribute.ParameterServerStrategy(tf.distribute.cluster_resolver.TFConfigClusterResolver(), **options)

@@ -1,0 +1,52 @@
+"""Exact validation figures in the logs of `fit`."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import tensorflow as tf
+
+from tfmtl.keras_host import keras
+from tfmtl.spec import Schema
+from tfmtl.training.evaluation import Evaluation, Slice
+
+
+class Validation(keras.callbacks.Callback):
+    """Evaluates after every epoch and adds the figures to the logs, under `val_` names.
+
+    Callbacks run in the order of their list and share the logs: put this one *before* those that read it
+    (`EarlyStopping`, `ModelCheckpoint`, `CSVLogger`). It takes the place of `validation_data`.
+
+    Args:
+        dataset, schema, preprocessor, group, slices: as in `tfmtl.evaluate`.
+
+    Example:
+
+    ```python
+    callbacks = [
+        Validation(valid, schema, group="user_id"),
+        keras.callbacks.EarlyStopping(monitor="val_click_gauc", mode="max", patience=2, restore_best_weights=True),
+    ]
+    model.fit(train, epochs=20, callbacks=callbacks)
+    ```
+    """
+
+    def __init__(
+        self,
+        dataset: tf.data.Dataset,
+        schema: Schema,
+        *,
+        preprocessor: Callable[[dict[str, Any]], dict[str, Any]] | None = None,
+        group: str | None = None,
+        slices: Mapping[str, Slice] | None = None,
+    ):
+        super().__init__()
+        self.dataset = dataset
+        self.schema = schema
+        self.options: dict[str, Any] = {"preprocessor": preprocessor, "group": group, "slices": slices}
+
+    def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
+        self.evaluation = Evaluation(self.model, self.schema, **self.options)
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        if logs is not None:
+            logs.update({f"val_{name}": value for name, value in self.evaluation(self.dataset).items()})

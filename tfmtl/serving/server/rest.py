@@ -1,10 +1,12 @@
-"""The REST door: TensorFlow Serving's URLs on aiohttp, which inflates gzip and joins chunks."""
+"""The REST door: TensorFlow Serving's URLs on aiohttp."""
 
 import asyncio
+import gzip
 import json
 import logging
 import re
 import threading
+import zlib
 from collections.abc import Callable, Mapping
 from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -85,10 +87,11 @@ class RestHandlers:
             "status": self._status,
         }
 
-    def answer(self, verb: str, path: str, body: bytes) -> tuple[int, str]:
+    def answer(self, verb: str, path: str, body: bytes, zipped: bool) -> tuple[int, str]:
         """The HTTP status and the JSON that answer a request; never raises."""
         try:
             call = parse_url(verb, path)
+            body = _inflated(body) if zipped else body
         except ServingError as error:
             self._metrics.count(REQUEST_COUNT, "", error.code.name)
             return _failed(error)
@@ -188,7 +191,8 @@ class RestServer:
         # 0: no limit on the size of a body, as the real server has none.
         app = web.Application(client_max_size=0)
         app.router.add_route("*", "/{path:.*}", self._handle)
-        self._runner = web.AppRunner(app, access_log=None)
+        # Inflated by the handler: aiohttp breaks the connection over a body that is no gzip.
+        self._runner = web.AppRunner(app, access_log=None, auto_decompress=False)
         await self._runner.setup()
         site = web.TCPSite(self._runner, self._host, self._port)
         try:
@@ -213,8 +217,9 @@ class RestServer:
         except web.RequestPayloadError as error:
             status, text = 400, json.dumps({"error": f"The body cannot be read: {error}"})
         else:
+            zipped = request.headers.get("Content-Encoding", "").lower() == "gzip"
             work = asyncio.get_running_loop().run_in_executor(
-                self._workers, self._handlers.answer, request.method, path, body
+                self._workers, self._handlers.answer, request.method, path, body, zipped
             )
             status, text = await work
         data = text.encode("utf-8", "surrogateescape")
@@ -225,6 +230,13 @@ class RestServer:
         self._thread.join()
         self._loop.close()
         self._workers.shutdown()
+
+
+def _inflated(body: bytes) -> bytes:
+    try:
+        return gzip.decompress(body)
+    except (OSError, EOFError, zlib.error) as error:
+        raise invalid(f"The body is not the gzip that its Content-Encoding says: {error}") from error
 
 
 def _failed(error: ServingError) -> tuple[int, str]:

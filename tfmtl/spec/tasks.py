@@ -21,8 +21,9 @@ class Task:
         name: the task, from the label to the served output.
         kind: `"binary"` (label 0 or 1, output a probability) or `"regression"` (output a value).
         label: the label's column (default: `name`), or `(column, value)`: 1 where the column equals the value.
-        sample_space: the rows that count, as a column (non-zero) or `(column, value)`; None is all rows. Outside of it
-            the label becomes NaN: a conversion is defined for clicked rows, a leaf of MFH for its user group.
+        sample_space: the rows that count, as a column (non-zero) or `(column, value)`, or several of these that must all
+            hold; None is all rows. Outside of it the label becomes NaN: a conversion is defined for clicked rows, a leaf
+            of MFH for its user group. Two strings are always `(column, value)`.
         weight: the task's weight in the joint loss, `w_{k,0}`.
         weight_decay: PLE's `gamma_k`: in epoch (or step) t the weight is `weight * weight_decay ** t`.
 
@@ -37,7 +38,7 @@ class Task:
     kind: TaskKind = "binary"
     _: KW_ONLY
     label: Column | None = None
-    sample_space: Column | None = None
+    sample_space: Column | tuple[Column, ...] | None = None
     weight: float = 1.0
     weight_decay: float = 1.0
 
@@ -46,33 +47,69 @@ class Task:
         if self.name == SHARED:
             raise ValueError(f"No task may be called {SHARED!r}: it is the stream that belongs to no task.")
         if self.kind not in get_args(TaskKind):
-            raise ValueError(f"`kind` of task {self.name!r} must be one of {get_args(TaskKind)}. Received: kind={self.kind!r}")
-        for field in ("label", "sample_space"):
-            object.__setattr__(self, field, _column(self.name, field, getattr(self, field)))
+            raise ValueError(
+                f"`kind` of task {self.name!r} must be one of {get_args(TaskKind)}. Received: kind={self.kind!r}"
+            )
+        object.__setattr__(self, "label", _column(self.name, "label", self.label))
+        object.__setattr__(self, "sample_space", _sample_space(self.name, self.sample_space))
         if not (math.isfinite(self.weight) and self.weight >= 0):
             raise ValueError(f"`weight` of task {self.name!r} must be finite and >= 0. Received: weight={self.weight}")
         if not (math.isfinite(self.weight_decay) and self.weight_decay > 0):
-            raise ValueError(f"`weight_decay` of task {self.name!r} must be > 0. Received: weight_decay={self.weight_decay}")
+            raise ValueError(
+                f"`weight_decay` of task {self.name!r} must be > 0. Received: weight_decay={self.weight_decay}"
+            )
         if isinstance(self.label, tuple) and self.kind != "binary":
-            raise ValueError(f"A label `(column, value)` is 0 or 1. Received: label={self.label} for a {self.kind} task")
+            raise ValueError(
+                f"A label `(column, value)` is 0 or 1. Received: label={self.label} for a {self.kind} task"
+            )
 
     @property
     def columns(self) -> tuple[str, ...]:
         """The raw columns that label and sample space read."""
-        sources = [self.label or self.name, self.sample_space]
-        named = [source if isinstance(source, str) else source[0] for source in sources if source is not None]
-        return tuple(dict.fromkeys(named))
+        sources = (self.label or self.name, *self.conditions)
+        return tuple(dict.fromkeys(source if isinstance(source, str) else source[0] for source in sources))
+
+    @property
+    def conditions(self) -> tuple[Column, ...]:
+        """What must hold for a row to count; all rows do where nothing must."""
+        space: Any = self.sample_space
+        if space is None:
+            return ()
+        return (space,) if _is_column(space) else space
 
 
 def task_to_dict(task: Task) -> dict[str, Any]:
     """`task` as JSON types; defaults are left out."""
     given = {f.name: getattr(task, f.name) for f in fields(task) if getattr(task, f.name) != f.default}
-    return {k: list(v) if isinstance(v, tuple) else v for k, v in given.items()}
+    return {k: _as_lists(v) for k, v in given.items()}
 
 
-def _column(task: str, field: str, value: Any) -> Column | None:
+def _as_lists(value: Any) -> Any:
+    return [_as_lists(part) for part in value] if isinstance(value, tuple) else value
+
+
+def _sample_space(task: str, value: Any) -> Column | tuple[Column, ...] | None:
+    """One condition as it is, several as a tuple."""
+    if value is None or _is_column(value):
+        return _column(task, "sample_space", value)
+    if isinstance(value, (tuple, list)) and value and all(_is_column(part) for part in value):
+        return tuple(_column(task, "sample_space", part) for part in value)
+    raise ValueError(
+        f"`sample_space` of task {task!r} must be a column, (column, value), or several of these. "
+        f"Received: sample_space={value!r}"
+    )
+
+
+def _column(task: str, field: str, value: Any) -> Any:
     if value is None or isinstance(value, str):
         return value
-    if isinstance(value, (tuple, list)) and len(value) == 2 and isinstance(value[0], str):
+    if _is_column(value):
         return (value[0], value[1])
     raise ValueError(f"`{field}` of task {task!r} must be a column or (column, value). Received: {field}={value!r}")
+
+
+def _is_column(value: Any) -> bool:
+    """Whether `value` is one column or one `(column, value)`."""
+    if isinstance(value, (tuple, list)):
+        return len(value) == 2 and isinstance(value[0], str) and isinstance(value[1], (str, int, float))
+    return isinstance(value, str)

@@ -1,7 +1,7 @@
 """From a trained model to a version that TensorFlow Serving loads."""
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +9,7 @@ from tfmtl.data.preprocessing import Preprocessor
 from tfmtl.keras_host import keras
 from tfmtl.serving.bundle import write_bundle
 from tfmtl.serving.endpoints import Encoder
+from tfmtl.serving.score import Score
 from tfmtl.spec import Schema
 
 
@@ -21,7 +22,10 @@ def export(
     version: int | None = None,
     tasks: Iterable[str] | None = None,
     examples: Any = None,
+    score: Score | None = None,
     keep: int | None = None,
+    metrics: Mapping[str, Any] | None = None,
+    data: str | None = None,
 ) -> Path:
     """Writes `model` with its preprocessing as the next version under `path`, if it answers as it does in memory.
 
@@ -68,5 +72,8 @@ def export(
         version=version,
         tasks=tasks,
         examples=examples,
+        score=score,
         keep=keep,
+        metrics=metrics,
+        data=data,
     )

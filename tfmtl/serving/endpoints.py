@@ -1,4 +1,4 @@
-"""The signatures of an exported model."""
+"""What an exported signature is, and the graph that all of them are cut from."""
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -7,13 +7,17 @@ from typing import Any, Protocol
 import tensorflow as tf
 
 from tfmtl.keras_host import keras
-from tfmtl.serving.graphs import Signature, Tensors, Trace, concrete_function, trace
-from tfmtl.serving.rows import Rows, tensors
+from tfmtl.serving.graphs import Signature, Tensors, Trace, trace
+from tfmtl.serving.rows import Rows
+from tfmtl.serving.score import SCORE, Score
 from tfmtl.typing import Encoded, Predictions, Tensor
 
 
 class Encoder(Protocol):
-    """What turns raw columns into what the model reads; `tfmtl.data.Preprocessor` is one."""
+    """What turns raw columns into what the model reads; `tfmtl.data.Preprocessor` is one.
+
+    Lookup tables must be reachable from it, so it is a `tf.Module` or a Keras layer if it has any.
+    """
 
     @property
     def raw_signature(self) -> dict[str, tf.TensorSpec]:
@@ -32,7 +36,7 @@ class Endpoint:
     """A signature, and how rows are asked through it.
 
     Args:
-        function: the signature.
+        function: the signature: a concrete function, or a `tf.function` with an input signature.
         ask: the inputs that ask for some rows.
         meant: the rows that those inputs stand for, where they are not the rows themselves.
         read: predictions by task from the outputs.
@@ -43,15 +47,30 @@ class Endpoint:
     meant: Callable[[Rows], Rows] = lambda rows: rows
     read: Callable[[Tensors], Predictions] = lambda outputs: outputs
 
+    @property
+    def concrete(self) -> Any:
+        """The signature as a concrete function."""
+        return self.function if hasattr(self.function, "captured_inputs") else self.function.get_concrete_function()
+
 
 @dataclass(frozen=True)
 class Whole:
-    """Preprocessing and model in one graph, from raw columns by way of encoded ones to predictions."""
+    """Preprocessing and model in one graph, from raw columns by way of encoded ones to predictions.
+
+    Args:
+        traced: the graph.
+        encoded: its encoded columns.
+        raw_signature, encoded_signature: the types of both.
+        tasks: the predictions to serve.
+        score: what to add to them.
+    """
 
     traced: Trace
     encoded: Tensors
     raw_signature: Signature
     encoded_signature: Signature
+    tasks: tuple[str, ...]
+    score: Score | None
 
     def predict(self, given: Mapping[str, Tensor], tasks: Iterable[str], *, encoded: bool = False) -> Predictions:
         """Adds to the function being traced what predicts `tasks` from raw (or encoded) columns, and no more."""
@@ -62,8 +81,12 @@ class Whole:
             zip(tasks, self.traced.insert(replaced, [self.traced.outputs[task] for task in tasks]), strict=True)
         )
 
+    def scored(self, predictions: Predictions, weights: Mapping[str, Tensor] | None = None) -> Predictions:
+        """`predictions` with the score."""
+        return predictions if self.score is None else {**predictions, SCORE: self.score(predictions, weights)}
 
-def trace_whole(model: keras.Model, preprocessor: Encoder) -> Whole:
+
+def trace_whole(model: keras.Model, preprocessor: Encoder, tasks: tuple[str, ...], score: Score | None) -> Whole:
     """Traces `model(preprocessor(columns))`."""
     encoded: Tensors = {}
 
@@ -73,22 +96,4 @@ def trace_whole(model: keras.Model, preprocessor: Encoder) -> Whole:
         return model(dict(encoded), training=False)
 
     traced = trace(predict, preprocessor.raw_signature)
-    return Whole(traced, encoded, preprocessor.raw_signature, preprocessor.encoded_signature)
-
-
-def build_endpoints(whole: Whole, preprocessor: Encoder, tasks: tuple[str, ...]) -> dict[str, Endpoint]:
-    """The signatures by name."""
-
-    def ask_raw(rows: Rows) -> Tensors:
-        return tensors(rows, whole.raw_signature)
-
-    def ask_encoded(rows: Rows) -> Tensors:
-        return preprocessor(ask_raw(rows))
-
-    def served(names: Iterable[str], signature: Signature, *, encoded: bool = False) -> Any:
-        return concrete_function(lambda **columns: whole.predict(columns, names, encoded=encoded), signature)
-
-    return {
-        "serving_default": Endpoint(served(tasks, whole.raw_signature), ask_raw),
-        "serving_ids": Endpoint(served(tasks, whole.encoded_signature, encoded=True), ask_encoded),
-    }
+    return Whole(traced, encoded, preprocessor.raw_signature, preprocessor.encoded_signature, tasks, score)

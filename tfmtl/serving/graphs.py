@@ -48,7 +48,9 @@ class Trace:
         mapped = {name: tensor for name, tensor in replaced.items() if name in read}
         mapped |= {name: outer.capture(handle) for name, handle in handles.items() if name in read}
         copied = [tensor.name for tensor in fetched if tensor.name not in mapped]
-        copies = tf.graph_util.import_graph_def(_graph_def(self.graph, needed), mapped, copied) if copied else []
+        whole, names = self.graph.as_graph_def(), {op.name for op in needed}
+        part = _part(whole, (node for node in whole.node if node.name in names))
+        copies = tf.graph_util.import_graph_def(part, mapped, copied) if copied else []
         mapped |= zip(copied, copies, strict=True)
         return [mapped[tensor.name] for tensor in fetched]
 
@@ -89,17 +91,31 @@ def needed_operations(fetched: Iterable[Tensor], given: Container[str]) -> set[t
     return needed
 
 
-def _graph_def(graph: tf.Graph, operations: Iterable[tf.Operation]) -> Any:
-    """`operations` as a GraphDef; what they read from others is named but missing."""
-    names = {op.name for op in operations}
-    whole = graph.as_graph_def()
-    nodes = [node for node in whole.node if node.name in names]
-    for node in nodes:
+class Copier:
+    """Copies single operations of a trace into the function being traced."""
+
+    def __init__(self, traced: Trace):
+        self.whole = traced.graph.as_graph_def()
+        self.nodes = {node.name: node for node in self.whole.node}
+
+    def copy(self, op: tf.Operation, inputs: Iterable[Tensor]) -> list[Tensor]:
+        """The outputs of a copy of `op` that reads `inputs`."""
+        mapped = {old.name: new for old, new in zip(op.inputs, inputs, strict=True)}
+        return tf.graph_util.import_graph_def(
+            _part(self.whole, [self.nodes[op.name]]), mapped, [y.name for y in op.outputs]
+        )
+
+
+def _part(whole: Any, nodes: Iterable[Any]) -> Any:
+    """`nodes` of the GraphDef `whole` as a GraphDef; what they read from other nodes is named but missing."""
+    nodes = list(nodes)
+    part = type(whole)(node=nodes, versions=whole.versions)
+    names = {node.name for node in nodes}
+    for node in part.node:
         node.attr.pop("_class", None)  # colocation, perhaps with a node left behind
         kept = [name for name in node.input if not name.startswith("^") or name[1:] in names]
         node.ClearField("input")
         node.input.extend(kept)
-    part = type(whole)(node=nodes, versions=whole.versions)
     called = _called_functions(nodes, {function.signature.name: function for function in whole.library.function})
     part.library.function.extend(function for function in whole.library.function if function.signature.name in called)
     return part

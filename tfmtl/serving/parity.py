@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from tfmtl.serving.endpoints import Endpoint
 from tfmtl.serving.rows import Rows
+from tfmtl.serving.warmup_file import WARMUP_FILE, replay_warmup
 from tfmtl.typing import Predictions
 
 EXACT, CLOSE, HALF = 1e-6, 1e-4, 2e-2
@@ -35,12 +36,14 @@ def check_parity(
         batches: rows, and the tolerance to hold them to.
 
     Returns:
-        For each signature the largest difference found.
+        For each signature the largest difference found, in the same units.
 
     Raises:
         ParityError: a signature fails, or answers with a different number; or the model's own answer is not finite.
     """
     loaded = tf.saved_model.load(str(folder))
+    if (folder / WARMUP_FILE).exists():
+        replay_warmup(folder, loaded.signatures)
     worst = dict.fromkeys(endpoints, 0.0)
     for rows, tolerance in batches:
         for name, endpoint in endpoints.items():
@@ -60,7 +63,7 @@ def _answer(name: str, signature: Any, endpoint: Endpoint, rows: Rows) -> Predic
 
 
 def _difference(name: str, task: str, received: np.ndarray, expected: np.ndarray, tolerance: float) -> float:
-    """The largest difference of one task's predictions."""
+    """The largest difference of one task's predictions, in units of `max(1, |prediction|)`."""
     if received.shape != expected.shape:
         raise ParityError(f"Signature {name!r} gives {task!r} the shape {received.shape}, the model {expected.shape}.")
     finite = np.isfinite(expected)
@@ -75,4 +78,4 @@ def _difference(name: str, task: str, received: np.ndarray, expected: np.ndarray
             f"Signature {name!r} differs from the model on task {task!r} by {difference[row, 0]:.3g}, tolerance {tolerance:.0e}: "
             f"{received[row, 0]} instead of {expected[row, 0]} in row {row} of those tried."
         )
-    return float(difference.max(initial=0.0))
+    return float(share.max(initial=0.0))

@@ -1,0 +1,68 @@
+"""An exported version in this process: what is in it, and its answers without a server."""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import tensorflow as tf
+
+from tfmtl.serving.card import CARD_FILE, SCHEMA_FILE
+from tfmtl.serving.versions import versions
+from tfmtl.spec import Schema
+from tfmtl.typing import Predictions
+
+
+class Bundle:
+    """A loaded version.
+
+    Args:
+        path: a base path, whose highest version is loaded, or a version's folder.
+
+    Raises:
+        FileNotFoundError: there is no version.
+
+    Example:
+
+    >>> bundle = Bundle("models/ranker")
+    >>> bundle({"city": ["Oslo", "Rome"], "age": [31.0, float("nan")]})["click"].shape
+    TensorShape([2, 1])
+    """
+
+    def __init__(self, path: str | os.PathLike[str]):
+        self.path = find_version(path)
+        # The module owns the weights that its signatures read.
+        self._module = tf.saved_model.load(str(self.path))
+        self.signatures: Mapping[str, Any] = self._module.signatures
+
+    @property
+    def schema(self) -> Schema:
+        """The schema it was exported with."""
+        return load_schema(self.path)
+
+    @property
+    def card(self) -> str:
+        """The model card, as Markdown."""
+        return (self.path / CARD_FILE).read_text()
+
+    def __call__(self, columns: Mapping[str, Any], signature: str = "serving_default") -> Predictions:
+        """What `signature` answers; `columns` are cast to the types that it takes."""
+        function = self.signatures[signature]
+        specs = function.structured_input_signature[1]
+        return function(**{name: tf.convert_to_tensor(columns[name], spec.dtype) for name, spec in specs.items()})
+
+
+def load_schema(path: str | os.PathLike[str]) -> Schema:
+    """The schema that the highest version under a base path, or the version in a folder, was exported with."""
+    return Schema.from_json((find_version(path) / SCHEMA_FILE).read_text())
+
+
+def find_version(path: str | os.PathLike[str]) -> Path:
+    """`path` if it is a version's folder, else the highest version in it."""
+    base = Path(path).absolute()
+    if (base / "saved_model.pb").is_file():
+        return base
+    found = versions(base)
+    if not found:
+        raise FileNotFoundError(f"There is no version in {base}.")
+    return found[max(found)]

@@ -1,0 +1,211 @@
+"""Tensors of which the user's columns are computed once and the candidates' for each of them."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from itertools import groupby, pairwise
+from typing import TypeAlias
+
+import numpy as np
+import tensorflow as tf
+
+from tfmtl.typing import Tensor
+
+
+@dataclass(frozen=True)
+class Fixed:
+    """A tensor that depends on no input: a constant or a weight."""
+
+    tensor: Tensor
+
+
+@dataclass(frozen=True)
+class Once:
+    """A tensor that depends on the user alone, computed for a batch of one."""
+
+    tensor: Tensor
+
+
+@dataclass(frozen=True)
+class Each:
+    """A tensor computed for every candidate."""
+
+    tensor: Tensor
+
+
+@dataclass(frozen=True)
+class Parts:
+    """A tensor whose columns (axis 1) depend partly on the user alone and partly on the candidate.
+
+    Args:
+        once: the user's columns, `(1, A, ...)`.
+        each: the other columns, `(N, B, ...)`.
+        layout: for each of the `A + B` columns, whether it is one of the user's.
+    """
+
+    once: Tensor
+    each: Tensor
+    layout: tuple[bool, ...]
+
+    def positions(self) -> tuple[np.ndarray, np.ndarray]:
+        """Where in the whole tensor the columns of `once` and of `each` stand."""
+        users = np.array(self.layout)
+        return np.flatnonzero(users), np.flatnonzero(~users)
+
+    def whole(self, once: Tensor) -> Tensor:
+        """The whole tensor, given the user's columns repeated for every candidate."""
+        pieces, start = [], {True: 0, False: 0}
+        for users, run in groupby(self.layout):
+            stop = start[users] + len(list(run))
+            pieces.append((once if users else self.each)[:, start[users] : stop])
+            start[users] = stop
+        return tf.concat(pieces, 1)
+
+    def columns(self, start: int, stop: int) -> "Value":
+        """Columns `[start, stop)` of the whole."""
+        layout = self.layout[start:stop]
+        before, users = sum(self.layout[:start]), sum(layout)
+        others = start - before
+        once = self.once[:, before : before + users]
+        each = self.each[:, others : others + len(layout) - users]
+        if users == len(layout):
+            return Once(once)
+        return Parts(once, each, layout) if users else Each(each)
+
+
+Value: TypeAlias = Fixed | Once | Each | Parts
+Copy: TypeAlias = Callable[[tf.Operation, Iterable[Tensor]], list[Tensor]]
+Rule: TypeAlias = Callable[[Copy, tf.Operation, list[Value]], list[Value] | None]
+"""What an operation gives for such inputs, or None where the rule does not hold; `copy` copies it over other inputs."""
+
+
+def concat(copy: Copy, op: tf.Operation, inputs: list[Value]) -> list[Value] | None:
+    """Columns side by side stay apart."""
+    *pieces, axis = op.inputs
+    if static(axis) not in (1, 1 - op.outputs[0].shape.rank) or not all(is_batch_major(piece) for piece in pieces):
+        return None
+    once: list[Tensor] = []
+    each: list[Tensor] = []
+    layout: list[bool] = []
+    for piece, value in zip(pieces, inputs, strict=False):
+        if isinstance(value, Parts):
+            once.append(value.once)
+            each.append(value.each)
+            layout += value.layout
+        elif isinstance(value, Once):
+            once.append(value.tensor)
+            layout += [True] * piece.shape[1]
+        else:
+            each.append(value.tensor)
+            layout += [False] * piece.shape[1]
+    return [Parts(tf.concat(once, 1), tf.concat(each, 1), tuple(layout))]
+
+
+def elementwise(copy: Copy, op: tf.Operation, inputs: list[Value]) -> list[Value] | None:
+    """What applies to every element of the whole applies to the parts."""
+    parts = [value for value in inputs if isinstance(value, Parts)]
+    rank = op.outputs[0].shape.rank
+    if not parts or any(value.layout != parts[0].layout for value in parts):
+        return None
+    pairs: list[tuple[Tensor, Tensor] | None] = []
+    for tensor, value in zip(op.inputs, inputs, strict=True):
+        if isinstance(value, Parts) and tensor.shape.rank == rank:
+            pairs.append((value.once, value.each))
+        elif isinstance(value, Fixed) and tensor.shape.rank is not None:
+            pairs.append(_operands(value.tensor, tensor.shape, rank, parts[0]))
+        else:
+            return None
+    operands = [pair for pair in pairs if pair is not None]
+    if len(operands) < len(pairs):
+        return None
+    once, each = (copy(op, side)[0] for side in zip(*operands, strict=True))
+    return [Parts(once, each, parts[0].layout)]
+
+
+def gather(copy: Copy, op: tf.Operation, inputs: list[Value]) -> list[Value] | None:
+    """Ids are looked up in a table part by part."""
+    table, ids, *axis = inputs
+    if not isinstance(table, Fixed) or not isinstance(ids, Parts) or op.get_attr("batch_dims"):
+        return None
+    if axis and static(op.inputs[2]) != 0:
+        return None
+    rest = [value.tensor for value in axis if isinstance(value, Fixed)]
+    return [
+        Parts(copy(op, [table.tensor, ids.once, *rest])[0], copy(op, [table.tensor, ids.each, *rest])[0], ids.layout)
+    ]
+
+
+def split(copy: Copy, op: tf.Operation, inputs: list[Value]) -> list[Value] | None:
+    """Columns that were set side by side come apart again."""
+    whole, axis = (0, 2) if op.type == "SplitV" else (1, 0)
+    value = inputs[whole]
+    if not isinstance(value, Parts) or static(op.inputs[axis]) not in (1, 1 - op.inputs[whole].shape.rank):
+        return None
+    edges = np.cumsum([0] + [output.shape[1] for output in op.outputs]).tolist()
+    return [value.columns(start, stop) for start, stop in pairwise(edges)]
+
+
+def matmul(copy: Copy, op: tf.Operation, inputs: list[Value]) -> list[Value] | None:
+    """`[u, c] W = u W_u + c W_c`: the user's share is the same for all rows, so it is a bias and costs nothing."""
+    x, kernel = inputs
+    if (
+        not isinstance(x, Parts)
+        or not isinstance(kernel, Fixed)
+        or op.get_attr("transpose_a")
+        or op.get_attr("transpose_b")
+    ):
+        return None
+    users, others = x.positions()
+    share = tf.matmul(x.once, _rows(kernel.tensor, users))
+    return [Each(tf.nn.bias_add(tf.matmul(x.each, _rows(kernel.tensor, others)), share[0]))]
+
+
+# fmt: off
+ELEMENTWISE = (
+    "Abs", "Add", "AddV2", "BiasAdd", "Cast", "Elu", "Equal", "Exp", "Greater", "GreaterEqual", "Identity", "IsFinite",
+    "IsNan", "Less", "LessEqual", "Log", "Log1p", "LogicalAnd", "LogicalNot", "LogicalOr", "Maximum", "Minimum", "Mul",
+    "Neg", "NotEqual", "RealDiv", "Relu", "SelectV2", "Sigmoid", "Sign", "Softplus", "Sqrt", "Square", "StopGradient",
+    "Sub", "Tanh", "ZerosLike",
+)
+# fmt: on
+
+RULES: dict[str, Rule] = {
+    "ConcatV2": concat,
+    "GatherV2": gather,
+    "MatMul": matmul,
+    "ResourceGather": gather,
+    "Split": split,
+    "SplitV": split,
+} | dict.fromkeys(ELEMENTWISE, elementwise)
+"""By type of operation."""
+
+
+def is_batch_major(tensor: Tensor) -> bool:
+    """Whether the rows of a traced tensor, and only they, are counted by its first axis."""
+    shape = tensor.shape
+    return bool(shape.rank) and shape[0] is None and all(size is not None for size in shape[1:])
+
+
+def static(tensor: Tensor) -> int | None:
+    """The value of a constant."""
+    value = tf.get_static_value(tensor)
+    return None if value is None else int(value)
+
+
+def _operands(tensor: Tensor, shape: tf.TensorShape, rank: int, parts: Parts) -> tuple[Tensor, Tensor] | None:
+    """An operand that is broadcast over a whole of `rank` axes, as the operands for its parts."""
+    axis = shape.rank - rank + 1  # of the operand, where the whole has its columns
+    if axis > 0 and shape[0] != 1:
+        return None
+    if axis < 0 or shape[axis] == 1:
+        return tensor, tensor
+    if shape[axis] != len(parts.layout):
+        return None
+    once, each = (tf.gather(tensor, positions, axis=axis) for positions in parts.positions())
+    return once, each
+
+
+def _rows(kernel: Tensor, rows: np.ndarray) -> Tensor:
+    """Rows of a matrix; those that lie together are not copied."""
+    runs = np.split(rows, np.flatnonzero(np.diff(rows) != 1) + 1)
+    slices = [kernel[run[0] : run[-1] + 1] for run in runs]
+    return slices[0] if len(slices) == 1 else tf.concat(slices, 0)

@@ -1,0 +1,118 @@
+"""The signatures of an exported model."""
+
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from tfmtl.serving.endpoints import Encoder, Endpoint, Whole
+from tfmtl.serving.graphs import Signature, Tensors, concrete_function
+from tfmtl.serving.ranking import rank_endpoint
+from tfmtl.serving.rows import Rows, length, tensors
+from tfmtl.serving.score import SCORE
+from tfmtl.spec import Schema
+from tfmtl.spec.features import MISSING_ID
+from tfmtl.typing import Predictions
+
+RESERVED = ("serving_default", "serving_ids", "examples", "classify", "rank", SCORE)
+"""Names that a task cannot have in an export: its own signature has the task's name."""
+
+
+def build_endpoints(whole: Whole, preprocessor: Encoder, schema: Schema) -> dict[str, Endpoint]:
+    """The signatures by name.
+
+    Raises:
+        ValueError: a task with the name of another signature.
+    """
+    taken = [task for task in whole.tasks if task in RESERVED]
+    if taken:
+        raise ValueError(
+            f"No exported task may be called {list(RESERVED)}: signatures and outputs are. Received: {taken}"
+        )
+
+    def ask_raw(rows: Rows) -> Tensors:
+        return tensors(rows, whole.raw_signature)
+
+    def ask_encoded(rows: Rows) -> Tensors:
+        return preprocessor(ask_raw(rows))
+
+    endpoints = {
+        "serving_default": Endpoint(_predict(whole, whole.tasks), ask_raw),
+        "serving_ids": Endpoint(_predict(whole, whole.tasks, encoded=True), ask_encoded),
+        "examples": Endpoint(_examples(whole), ask_examples),
+        "classify": Endpoint(_classify(whole), ask_examples, read=_read_classes),
+    }
+    ranked = rank_endpoint(whole, schema)
+    if ranked is not None:
+        endpoints["rank"] = ranked
+    return endpoints | {task: Endpoint(_predict(whole, [task]), ask_raw) for task in whole.tasks}
+
+
+def ask_examples(rows: Rows) -> Tensors:
+    """`rows` as serialised `tf.Example`s."""
+    columns = {name: (list(column) if column.ndim > 1 else column[:, None]) for name, column in rows.items()}
+    examples = [
+        tf.train.Example(
+            features=tf.train.Features(feature={name: _feature(column[row]) for name, column in columns.items()})
+        )
+        for row in range(length(rows))
+    ]
+    return {"inputs": tf.constant([example.SerializeToString() for example in examples], tf.string)}
+
+
+def _feature(values: np.ndarray) -> tf.train.Feature:
+    if values.dtype == object:
+        return tf.train.Feature(bytes_list=tf.train.BytesList(value=values))
+    if values.dtype == np.int64:
+        return tf.train.Feature(int64_list=tf.train.Int64List(value=values))
+    return tf.train.Feature(float_list=tf.train.FloatList(value=values))
+
+
+def _predict(whole: Whole, tasks: Iterable[str], *, encoded: bool = False) -> Any:
+    """From columns to `tasks`; all tasks together come with the score."""
+    tasks = tuple(tasks)
+
+    def function(**columns: Any) -> Predictions:
+        predictions = whole.predict(columns, tasks, encoded=encoded)
+        return whole.scored(predictions) if tasks == whole.tasks else predictions
+
+    return concrete_function(function, whole.encoded_signature if encoded else whole.raw_signature)
+
+
+def _examples(whole: Whole) -> Any:
+    def function(inputs: Any) -> Predictions:
+        return whole.scored(whole.predict(_parse(inputs, whole.raw_signature), whole.tasks))
+
+    return concrete_function(function, _SERIALISED)
+
+
+def _classify(whole: Whole) -> Any:
+    """The form that Classify requests want: the tasks are the classes."""
+
+    def function(inputs: Any) -> Tensors:
+        scores = tf.concat(list(whole.predict(_parse(inputs, whole.raw_signature), whole.tasks).values()), 1)  # (B, T)
+        return {"scores": scores, "classes": tf.repeat(tf.constant([whole.tasks]), tf.shape(scores)[0], axis=0)}
+
+    return concrete_function(function, _SERIALISED)
+
+
+def _read_classes(outputs: Tensors) -> Predictions:
+    names = [name.decode() for name in outputs["classes"][0].numpy()]
+    return {name: outputs["scores"][:, i : i + 1] for i, name in enumerate(names)}
+
+
+_SERIALISED = {"inputs": tf.TensorSpec((None,), tf.string)}
+
+
+def _parse(serialised: Any, signature: Signature) -> Tensors:
+    """Raw columns from serialised `tf.Example`s; a feature that one lacks is missing."""
+    columns: dict[str, Any] = {}
+    for name, spec in signature.items():
+        missing = MISSING_ID.get(spec.dtype.name, float("nan"))
+        shape = tuple(spec.shape)[1:]
+        if shape == (None,):
+            columns[name] = tf.io.FixedLenSequenceFeature((), spec.dtype, allow_missing=True, default_value=missing)
+        else:
+            columns[name] = tf.io.FixedLenFeature(shape, spec.dtype, default_value=np.full(shape, missing).tolist())
+    return tf.io.parse_example(serialised, columns)

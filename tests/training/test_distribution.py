@@ -1,0 +1,147 @@
+"""Training on two replicas, and on two machines, equals training on one device; strategies that cannot work are refused.
+
+Every strategy gets a process of its own: their collectives do not share one.
+"""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+
+import pytest
+from harness import ROOT, run_fresh
+
+from tfmtl.keras_host import LEGACY
+from tfmtl.training import strategy
+
+HOSTS = {"keras3": {"TF_USE_LEGACY_KERAS": "0"}, "tf_keras": {"TF_USE_LEGACY_KERAS": "1"}}
+
+# Batches of 8 rows over two replicas: every label of `click` on the first one, a batch without any label of `sale`, and
+# last batches that split unevenly: 3 rows into 2 and 1, 1 row into 1 and 0.
+TRAIN = """
+import numpy as np
+import tensorflow as tf
+from training.models import SCHEMA, batches, rows, small_model
+from tfmtl.keras_host import keras
+from tfmtl.spec import Task
+from tfmtl.training import Validation, objectives
+
+TASKS = [Task("sale", weight_decay=0.7), Task("click", weight=0.5), Task("price", "regression", weight=0.1)]
+
+def data(count):
+    x, y = rows(count)
+    y["click"][np.arange(count) % 8 >= 4] = np.nan
+    y["sale"][8:16] = np.nan
+    return batches(x, y, 8)
+
+def train(strategy, *datasets):
+    keras.utils.set_random_seed(7)
+    with strategy.scope():
+        optimizer = keras.optimizers.SGD(0.05)
+        model = small_model()
+        model.compile(optimizer, **objectives(TASKS, optimizer=optimizer, decay_steps=6))
+    logs = [model.fit(d, verbose=0, callbacks=[Validation(d, SCHEMA, group="user")]).history for d in datasets]
+    logs.append(model.evaluate(datasets[-1], verbose=0, return_dict=True))
+    return logs, model.get_weights()
+
+def assert_equal(got, wanted):
+    for ours, theirs in zip(got[0], wanted[0], strict=True):
+        assert set(ours) == set(theirs)
+        for name in theirs:
+            np.testing.assert_allclose(ours[name], theirs[name], rtol=2e-4, atol=1e-5, err_msg=name)
+    for ours, theirs in zip(got[1], wanted[1], strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=2e-4, atol=1e-5)
+"""
+
+
+@pytest.mark.keras3
+@pytest.mark.parametrize("host", HOSTS)
+def test_two_replicas_equal_one_device(host):
+    """Losses, metrics, exact validation figures and weights after SGD, which are gradients added up."""
+    run_fresh(
+        TRAIN
+        + """
+cpu = tf.config.list_physical_devices("CPU")[0]
+tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
+one, two = tf.distribute.get_strategy(), tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+for count, split in [(43, (2, 1)), (41, (1, 0))]:
+    *_, last = two.experimental_distribute_dataset(data(count))
+    assert tuple(len(part) for part in two.experimental_local_results(last[0]["a"])) == split
+assert_equal(train(two, data(43), data(41)), train(one, data(43), data(41)))
+""",
+        env=HOSTS[host],
+    )
+
+
+def free_port():
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        return free.getsockname()[1]
+
+
+def start(script, cluster, role, index):
+    """One process of a cluster on this machine."""
+    environment = {
+        **os.environ,
+        "TF_USE_LEGACY_KERAS": "1",
+        "TF_CPP_MIN_LOG_LEVEL": "3",
+        "CUDA_VISIBLE_DEVICES": "-1",
+        "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'tests'}",
+        "TF_CONFIG": json.dumps({"cluster": cluster, "task": {"type": role, "index": index}}),
+    }
+    command = [sys.executable, "-c", script]
+    return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+
+def finish(processes, timeout=240):
+    """Waits for all of them; none is left running."""
+    try:
+        for process in processes:
+            output, _ = process.communicate(timeout=timeout)
+            assert process.returncode == 0, output[-6000:]
+    finally:
+        for process in processes:
+            process.kill()
+
+
+@pytest.mark.keras3
+def test_two_machines_equal_one():
+    """tf_keras under MultiWorkerMirroredStrategy: each worker takes its half of every batch."""
+    script = (
+        TRAIN
+        + """
+from tfmtl.training import strategy
+
+workers = strategy("multi_worker")
+assert workers.num_replicas_in_sync == 2
+options = tf.data.Options()
+options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.DATA
+got = train(workers, data(43).with_options(options))
+with tf.distribute.OneDeviceStrategy("CPU:0").scope():
+    wanted = train(tf.distribute.get_strategy(), data(43))
+assert_equal(got, wanted)
+"""
+    )
+    cluster = {"worker": [f"localhost:{free_port()}", f"localhost:{free_port()}"]}
+    finish([start(script, cluster, "worker", index) for index in range(2)])
+
+
+def test_default_and_auto():
+    import tensorflow as tf
+
+    assert strategy(None) is tf.distribute.get_strategy()
+    gpus = len(tf.config.list_physical_devices("GPU"))
+    assert isinstance(strategy("auto"), tf.distribute.MirroredStrategy) == (gpus > 1)
+
+
+def test_refuses_an_unknown_name():
+    with pytest.raises(ValueError, match=r"'parameter_server'\]\. Received: name='horovod'"):
+        strategy("horovod")
+
+
+@pytest.mark.skipif(LEGACY, reason="tf_keras supports them")
+@pytest.mark.parametrize("name", ["multi_worker", "parameter_server"])
+def test_refuses_what_keras_3_does_not_train(name):
+    with pytest.raises(ValueError, match=f"TF_USE_LEGACY_KERAS=1.*name='{name}'"):
+        strategy(name)

@@ -1,0 +1,223 @@
+"""evaluate() and the Validation callback against scikit-learn, row by row, user by user and slice by slice."""
+
+import tracemalloc
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from harness import fit_callbackless
+from sklearn.metrics import log_loss, roc_auc_score, root_mean_squared_error
+from training.models import SCHEMA, TASKS, batches, rows, small_model
+
+from tfmtl.keras_host import keras
+from tfmtl.spec import Task
+from tfmtl.training import Evaluation, Validation, evaluate, objectives
+from tfmtl.training.evaluation import task_figures
+
+X, Y = rows(300)
+USERS = np.array([f"u{i % 23}" if i % 7 else "" for i in range(300)])
+
+
+@pytest.fixture(scope="module")
+def model():
+    keras.utils.set_random_seed(7)
+    return small_model()
+
+
+@pytest.fixture(scope="module")
+def predictions(model):
+    return {task: np.asarray(p)[:, 0].astype("float64") for task, p in model(X).items()}
+
+
+def sklearn_gauc(labels, scores, users):
+    areas, sizes, rows_in_groups = [], [], 0
+    groups = [user for user in np.unique(users) if user not in ("", -1)]
+    for user in groups:
+        of_user = users == user
+        if len(set(labels[of_user])) == 2:
+            areas.append(roc_auc_score(labels[of_user], scores[of_user]))
+            sizes.append(of_user.sum())
+            rows_in_groups += of_user.sum()
+    return np.average(areas, weights=sizes), len(sizes) / len(groups), rows_in_groups / len(labels)
+
+
+def expected_figures(predictions, keep, users=None):
+    figures = {}
+    for task in TASKS:
+        valid = keep & ~np.isnan(Y[task.name])
+        labels, scores = Y[task.name][valid], predictions[task.name][valid]
+        found = {"rows": len(labels)}
+        if task.kind == "regression":
+            rmse = root_mean_squared_error(labels, scores)
+            found |= {"rmse": rmse, "mse": rmse**2}
+        else:
+            found |= {
+                "positives": labels.sum(),
+                "auc": roc_auc_score(labels, scores),
+                "logloss": log_loss(labels, scores),
+            }
+            found["calibration"] = scores.mean() / labels.mean()
+            if users is not None:
+                gauc = sklearn_gauc(labels, scores, users[valid])
+                found |= dict(zip(("gauc", "gauc_group_coverage", "gauc_row_coverage"), gauc, strict=True))
+        figures |= {f"{task.name}_{name}": value for name, value in found.items()}
+    return figures
+
+
+def test_equals_sklearn(model, predictions):
+    figures = evaluate(model, batches(X, Y, 64), SCHEMA)
+    assert figures == pytest.approx(expected_figures(predictions, np.ones(300, bool)), rel=1e-5)
+    assert all(type(value) in (int, float) for value in figures.values())
+
+
+@pytest.mark.parametrize("dtype", ["string", "int64"])
+def test_compares_rows_within_groups(model, predictions, dtype):
+    """The group column is not one of the model's; rows without a user count in no group."""
+    users = USERS if dtype == "string" else np.array([int(user[1:] or -1) if user else -1 for user in USERS])
+    figures = evaluate(model, batches({**X, "user_id": users}, Y, 64), SCHEMA, group="user_id")
+    assert figures == pytest.approx(expected_figures(predictions, np.ones(300, bool), users), rel=1e-5)
+    assert figures["click_gauc_row_coverage"] < 1
+
+
+def test_row_0_of_an_encoded_feature_is_no_group(model, predictions):
+    figures = evaluate(model, batches(X, Y, 64), SCHEMA, group="user")
+    users = np.where(X["user"] == 0, -1, X["user"])
+    assert figures == pytest.approx(expected_figures(predictions, np.ones(300, bool), users), rel=1e-5)
+
+
+def test_reports_slices(model, predictions):
+    device = np.array(["web", "app", "web", "café"])[np.arange(300) % 4]
+    slices = {"device": "device", "positive": lambda x: x["a"] > 0}
+    data = batches({**X, "device": device, "user_id": USERS}, Y, 64)
+    figures = evaluate(model, data, SCHEMA, group="user_id", slices=slices)
+    parts = {"": np.ones(300, bool), "positive=True/": X["a"] > 0, "positive=False/": X["a"] <= 0}
+    parts |= {f"device={value}/": device == value for value in ("web", "app", "café")}
+    expected = {}
+    for prefix, keep in parts.items():
+        found = expected_figures(predictions, keep, USERS)
+        expected |= {f"{prefix}{name}": value for name, value in found.items()}
+    assert figures == pytest.approx(expected, rel=1e-5)
+
+
+def test_takes_the_group_before_preprocessing(model, predictions):
+    """Raw columns that the preprocessor drops are still there for groups and slices."""
+    raw = {"a_raw": X["a"] / 2, "b": X["b"], "user": X["user"].astype(str), "user_id": USERS}
+
+    def preprocessor(x):
+        assert set(x) == set(raw)
+        return {"a": x["a_raw"] * 2, "b": x["b"], "user": tf.strings.to_number(x["user"], tf.int32)}
+
+    figures = evaluate(
+        model,
+        batches(raw, Y, 64),
+        SCHEMA,
+        preprocessor=preprocessor,
+        group="user_id",
+        slices={"low": lambda x: x["a_raw"] < 0},
+    )
+    whole = expected_figures(predictions, np.ones(300, bool), USERS)
+    assert {name: value for name, value in figures.items() if "/" not in name} == pytest.approx(whole, rel=1e-5)
+    assert figures["low=True/click_rows"] == (X["a"] < 0).sum()
+
+
+def test_reads_a_model_that_declares_no_inputs(model, predictions):
+    class Wrapped(keras.Model):
+        def call(self, x, training=False):
+            assert set(x) == {"a", "b", "user"}
+            return model(x)
+
+    figures = evaluate(Wrapped(), batches({**X, "user_id": USERS}, Y, 64), SCHEMA, group="user_id")
+    assert figures["click_auc"] == pytest.approx(
+        expected_figures(predictions, np.ones(300, bool))["click_auc"], rel=1e-6
+    )
+
+
+def test_undefined_is_nan(model):
+    nothing = {**Y, "sale": np.full(300, np.nan, "float32"), "click": np.ones(300, "float32")}
+    figures = evaluate(model, batches({**X, "user_id": USERS}, nothing, 64), SCHEMA, group="user_id")
+    assert figures["sale_rows"] == figures["sale_positives"] == 0
+    assert np.isnan([figures[f"sale_{name}"] for name in ("auc", "logloss", "calibration", "gauc")]).all()
+    assert np.isnan(figures["click_auc"]) and np.isnan(figures["click_gauc"])
+    assert figures["click_gauc_group_coverage"] == figures["click_gauc_row_coverage"] == 0
+    assert np.isfinite(figures["click_calibration"])
+
+
+def test_one_row_a_batch(model, predictions):
+    figures = evaluate(model, batches(X, Y, 299), SCHEMA)
+    assert figures == pytest.approx(expected_figures(predictions, np.ones(300, bool)), rel=1e-5)
+
+
+def test_takes_no_more_memory_than_it_says():
+    count = 200_000
+    rng = np.random.default_rng(0)
+    labels, scores = rng.integers(0, 2, count).astype("float32"), rng.random(count, "float32")
+    users = rng.integers(0, 1000, count).astype("int32")
+    tracemalloc.start()
+    try:
+        task_figures(Task("click"), labels, scores, users)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak / count < 100
+
+
+@pytest.mark.parametrize(
+    ("x", "y", "options", "message"),
+    [
+        (X, Y, {"group": "who"}, r"x lacks: \['who'\].*Received: \['a', 'b', 'user'\]"),
+        (X, Y, {"slices": {"device": "device"}}, r"x lacks: \['device'\]"),
+        (X, Y, {"slices": {"id": lambda x: tf.range(tf.shape(x["a"])[0] * 2)}}, "one value a row of slice 'id'"),
+        (X, {"click": Y["click"]}, {}, r"No label of task 'sale'. Received: \['click'\]"),
+        ({"a": X["a"]}, Y, {}, r"reads columns that x lacks: \['b', 'user'\]"),
+        (
+            {**X, "id": np.arange(300)},
+            Y,
+            {"slices": {"id": "id"}},
+            "Slice 'id' must have at most 100 values. Received: 300",
+        ),
+    ],
+)
+def test_refuses(model, x, y, options, message, monkeypatch):
+    monkeypatch.setattr("tfmtl.training.evaluation.MAX_SLICES", 100)
+    with pytest.raises(ValueError, match=message):
+        evaluate(model, batches(x, y, 64), SCHEMA, **options)
+
+
+def test_refuses_datasets_of_another_shape(model):
+    data = batches(X, Y, 64)
+    with pytest.raises(ValueError, match="must give"):
+        evaluate(model, data.map(lambda x, y: (x, y, y)), SCHEMA)
+    with pytest.raises(ValueError, match="gave no batch"):
+        evaluate(model, data.take(0), SCHEMA)
+    with pytest.raises(ValueError, match="No prediction of task 'late'"):
+        evaluate(
+            model,
+            data.map(lambda x, y: (x, {**y, "late": y["sale"]})),
+            type(SCHEMA)(SCHEMA.features, [*TASKS, Task("late")]),
+        )
+
+
+def test_validation_writes_what_later_callbacks_read(tmp_path):
+    data = batches({**X, "user_id": USERS}, Y, 64)
+    train = batches(X, Y, 64)
+    model = small_model()
+    model.compile(keras.optimizers.SGD(0.0), **objectives(TASKS))  # nothing improves: training must stop
+    stop = keras.callbacks.EarlyStopping(monitor="val_click_gauc", mode="max", patience=1)
+    log = tmp_path / "log.csv"
+    callbacks = [Validation(data, SCHEMA, group="user_id"), stop, keras.callbacks.CSVLogger(str(log))]
+    history = fit_callbackless(model, train, epochs=5, callbacks=callbacks)
+    assert len(history["loss"]) == stop.stopped_epoch + 1 == 2
+    figures = evaluate(model, data, SCHEMA, group="user_id")
+    assert {name: history[f"val_{name}"][-1] for name in figures} == pytest.approx(figures, rel=1e-6)
+    assert {f"val_{name}" for name in figures} <= set(log.read_text().splitlines()[0].split(","))
+
+
+def test_follows_the_weights_as_they_change():
+    """The compiled model is kept from one evaluation to the next; its weights are not frozen in it."""
+    model = small_model()
+    evaluation = Evaluation(model, SCHEMA)
+    before = evaluation(batches(X, Y, 64))["click_logloss"]
+    model.set_weights([w * 2 for w in model.get_weights()])
+    after = evaluation(batches(X, Y, 64))["click_logloss"]
+    assert after != before
+    assert after == pytest.approx(evaluate(model, batches(X, Y, 64), SCHEMA)["click_logloss"], rel=1e-6)

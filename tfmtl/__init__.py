@@ -21,6 +21,7 @@ from tfmtl.models.heads import Towers
 from tfmtl.models.presets import cgc, mmoe, ple, shared_bottom, single_task
 from tfmtl.models.trunks import CGC, MMoE, SharedBottom, SingleTask
 from tfmtl.spec import Categorical, Numeric, Schema, Sequence, Task
+from tfmtl.training import Validation, evaluate, objectives, strategy
 from tfmtl.version import VERSION as __version__
 
 __all__ = [
@@ -54,4 +55,5 @@ __all__ = [
     "ple",
     "shared_bottom",
     "single_task",
+    "Validation",
 ]

@@ -1,4 +1,4 @@
-"""One paper, one function: a schema in, a Keras model out."""
+"""PLE and the models that it is measured against."""
 
 from collections.abc import Sequence
 from typing import Any

@@ -1,0 +1,105 @@
+"""STEM-Net and the ablations of its embeddings."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+from tfmtl.keras_host import keras
+from tfmtl.layers.trunk.ple import PLE
+from tfmtl.models.bottoms import SharedBottomRepresentation, STEMRepresentation
+from tfmtl.models.build import build
+from tfmtl.models.heads import Towers, Units
+from tfmtl.spec.features import Categorical, Feature, Numeric
+from tfmtl.spec.schema import Schema
+
+EXPERT = (512, 512, 512)
+GATE = (128, 64)
+TOWER = (128, 64)
+
+
+def stem_net(
+    schema: Schema,
+    *,
+    units: Sequence[int] = EXPERT,
+    num_layers: int = 1,
+    num_task_experts: int = 1,
+    num_shared_experts: int = 8,
+    gate_units: Sequence[int] = GATE,
+    tower_units: Units = TOWER,
+    embeddings_regularizer: Any = None,
+    **options: Any,
+) -> keras.Model:
+    """Shared and task-specific embeddings under all-forward task-specific-backward gates.
+
+    Sizes are those of the authors' TikTok configuration. `options` of `CGCLayer` vary it: `gate_input="task"` is the
+    paper's figure where its code sums, `cross_task="full"` lets gradients pass between tasks, and over several layers
+    `shared_stream_stop_specific=True` closes the leak that the code leaves open.
+
+    Args:
+        schema: adapted.
+        units: layers of an expert.
+        num_layers: gate layers; the authors use 1.
+        num_task_experts, num_shared_experts: experts of a task, and of the shared stream.
+        gate_units: hidden layers of a gate.
+        tower_units: hidden layers of a tower.
+        embeddings_regularizer: of the tables, at every step as a whole; the authors use `keras.regularizers.L2(5e-7)`.
+        **options: of `CGCLayer`.
+
+    Reference:
+        Su et al., "STEM", AAAI 2024, arXiv:2308.13537, and its code.
+    """
+    bottom = STEMRepresentation(schema.features, schema.task_names, embeddings_regularizer=embeddings_regularizer)
+    trunk = PLE(
+        [tuple(units)] * num_layers,
+        num_task_experts=num_task_experts,
+        num_shared_experts=num_shared_experts,
+        gate_units=gate_units,
+        **{"cross_task": "detached", "gate_input": "sum", **options},
+    )
+    return build(schema, bottom, trunk, Towers(schema.tasks, units=tower_units), name="stem_net")
+
+
+def stem_single_table(schema: Schema, **options: Any) -> keras.Model:
+    """STEM-Net's capacity without its idea: one table, T + 1 times as wide, which every stream reads.
+
+    `options` as in `stem_net`; gates and gradients are PLE's, since there is nothing of a task's own to protect.
+    """
+    times = len(schema.tasks) + 1
+    bottom = SharedBottomRepresentation(tuple(_wider(f, times) for f in schema.features), schema.task_names)
+    return _variant(schema, bottom, "stem_single_table", {"cross_task": "none", "gate_input": "task", **options})
+
+
+def me_ple(schema: Schema, **options: Any) -> keras.Model:
+    """PLE over several embeddings: task experts read the task's table, shared experts the shared one.
+
+    The paper names it ME-PLE and publishes no design; gates read their own stream. `options` as in `stem_net`.
+    """
+    bottom = STEMRepresentation(schema.features, schema.task_names)
+    return _variant(schema, bottom, "me_ple", {"cross_task": "none", "gate_input": "task", **options})
+
+
+def me_mmoe(schema: Schema, **options: Any) -> keras.Model:
+    """MMoE over several embeddings: as many experts read each table, every task mixes all of them.
+
+    The paper names it ME-MMoE and publishes no design; gates read the sum of the task's and the shared stream, and
+    gradients pass everywhere. `options` as in `stem_net`.
+    """
+    bottom = STEMRepresentation(schema.features, schema.task_names)
+    settings = {"cross_task": "full", "gate_input": "sum", "num_task_experts": 2, "num_shared_experts": 2, **options}
+    return _variant(schema, bottom, "me_mmoe", settings)
+
+
+def _variant(schema: Schema, bottom: Any, name: str, options: dict[str, Any]) -> keras.Model:
+    sizes = {"units": EXPERT, "num_task_experts": 1, "num_shared_experts": 8, "gate_units": GATE, "tower_units": TOWER}
+    options = {**sizes, **options}
+    tower_units = options.pop("tower_units")
+    trunk = PLE([tuple(options.pop("units"))], **options)
+    return build(schema, bottom, trunk, Towers(schema.tasks, units=tower_units), name=name)
+
+
+def _wider(feature: Feature, times: int) -> Feature:
+    if isinstance(feature, Categorical):
+        return replace(feature, dim=times * feature.dim)
+    if isinstance(feature, Numeric):
+        return replace(feature, dim=times * feature.dim) if feature.dim else feature
+    return replace(feature, fields=tuple(replace(field, dim=times * field.dim) for field in feature.fields))

@@ -5,6 +5,7 @@ them from rows to TensorFlow Serving. Reading, preprocessing, training helpers a
 layers and models run on JAX and PyTorch too.
 """
 
+from tfmtl import losses, metrics
 from tfmtl.keras_host import BACKEND
 from tfmtl.layers.bottom.feature_embedding import FeatureEmbedding
 from tfmtl.layers.bottom.stem_embedding import STEMEmbedding
@@ -21,8 +22,10 @@ from tfmtl.models.heads import Towers
 from tfmtl.models.presets import cgc, mmoe, ple, shared_bottom, single_task
 from tfmtl.models.trunks import CGC, MMoE, SharedBottom, SingleTask
 from tfmtl.spec import Categorical, Numeric, Schema, Sequence, Task
-from tfmtl.training import Validation, evaluate, objectives, strategy
 from tfmtl.version import VERSION as __version__
+
+if BACKEND == "tensorflow":
+    from tfmtl.training import Validation, evaluate, objectives, strategy
 
 __all__ = [
     "BACKEND",
@@ -51,6 +54,8 @@ __all__ = [
     "build",
     "cgc",
     "encoded_inputs",
+    "losses",
+    "metrics",
     "mmoe",
     "ple",
     "shared_bottom",

@@ -1,0 +1,185 @@
+"""The preset `mfh`, its mask by group, and the model that serves it."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from harness import assert_all_trained, assert_reloads, gradients, ops
+
+from tfmtl.data.preprocessing import Preprocessor
+from tfmtl.layers.trunk.hierarchical_task_tree import HierarchicalTaskTree
+from tfmtl.layers.trunk.ple import PLE
+from tfmtl.models.bottoms import STEMRepresentation
+from tfmtl.models.build import build
+from tfmtl.models.heads import Towers
+from tfmtl.models.presets_mfh import mfh
+from tfmtl.models.routed import routed
+from tfmtl.models.trunks import CGC
+from tfmtl.spec import Categorical, Numeric, Schema, Task, TaskGrid
+from tfmtl.training.objectives import objectives
+
+GRID = TaskGrid(
+    [Task("complete", "regression"), Task("finish"), Task("skip")], {"new": "n", "low": "l", "high": "h"}, "segment"
+)
+TOWERS = {"new": (3,), "low": (5,), "high": (6, 4)}
+SMALL = {"root_units": (9,), "facet_units": (8, 7), "leaf_units": 6, "tower_units": TOWERS}
+SEGMENT = Categorical("segment", vocabulary=("x", "h", "n", "l"), dim=4)
+SCHEMA = Schema([Numeric("age", transform=None), Categorical("city", num_ids=5, dim=4), SEGMENT], GRID.tasks)
+RAW = {
+    "age": np.array([1, np.nan, 3, 4, 5, 6], "float32"),
+    "city": np.array([0, 1, 4, 3, -1, 9], "int64"),
+    "segment": np.array(["n", "l", "h", "n", "x", ""]),
+}
+GROUPS_OF_ROWS = ("new", "low", "high", "new", None, None)
+
+
+@pytest.fixture
+def rows():
+    return Preprocessor(SCHEMA.features)({name: tf.constant(column) for name, column in RAW.items()})
+
+
+def labels(rows):
+    """One label for each behaviour, given to the tasks of the row's group."""
+    rng = np.random.default_rng(1)
+    truth = {"complete": rng.random(rows), "finish": rng.integers(0, 2, rows), "skip": rng.integers(0, 2, rows)}
+    inside = {group: np.array([g == group for g in GROUPS_OF_ROWS]) for group in GRID.group_names}
+    return {
+        task: np.where(inside[group], truth[behavior], np.nan).astype("float32")
+        for behavior, tasks in GRID.cells.items()
+        for group, task in tasks.items()
+    }
+
+
+def test_the_sizes_of_the_paper():
+    model = mfh(SCHEMA, GRID, tower_units={"new": (32,), "low": (64,), "high": (128, 64)})
+    tree, towers = model.get_layer("trunk"), model.get_layer("head").towers
+    assert len(tree.nodes) == 1 + 2 + 6 and len(towers) == 9
+    u = tree.switchers["root"].compute_output_shape(dict.fromkeys(("behavior", "group", "shared"), (None, 14)))
+    assert u["group"] == (None, 512)
+    levels = tree.switchers["behavior"].levels
+    assert [(level.units, level.num_task_experts, level.num_shared_experts) for level in levels] == [
+        ((256,), 2, 2),
+        ((128,), 2, 2),
+    ]
+    leaf = tree.switchers["group_new"]
+    assert (leaf.units, leaf.num_task_experts, leaf.num_shared_experts) == ((128,), 1, 1)
+    hidden = {task: [k.shape[-1] for k in tower.get_weights()[:-2:2]] for task, tower in towers.items()}
+    assert hidden["skip_new"] == [32] and hidden["finish_low"] == [64] and hidden["complete_high"] == [128, 64]
+    assert mfh(SCHEMA, GRID).get_layer("head").units["skip_new"] == (128, 64)
+
+
+def test_fits_masked_labels_and_trains_every_variable(rows):
+    model = mfh(SCHEMA, GRID, **SMALL)
+    model.compile("adam", **objectives(SCHEMA.tasks))
+    history = model.fit(dict(rows), labels(6), epochs=2, batch_size=3, verbose=0).history
+    assert np.isfinite(history["loss"]).all()
+    assert_all_trained(model, lambda: sum(ops.sum((y - 0.3) ** 2) for y in model(rows).values()))
+
+
+def test_a_row_trains_the_towers_of_its_group_only(rows):
+    model = mfh(SCHEMA, GRID, **SMALL)
+    tower, tree = model.get_layer("head").towers, model.get_layer("trunk").switchers
+    losses, truth = objectives(SCHEMA.tasks)["loss"], labels(6)
+    new = {
+        task: np.where([g == "new" for g in GROUPS_OF_ROWS], y, np.nan).astype("float32") for task, y in truth.items()
+    }
+
+    def loss():
+        predictions = model(rows)
+        return sum(losses[task](new[task][:, None], y) for task, y in predictions.items())
+
+    def reached(layer):
+        return any(g is not None and np.abs(g).max() > 0 for g in gradients(loss, layer.trainable_variables))
+
+    assert {task for task in tower if reached(tower[task])} == {"complete_new", "finish_new", "skip_new"}
+    untouched = {"group_low", "group_high"}
+    assert {name for name, switcher in tree.items() if reached(switcher)} == set(tree) - untouched
+
+
+def test_h_mtl_and_other_options(rows):
+    h_mtl = mfh(SCHEMA, GRID, trees=("group",), **SMALL)
+    assert [node.name for node in h_mtl.get_layer("trunk").nodes] == [
+        "root",
+        "group",
+        "group_new",
+        "group_low",
+        "group_high",
+    ]
+    plain = mfh(SCHEMA, GRID, merge="concat", **{**SMALL, "root_units": (), "tower_units": (4,)})
+    assert "root" not in plain.get_layer("trunk").switchers
+    assert plain.get_layer("head").towers["skip_low"].get_weights()[0].shape == (12, 4)
+    assert set(plain(rows)) == set(SCHEMA.task_names)
+
+
+def test_streams_of_the_tasks_join_at_the_leaves(rows):
+    leaf = CGC(6, num_task_experts=1, num_shared_experts=1)
+    bottom = STEMRepresentation(SCHEMA.features, SCHEMA.task_names, embeddings_initializer="uniform")
+    tree = HierarchicalTaskTree(GRID.facets, facet=PLE((8, 7)), leaf=leaf)
+    model = build(SCHEMA, bottom, tree, Towers(SCHEMA.tasks, units=(5,)))
+    assert "join" in [layer.name for layer in model.layers]
+    (gradient,) = gradients(lambda: ops.sum(model(rows)["skip_new"] ** 2), [bottom.embed.tables.trainable_variables[0]])
+    streams = dict(zip(bottom.streams, np.split(np.abs(gradient).sum(0), len(bottom.streams)), strict=True))
+    assert {name for name, part in streams.items() if part.max() > 0} == {"skip_new", "shared"}
+    assert_all_trained(model, lambda: sum(ops.sum((y - 0.3) ** 2) for y in model(rows).values()))
+
+
+@pytest.mark.parametrize("unknown", ["mean", "high"])
+def test_routed_answers_with_the_rows_own_towers(rows, unknown):
+    model = mfh(SCHEMA, GRID, **SMALL)
+    cells, answers = model(rows), routed(model, SCHEMA, GRID, unknown=unknown)(rows)
+    assert set(answers) == {"complete", "finish", "skip"}
+    for behavior, y in answers.items():
+        for row, group in enumerate(GROUPS_OF_ROWS):
+            asked = GRID.group_names if unknown == "mean" else (unknown,)
+            expected = np.mean([np.asarray(cells[f"{behavior}_{g}"])[row] for g in ((group,) if group else asked)])
+            np.testing.assert_allclose(np.asarray(y)[row], expected, rtol=1e-6)
+
+
+def test_routed_shares_its_weights_and_its_stages():
+    model = mfh(SCHEMA, GRID, **SMALL)
+    serving = routed(model, SCHEMA, GRID)
+    assert serving.get_layer("trunk") is model.get_layer("trunk")
+    assert {id(w) for w in serving.weights} == {id(w) for w in model.weights}
+
+
+@pytest.mark.parametrize("known", [True, False], ids=["a_feature", "no_feature"])
+@pytest.mark.parametrize("values", [["n", "l", "h"], [0, 7, 2]], ids=["strings", "integers"])
+def test_the_column_of_the_groups(known, values):
+    grid = TaskGrid(GRID.behaviors, dict(zip(GRID.group_names, values, strict=True)), "segment")
+    features = [Numeric("age", transform=None)]
+    if known:
+        features.append(Categorical("segment", num_ids=9) if values[0] == 0 else SEGMENT)
+    schema = Schema(features, grid.tasks)
+    model = mfh(schema, grid, **SMALL)
+    serving, served = routed(model, schema, grid), grid.served(schema)
+    assert set(serving.input) == {"age", "segment"} and served.task_names == ("complete", "finish", "skip")
+    raw = {"age": tf.constant([3.0, 3.0, 3.0]), "segment": tf.constant(values)}
+    encoded = Preprocessor(served.features)(raw)
+    cells = model({name: encoded[name] for name in model.input})
+    expected = [np.asarray(cells[f"skip_{group}"])[row, 0] for row, group in enumerate(grid.group_names)]
+    np.testing.assert_array_equal(np.asarray(serving(encoded)["skip"])[:, 0], expected)
+
+
+def test_routed_reloads_in_a_fresh_process(rows, tmp_path):
+    assert_reloads(
+        routed(mfh(SCHEMA, GRID, **SMALL), SCHEMA, GRID), {k: np.asarray(v) for k, v in rows.items()}, tmp_path
+    )
+
+
+def test_refuses():
+    with pytest.raises(ValueError, match="must hold the grid's tasks"):
+        mfh(Schema(SCHEMA.features, [Task("skip")]), GRID)
+    with pytest.raises(ValueError, match="must name every group"):
+        mfh(SCHEMA, GRID, tower_units={"new": (3,)})
+    model = mfh(SCHEMA, GRID, **SMALL)
+    with pytest.raises(ValueError, match="unknown='median'"):
+        routed(model, SCHEMA, GRID, unknown="median")
+    with pytest.raises(ValueError, match=r"does not predict the grid's tasks \['complete_fresh'"):
+        routed(model, SCHEMA, TaskGrid(GRID.behaviors, {"fresh": "n"}, "segment"))
+    for feature in (
+        Categorical("segment", vocabulary=("n", "l")),
+        Categorical("segment", vocabulary="adapt"),
+        Categorical("segment", hash_buckets=9),
+        Numeric("segment"),
+    ):
+        with pytest.raises(ValueError, match=r"'segment' has no row for the value of group"):
+            routed(model, Schema([*SCHEMA.features[:2], feature], GRID.tasks), GRID)

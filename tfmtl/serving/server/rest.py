@@ -190,7 +190,7 @@ class RestServer:
     async def _listen(self) -> int:
         # 0: no limit on the size of a body, as the real server has none.
         app = web.Application(client_max_size=0)
-        app.router.add_route("*", "/{path:.*}", self._handle)
+        app.router.add_route("*", "/{path:(?s:.*)}", self._handle)  # a decoded path may hold line ends
         # Inflated by the handler: aiohttp breaks the connection over a body that is no gzip.
         self._runner = web.AppRunner(app, access_log=None, auto_decompress=False)
         await self._runner.setup()

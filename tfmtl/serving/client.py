@@ -254,7 +254,8 @@ class RestClient(_Client):
         request = urllib.request.Request(self._url + what, data=body, headers={"Content-Type": "application/json"})
         try:
             with urllib.request.urlopen(request, timeout=self._timeout) as response:
-                return json.load(response)
+                # Strings may hold bytes that are not UTF-8; they pass as surrogates.
+                return json.loads(response.read().decode("utf-8", "surrogateescape"))
         except urllib.error.HTTPError as error:
             raise RequestError(f"HTTP {error.code}", _message(error.read())) from error
         except (urllib.error.URLError, TimeoutError) as error:

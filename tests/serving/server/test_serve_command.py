@@ -1,0 +1,49 @@
+"""`tfmtl serve`: starts, says where, stops in order, and fails with a sentence."""
+
+import os
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from tfmtl.cli import main
+from tfmtl.serving.client import Client, RestClient
+
+
+@pytest.mark.parametrize("stop", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.slow)])
+def test_serves_until_it_is_asked_to_stop(tmp_path, publish, stop):
+    publish(tmp_path / "ranker", 1)
+    command = [sys.executable, "-m", "tfmtl.cli", "serve", str(tmp_path / "ranker"), "--name", "ranker"]
+    with subprocess.Popen(
+        [*command, "--port", "0", "--rest-port", "0"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"},
+    ) as process:
+        try:
+            addresses = dict(process.stdout.readline().split() for _ in range(2))
+            with Client(addresses["gRPC"], model="ranker") as client:
+                assert client.status() == {1: "AVAILABLE"}
+            assert RestClient(addresses["REST"], model="ranker").status() == {1: "AVAILABLE"}
+            process.send_signal(stop)
+            assert process.wait(timeout=60) == 0
+            assert "Traceback" not in process.stderr.read()
+        finally:
+            process.kill()
+
+
+def test_a_start_that_fails_is_a_sentence_and_a_status(tmp_path, capsys):
+    assert main(["serve", str(tmp_path / "nowhere"), "--wait", "0", "--port", "0", "--rest-port", "0"]) == 1
+    error = capsys.readouterr().err
+    assert error.startswith("tfmtl serve: ") and "nowhere does not exist" in error and error.count("\n") == 1
+    assert main(["serve"]) == 1
+    assert "BASE_PATH or --models-config" in capsys.readouterr().err
+
+
+def test_help_says_what_it_is_for(capsys):
+    with pytest.raises(SystemExit):
+        main(["serve", "--help"])
+    text = " ".join(capsys.readouterr().out.split())
+    assert "Production runs tensorflow/serving" in text

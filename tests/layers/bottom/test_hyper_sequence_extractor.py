@@ -277,20 +277,17 @@ def test_half_precision_stays_close(data, policy):
     assert layer.modulation().dtype == tf.float32
 
 
-@pytest.mark.parametrize(
-    "options", [{}, {"pooling": "mean", "condition_on": "behavior", "share_transformer_across_behaviors": False}]
-)
-def test_reloads_in_a_fresh_process(data, tmp_path, options):
+def test_reloads_in_a_fresh_process(data, tmp_path):
     sequences = {name: keras.Input((length, WIDTH), name=name) for name, length in LENGTHS.items()}
     masks = {name: keras.Input((length,), dtype="bool", name=f"{name}_mask") for name, length in LENGTHS.items()}
     target = keras.Input((WIDTH,), name="target")
-    layer = extractor(data, **options)
-    model = keras.Model(
-        {**sequences, **{f"{n}_mask": m for n, m in masks.items()}, "target": target},
-        layer(*arguments(layer, (sequences, masks, target))),
-    )
+    plain = extractor(data)
+    variant = extractor(data, pooling="mean", condition_on="behavior", share_transformer_across_behaviors=False)
+    outputs = dict(plain(sequences, masks, target))
+    outputs.update({f"{task}_variant": y for task, y in variant(sequences, masks).items()})
+    inputs = {**sequences, **{f"{name}_mask": mask for name, mask in masks.items()}, "target": target}
     given = {**data[0], **{f"{name}_mask": mask for name, mask in data[1].items()}, "target": data[2]}
-    assert_reloads(model, given, tmp_path)
+    assert_reloads(keras.Model(inputs, outputs), given, tmp_path)
 
 
 def test_config_round_trip(data):

@@ -8,37 +8,75 @@ layers and models run on JAX and PyTorch too.
 from tfmtl import losses, metrics
 from tfmtl.keras_host import BACKEND
 from tfmtl.layers.bottom.feature_embedding import FeatureEmbedding
+from tfmtl.layers.bottom.hyper_sequence_extractor import HyperSequenceExtractor
 from tfmtl.layers.bottom.stem_embedding import STEMEmbedding
+from tfmtl.layers.bottom.task_senet import TaskSENet
 from tfmtl.layers.core.experts import Experts
 from tfmtl.layers.core.gate import Gate
 from tfmtl.layers.core.join_streams import JoinStreams
 from tfmtl.layers.core.mlp import MLP
+from tfmtl.layers.head.chain_calibrator import ChainCalibrator
+from tfmtl.layers.head.group_routing import GroupRouting
+from tfmtl.layers.head.information_transfer import InformationTransfer
 from tfmtl.layers.head.task_tower import TaskTower
 from tfmtl.layers.trunk.cgc import CGCLayer
+from tfmtl.layers.trunk.cross_stitch import CrossStitch
+from tfmtl.layers.trunk.hierarchical_task_tree import HierarchicalTaskTree
+from tfmtl.layers.trunk.ml_mmoe import MLMMoE
+from tfmtl.layers.trunk.omoe import OMoE
 from tfmtl.layers.trunk.ple import PLE
+from tfmtl.layers.trunk.sluice import Sluice
+from tfmtl.layers.trunk.static_sharing import StaticSharing
 from tfmtl.models.bottoms import SharedBottomRepresentation, STEMRepresentation
 from tfmtl.models.build import build, encoded_inputs
 from tfmtl.models.heads import Towers
-from tfmtl.models.presets import cgc, mmoe, ple, shared_bottom, single_task
-from tfmtl.models.trunks import CGC, MMoE, SharedBottom, SingleTask
-from tfmtl.spec import Categorical, Numeric, Schema, Sequence, Task
+from tfmtl.models.presets import (
+    asymmetric_sharing,
+    cgc,
+    cross_stitch,
+    customized_sharing,
+    me_mmoe,
+    me_ple,
+    mfh,
+    ml_mmoe,
+    mmoe,
+    omoe,
+    ple,
+    shared_bottom,
+    single_task,
+    sluice,
+    stem_net,
+    stem_single_table,
+)
+from tfmtl.models.trunks import CGC, AsymmetricSharing, CustomizedSharing, MMoE, SharedBottom, SingleTask
+from tfmtl.spec import Categorical, Numeric, Schema, Sequence, Task, TaskGrid
 from tfmtl.version import VERSION as __version__
 
 if BACKEND == "tensorflow":
     from tfmtl.training import Validation, evaluate, objectives, strategy
 
 __all__ = [
+    "AsymmetricSharing",
     "BACKEND",
     "CGC",
     "CGCLayer",
     "Categorical",
+    "ChainCalibrator",
+    "CrossStitch",
+    "CustomizedSharing",
     "Experts",
     "FeatureEmbedding",
     "Gate",
+    "GroupRouting",
+    "HierarchicalTaskTree",
+    "HyperSequenceExtractor",
+    "InformationTransfer",
     "JoinStreams",
+    "MLMMoE",
     "MLP",
     "MMoE",
     "Numeric",
+    "OMoE",
     "PLE",
     "STEMEmbedding",
     "STEMRepresentation",
@@ -47,18 +85,36 @@ __all__ = [
     "SharedBottom",
     "SharedBottomRepresentation",
     "SingleTask",
+    "Sluice",
+    "StaticSharing",
     "Task",
+    "TaskGrid",
+    "TaskSENet",
     "TaskTower",
     "Towers",
+    "Validation",
     "__version__",
+    "asymmetric_sharing",
     "build",
     "cgc",
+    "cross_stitch",
+    "customized_sharing",
     "encoded_inputs",
+    "evaluate",
     "losses",
+    "me_mmoe",
+    "me_ple",
     "metrics",
+    "mfh",
+    "ml_mmoe",
     "mmoe",
+    "objectives",
+    "omoe",
     "ple",
     "shared_bottom",
     "single_task",
-    "Validation",
+    "sluice",
+    "stem_net",
+    "stem_single_table",
+    "strategy",
 ]

@@ -35,7 +35,7 @@ def losses():
     return {"click": "binary_crossentropy", "watch": "mse"}
 
 
-@pytest.mark.parametrize("preset", ["single_task", "shared_bottom", "mmoe", "cgc", "ple"])
+@pytest.mark.parametrize("preset", ["single_task", "shared_bottom", "omoe", "mmoe", "ml_mmoe", "cgc", "ple", "customized_sharing", "cross_stitch", "sluice"])
 def test_presets_fit_predict_and_train_every_variable(preset):
     model = getattr(presets, preset)(SCHEMA)
     assert model.name == preset

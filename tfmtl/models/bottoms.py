@@ -59,7 +59,15 @@ class SharedBottomRepresentation(Representation):
         ValueError: what `FeatureEmbedding` refuses, or no task.
     """
 
-    def __init__(self, features: Iterable[Any], tasks: Iterable[str], *, embeddings_initializer: Any = "uniform", embeddings_regularizer: Any = None, **kwargs: Any):
+    def __init__(
+        self,
+        features: Iterable[Any],
+        tasks: Iterable[str],
+        *,
+        embeddings_initializer: Any = "uniform",
+        embeddings_regularizer: Any = None,
+        **kwargs: Any,
+    ):
         super().__init__(tasks, **kwargs)
         self.embed = FeatureEmbedding(
             features,
@@ -110,7 +118,15 @@ class STEMRepresentation(Representation):
 
     task_specific = True
 
-    def __init__(self, features: Iterable[Any], tasks: Iterable[str], *, embeddings_initializer: Any = None, embeddings_regularizer: Any = None, **kwargs: Any):
+    def __init__(
+        self,
+        features: Iterable[Any],
+        tasks: Iterable[str],
+        *,
+        embeddings_initializer: Any = None,
+        embeddings_regularizer: Any = None,
+        **kwargs: Any,
+    ):
         super().__init__(tasks, **kwargs)
         self.embed = STEMEmbedding(
             features,

@@ -1,9 +1,10 @@
-"""Trunks that are one `CGCLayer` with other numbers."""
+"""Trunks that are one layer with other numbers."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tfmtl.layers.trunk.cgc import CGCLayer
+from tfmtl.layers.trunk.static_sharing import StaticSharing
 
 
 def SingleTask(units: Sequence[int] = (256, 128), *, name: str = "trunk", **options: Any) -> CGCLayer:  # noqa: N802
@@ -34,6 +35,16 @@ def CGC(  # noqa: N802
 
 
 def _last_level(units: int | Sequence[int], task: int, shared: int, name: str, options: dict[str, Any]) -> CGCLayer:
-    return CGCLayer(
-        units, num_task_experts=task, num_shared_experts=shared, update_shared=False, name=name, **options
-    )
+    return CGCLayer(units, num_task_experts=task, num_shared_experts=shared, update_shared=False, name=name, **options)
+
+
+def CustomizedSharing(units: Sequence[int] = (256, 128), *, name: str = "trunk", **options: Any) -> StaticSharing:  # noqa: N802
+    """Every task's own network beside a shared one, without gates. Tang et al., RecSys 2020, section 5.1.2."""
+    return StaticSharing(units, name=name, **options)
+
+
+def AsymmetricSharing(  # noqa: N802
+    units: Sequence[int] = (256, 128), *, donors: Mapping[str, Sequence[str]], name: str = "trunk", **options: Any
+) -> StaticSharing:
+    """A network for each task; chosen tasks also read those of their donors. Tang et al., RecSys 2020, section 5.1.2."""
+    return StaticSharing(units, donors=donors, name=name, **options)

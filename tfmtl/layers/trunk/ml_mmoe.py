@@ -1,0 +1,112 @@
+"""Multi-gate mixture-of-experts of several levels."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from tfmtl.initializers import PerExpert
+from tfmtl.keras_host import keras, ops, register
+from tfmtl.layers.core.experts import Experts
+from tfmtl.layers.core.gate import Gate
+from tfmtl.layers.core.mlp import check_units
+from tfmtl.layers.trunk.streams import task_names
+from tfmtl.typing import SHARED, Streams, Tensor
+
+
+@register
+class MLMMoE(keras.layers.Layer):
+    """Feeds every expert a mixture of the experts below, chosen by gates that read the raw input.
+
+    ```
+    e_i^1 = relu(x K_i^1 + b_i^1)
+    e_i^j = relu((sum_l softmax(V_i^j x)_l e_l^{j-1}) K_i^j + b_i^j)        j = 2 .. J, one gate for each upper expert
+    y_t   = sum_i softmax(W_t x_t)_i e_i^J                                  x: the shared stream
+    ```
+
+    Args:
+        units: width of the experts of each level.
+        num_experts: experts a level.
+        activation: of the experts.
+
+    Input shape:
+        `{task: (B, D_task), ..., "shared": (B, D_shared)}`; experts read the shared stream, a task's gate its own.
+
+    Output shape:
+        `{task: (B, units[-1])}`.
+
+    Raises:
+        ValueError: no level, fewer than 2 experts, or streams without `"shared"` or without a task.
+
+    Reference:
+        Tang et al., "Progressive Layered Extraction (PLE)", RecSys 2020, section 5.1.2, which does not say how an upper
+        level's experts choose; one gate for each of them is the choice of the AdaTT authors' code.
+    """
+
+    reads_own = False
+    reads_shared = True
+
+    def __init__(
+        self,
+        units: Sequence[int] = (256, 128),
+        *,
+        num_experts: int = 8,
+        activation: Any = "relu",
+        name: str = "trunk",
+        **kwargs: Any,
+    ):
+        super().__init__(name=name, **kwargs)
+        if not isinstance(num_experts, int) or num_experts < 2:
+            raise ValueError(f"`num_experts` must be an integer >= 2. Received: num_experts={num_experts}")
+        self.units = check_units("units", units)
+        if not self.units:
+            raise ValueError("`units` needs one width a level. Received: units=()")
+        self.num_experts = num_experts
+        self.activation = keras.activations.get(activation)
+        self.first = Experts(num_experts, self.units[0], activation=activation, dtype=self.dtype_policy, name="level_0")
+
+    def build(self, input_shape: Mapping[str, Any]) -> None:
+        self.tasks = task_names(input_shape, needs_shared=True)
+        self.first.build(input_shape[SHARED])
+        n, wide = self.num_experts, input_shape[SHARED][-1]
+        self.choices, self.kernels, self.biases = [], [], []
+        for level, (below, width) in enumerate(zip(self.units, self.units[1:], strict=False), 1):
+            self.choices.append(
+                self.add_weight(name=f"choice_{level}", shape=(wide, n * n), initializer=PerExpert("glorot_uniform", n))
+            )
+            self.kernels.append(
+                self.add_weight(
+                    name=f"kernel_{level}", shape=(n, below, width), initializer=PerExpert("glorot_uniform", n)
+                )
+            )
+            self.biases.append(self.add_weight(name=f"bias_{level}", shape=(n, width), initializer="zeros"))
+        self.mixers = {task: Gate(n, dtype=self.dtype_policy, name=f"{task}_gate") for task in self.tasks}
+        for task, gate in self.mixers.items():
+            gate.build(input_shape[task])
+        self.built = True
+
+    def call(self, streams: Streams, training: bool | None = None) -> Streams:
+        x = streams[SHARED]
+        experts = self.first(x, training=training)  # (B, E, U)
+        for level in range(len(self.kernels)):
+            experts = self._climb(level, x, experts)
+        return {task: ops.matmul(gate(streams[task])[:, None, :], experts)[:, 0] for task, gate in self.mixers.items()}
+
+    def _climb(self, level: int, x: Tensor, experts: Tensor) -> Tensor:
+        """The experts of the next level, `(B, E, V)`."""
+        dtype, n = self.compute_dtype, self.num_experts
+        logits = ops.reshape(ops.matmul(x, ops.cast(self.choices[level], dtype)), (-1, n, n))
+        weights = ops.cast(ops.softmax(ops.cast(logits, "float32"), axis=-1), dtype)
+        mixed = ops.transpose(ops.matmul(weights, experts), (1, 0, 2))  # (E, B, U)
+        h = ops.matmul(mixed, ops.cast(self.kernels[level], dtype)) + ops.cast(self.biases[level], dtype)[:, None, :]
+        return ops.transpose(self.activation(h), (1, 0, 2))
+
+    def compute_output_shape(self, input_shape: Mapping[str, Any]) -> dict[str, tuple[int | None, ...]]:
+        tasks = task_names(input_shape, needs_shared=True)
+        return dict.fromkeys(tasks, (input_shape[SHARED][0], self.units[-1]))
+
+    def get_config(self) -> dict[str, Any]:
+        return {
+            **super().get_config(),
+            "units": list(self.units),
+            "num_experts": self.num_experts,
+            "activation": keras.activations.serialize(self.activation),
+        }

@@ -1,0 +1,64 @@
+"""From one number for each task to one number for each behaviour."""
+
+from typing import Any
+
+from tfmtl.keras_host import keras
+from tfmtl.layers.head.group_routing import MEAN, GroupRouting
+from tfmtl.spec.features import Categorical, Feature
+from tfmtl.spec.schema import Schema
+from tfmtl.spec.task_grid import Group, TaskGrid
+
+
+def routed(
+    model: keras.Model, schema: Schema, grid: TaskGrid, *, unknown: str = MEAN, name: str = "routed"
+) -> keras.Model:
+    """The model to serve: each row is answered by the towers of its own group, inside the graph.
+
+    It shares its layers with `model`, needs no training, and is exported, evaluated and saved like any other, with
+    `grid.served(schema)` as its schema. A caller sends the grid's column and gets `{behavior: (B, 1)}`.
+
+    Args:
+        model: predicts the tasks of `grid`, such as `mfh(schema, grid)`.
+        schema: the schema of `model`, adapted. Where the grid's column is one of its features, that has to be a
+            `Categorical` that knows every group's value.
+        grid: behaviours and groups.
+        unknown: who answers for a row of no known group: the `"mean"` over the groups, or the group called so.
+        name: of the model.
+
+    Raises:
+        ValueError: a model that does not predict the grid's tasks, a feature that cannot tell the groups apart, or an
+            `unknown` that is no group.
+
+    Example:
+
+    ```python
+    model = mfh(schema, grid)
+    model.compile("adam", **objectives(schema.tasks))
+    model.fit(train)
+    export(routed(model, schema, grid), "models/feed", grid.served(schema))
+    ```
+    """
+    missing = sorted({task.name for task in grid.tasks} - set(model.output))
+    if missing:
+        raise ValueError(f"The model does not predict the grid's tasks {missing}. Received: {sorted(model.output)}")
+    feature = grid.served(schema).feature(grid.column)
+    rows = {group: _row(feature, group, value) for group, value in grid.groups}
+
+    inputs = dict(model.input)
+    if grid.column not in inputs:
+        inputs[grid.column] = keras.Input((), dtype="int32", name=grid.column)
+    routing = GroupRouting(grid.cells, rows, unknown=unknown, name="routing")
+    return keras.Model(inputs, routing([model.output, inputs[grid.column]]), name=name)
+
+
+def _row(feature: Feature, group: str, value: Group) -> int:
+    """The row number of a group's value in the encoded column."""
+    known: Any = ()
+    if isinstance(feature, Categorical):
+        known = range(feature.num_ids) if feature.num_ids else feature.vocabulary or ()
+    if not isinstance(known, str) and value in known:
+        return known.index(value) + 1
+    raise ValueError(
+        f"Feature {feature.name!r} has no row for the value of group {group!r}: it must be an adapted `Categorical` with "
+        f"`vocabulary` or `num_ids` that holds it. Received: {value!r}"
+    )

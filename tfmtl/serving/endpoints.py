@@ -1,13 +1,14 @@
 """What an exported signature is, and the graph that all of them are cut from."""
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import tensorflow as tf
 
 from tfmtl.keras_host import keras
 from tfmtl.serving.graphs import Signature, Tensors, Trace, trace
+from tfmtl.serving.narrowing import Narrowing
 from tfmtl.serving.rows import Rows
 from tfmtl.serving.score import SCORE, Score
 from tfmtl.typing import Encoded, Predictions, Tensor
@@ -96,4 +97,23 @@ def trace_whole(model: keras.Model, preprocessor: Encoder, tasks: tuple[str, ...
         return model(dict(encoded), training=False)
 
     traced = trace(predict, preprocessor.raw_signature)
-    return Whole(traced, encoded, preprocessor.raw_signature, preprocessor.encoded_signature, tasks, score)
+    whole = Whole(traced, encoded, preprocessor.raw_signature, preprocessor.encoded_signature, tasks, score)
+    narrowing = Narrowing(traced, [traced.outputs[task] for task in tasks])
+    return _narrowed(whole, narrowing) if narrowing else whole
+
+
+def _narrowed(whole: Whole, narrowing: Narrowing) -> Whole:
+    """The same, without what only other tasks need."""
+    old = whole.traced
+    encoded: Tensors = {}
+
+    def predict(columns: Tensors) -> Predictions:
+        raw = {old.inputs[name].name: tensor for name, tensor in columns.items()}
+        encoded.update(zip(whole.encoded, old.insert(raw, whole.encoded.values()), strict=True))
+        given = {tensor.name: encoded[name] for name, tensor in whole.encoded.items()}
+        copies = narrowing.insert(given, [old.outputs[task] for task in whole.tasks])
+        return dict(zip(whole.tasks, copies, strict=True))
+
+    traced = trace(predict, whole.raw_signature)
+    variables = (*old.variables, *narrowing.tables.values())
+    return replace(whole, traced=replace(traced, variables=variables), encoded=encoded)

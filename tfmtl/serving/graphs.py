@@ -29,13 +29,16 @@ class Trace:
     captures: tuple[tuple[Tensor, Tensor], ...]
     variables: tuple[tf.Variable, ...]
 
-    def insert(self, replaced: Mapping[str, Tensor], fetched: Iterable[Tensor]) -> list[Tensor]:
+    def insert(
+        self, replaced: Mapping[str, Tensor], fetched: Iterable[Tensor], instead: Mapping[str, Tensor] | None = None
+    ) -> list[Tensor]:
         """Copies the operations that `fetched` needs, and no others, into the function being traced.
 
         Args:
             replaced: for names of tensors of this graph, the tensors to use in their place; operations that only the
                 replaced tensors needed are not copied.
             fetched: tensors of this graph.
+            instead: for names of tensors of this graph other ones to read in their place.
 
         Returns:
             The copies of `fetched`.
@@ -43,13 +46,14 @@ class Trace:
         fetched = list(fetched)
         outer = next(iter(replaced.values())).graph
         handles = {inside.name: outside for outside, inside in self.captures}
-        needed = needed_operations(fetched, {*replaced, *handles})
-        read = {tensor.name for op in needed for tensor in op.inputs} | {tensor.name for tensor in fetched}
+        instead = instead or {}
+        needed = needed_operations(fetched, {*replaced, *handles}, instead)
+        read = {instead.get(x.name, x).name for op in needed for x in op.inputs} | {tensor.name for tensor in fetched}
         mapped = {name: tensor for name, tensor in replaced.items() if name in read}
         mapped |= {name: outer.capture(handle) for name, handle in handles.items() if name in read}
         copied = [tensor.name for tensor in fetched if tensor.name not in mapped]
         whole, names = self.graph.as_graph_def(), {op.name for op in needed}
-        part = _part(whole, (node for node in whole.node if node.name in names))
+        part = _part(whole, (node for node in whole.node if node.name in names), instead)
         copies = tf.graph_util.import_graph_def(part, mapped, copied) if copied else []
         mapped |= zip(copied, copies, strict=True)
         return [mapped[tensor.name] for tensor in fetched]
@@ -78,15 +82,19 @@ def concrete_function(function: Callable[..., Tensors], signature: Signature) ->
     return tf.function(function, autograph=False).get_concrete_function(**specs)
 
 
-def needed_operations(fetched: Iterable[Tensor], given: Container[str]) -> set[tf.Operation]:
+def needed_operations(
+    fetched: Iterable[Tensor], given: Container[str], instead: Mapping[str, Tensor] | None = None
+) -> set[tf.Operation]:
     """The operations that `fetched` depends on when the tensors named in `given` are there already."""
+    instead = instead or {}
     needed: set[tf.Operation] = set()
     waiting = [tensor.op for tensor in fetched if tensor.name not in given]
     while waiting:
         op = waiting.pop()
         if op not in needed:
             needed.add(op)
-            waiting.extend(tensor.op for tensor in op.inputs if tensor.name not in given)
+            inputs = [instead.get(x.name, x) for x in op.inputs]
+            waiting.extend(x.op for x in inputs if x.name not in given)
             waiting.extend(before for before in op.control_inputs if not all(y.name in given for y in before.outputs))
     return needed
 
@@ -106,14 +114,15 @@ class Copier:
         )
 
 
-def _part(whole: Any, nodes: Iterable[Any]) -> Any:
+def _part(whole: Any, nodes: Iterable[Any], instead: Mapping[str, Tensor] | None = None) -> Any:
     """`nodes` of the GraphDef `whole` as a GraphDef; what they read from other nodes is named but missing."""
     nodes = list(nodes)
     part = type(whole)(node=nodes, versions=whole.versions)
     names = {node.name for node in nodes}
+    others = {name.removesuffix(":0"): tensor.name.removesuffix(":0") for name, tensor in (instead or {}).items()}
     for node in part.node:
         node.attr.pop("_class", None)  # colocation, perhaps with a node left behind
-        kept = [name for name in node.input if not name.startswith("^") or name[1:] in names]
+        kept = [others.get(name, name) for name in node.input if not name.startswith("^") or name[1:] in names]
         node.ClearField("input")
         node.input.extend(kept)
     called = _called_functions(nodes, {function.signature.name: function for function in whole.library.function})

@@ -144,6 +144,15 @@ def split(copy: Copy, op: tf.Operation, inputs: list[Value]) -> list[Value] | No
     return [value.columns(start, stop) for start, stop in pairwise(edges)]
 
 
+def pad(copy: Copy, op: tf.Operation, inputs: list[Value]) -> list[Value] | None:
+    """Zeros beside later axes leave the columns what they are."""
+    value, widths = inputs[0], tf.get_static_value(op.inputs[1])
+    if not isinstance(value, Parts) or not isinstance(inputs[1], Fixed) or widths is None or widths[:2].any():
+        return None
+    zeros = inputs[1].tensor
+    return [Parts(copy(op, [value.once, zeros])[0], copy(op, [value.each, zeros])[0], value.layout)]
+
+
 def matmul(copy: Copy, op: tf.Operation, inputs: list[Value]) -> list[Value] | None:
     """`[u, c] W = u W_u + c W_c`: the user's share is the same for all rows, so it is a bias and costs nothing."""
     x, kernel = inputs
@@ -161,7 +170,7 @@ def matmul(copy: Copy, op: tf.Operation, inputs: list[Value]) -> list[Value] | N
 
 # fmt: off
 ELEMENTWISE = (
-    "Abs", "Add", "AddV2", "BiasAdd", "Cast", "Elu", "Equal", "Exp", "Greater", "GreaterEqual", "Identity", "IsFinite",
+    "Abs", "Add", "AddN", "AddV2", "BiasAdd", "Cast", "Elu", "Equal", "Exp", "Greater", "GreaterEqual", "Identity", "IsFinite",
     "IsNan", "Less", "LessEqual", "Log", "Log1p", "LogicalAnd", "LogicalNot", "LogicalOr", "Maximum", "Minimum", "Mul",
     "Neg", "NotEqual", "RealDiv", "Relu", "SelectV2", "Sigmoid", "Sign", "Softplus", "Sqrt", "Square", "StopGradient",
     "Sub", "Tanh", "ZerosLike",
@@ -172,6 +181,7 @@ RULES: dict[str, Rule] = {
     "ConcatV2": concat,
     "GatherV2": gather,
     "MatMul": matmul,
+    "Pad": pad,
     "ResourceGather": gather,
     "Split": split,
     "SplitV": split,

@@ -263,12 +263,12 @@ class RestClient(_Client):
 
 
 def _inputs(columns: Mapping[str, Any], signature: meta_graph_pb2.SignatureDef) -> dict[str, np.ndarray]:
+    # Missing ones are the server's to judge: it may hold defaults for them, which not every release tells.
     unknown = sorted(columns.keys() - signature.inputs.keys())
-    missing = sorted(signature.inputs.keys() - columns.keys() - signature.defaults.keys())
-    if unknown or missing:
+    if unknown:
         raise ValueError(
-            f"`columns` must have the signature's inputs {sorted(signature.inputs)}. "
-            f"Received: unknown columns {unknown}, missing columns {missing}"
+            f"`columns` must be among the signature's inputs {sorted(signature.inputs)}. "
+            f"Received: unknown columns {unknown}"
         )
     return {name: _input(name, value, signature.inputs[name]) for name, value in columns.items()}
 

@@ -1,0 +1,72 @@
+"""Which files a source means, and in which format they are."""
+
+import glob
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, Literal, TypeAlias
+
+Format: TypeAlias = Literal["parquet", "csv", "tfrecord"]
+
+_SUFFIXES: dict[str, Format] = {
+    ".parquet": "parquet",
+    ".pq": "parquet",
+    ".csv": "csv",
+    ".csv.gz": "csv",
+    ".tfrecord": "tfrecord",
+    ".tfrecord.gz": "tfrecord",
+    ".tfrecords": "tfrecord",
+    ".tfrecords.gz": "tfrecord",
+}
+
+
+def find_files(source: Any) -> tuple[Format, tuple[str, ...]]:
+    """The files that `source` means, in the order of their names, and their one format.
+
+    Args:
+        source: a file, a folder (all its files of a known format, also in folders below), a glob pattern, or an iterable
+            of these.
+
+    Raises:
+        FileNotFoundError: no such file, or nothing in a folder or under a pattern.
+        ValueError: an unknown suffix, or files of several formats.
+    """
+    if not isinstance(source, Iterable) and not isinstance(source, os.PathLike):
+        raise ValueError(
+            "`source` must be a path, a glob pattern, a folder, a list of these, a DataFrame or an Arrow table. "
+            f"Received: source={source!r}"
+        )
+    given = [source] if isinstance(source, str | os.PathLike) else list(source)
+    files = [file for item in given for file in _expand(os.fspath(item))]
+    if not files:
+        raise FileNotFoundError(f"There is no file to read. Received: source={source!r}")
+    formats = {_format(file): file for file in reversed(files)}
+    if len(formats) > 1:
+        raise ValueError(f"All files must have one format. Received: {list(formats.values())}")
+    return next(iter(formats)), tuple(files)
+
+
+def _expand(item: str) -> list[str]:
+    if os.path.isfile(item):
+        return [item]
+    if os.path.isdir(item):
+        below = (path for path in Path(item).rglob("*") if path.is_file() and path.name[0] not in "._")
+        found = [str(path) for path in below if _suffix(str(path))]
+    else:
+        found = [path for path in glob.glob(item, recursive=True) if os.path.isfile(path)]
+    if not found:
+        raise FileNotFoundError(
+            f"There is no file to read. Received: source={item!r}; known formats: {sorted(_SUFFIXES)}"
+        )
+    return sorted(found)
+
+
+def _suffix(file: str) -> str | None:
+    return next((suffix for suffix in _SUFFIXES if file.lower().endswith(suffix)), None)
+
+
+def _format(file: str) -> Format:
+    suffix = _suffix(file)
+    if suffix is None:
+        raise ValueError(f"A file's suffix must be one of {sorted(_SUFFIXES)}. Received: {file!r}")
+    return _SUFFIXES[suffix]

@@ -1,0 +1,138 @@
+"""Files and tables to batches of raw columns and labels."""
+
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import tensorflow as tf
+
+from tfmtl.data.arrow import CsvReader, ParquetReader, TableReader
+from tfmtl.data.chunks import ArrowSource
+from tfmtl.data.columns import check_present, plan, wanted
+from tfmtl.data.files import find_files
+from tfmtl.data.labels import Labels
+from tfmtl.data.tfrecord import TfrecordSource
+from tfmtl.spec import Schema
+from tfmtl.typing import Tensor
+
+SHUFFLE_ROWS = 1 << 18
+"""The window of `shuffle=True`."""
+
+
+def read(
+    source: Any,
+    schema: Schema,
+    *,
+    batch_size: int,
+    shuffle: bool | int = False,
+    seed: int | None = None,
+    shard: tuple[int, int] = (0, 1),
+    drop_remainder: bool = False,
+    columns: Iterable[str] = (),
+    labels: bool = True,
+) -> tf.data.Dataset:
+    """Reads batches `(x, y)`: the raw columns that the features of `schema` need, and the labels of its tasks.
+
+    `x` is `{column: tensor}` as `Preprocessor` takes it: text `(B,)` with `""` where missing, ids `(B,)` int64 with -1,
+    numbers `(B,)` or `(B, size)` float32 with NaN, histories `(B, length)`, their last `length` events, padded at the end.
+    `y` is `{task: (B,) float32}`, NaN where the label is missing or the row outside the task's sample space.
+
+    Only columns that are needed are read; several files or row groups are decoded at a time, in an order that depends
+    on `seed` alone.
+
+    Args:
+        source: Parquet (`.parquet`, `.pq`), CSV with a header (`.csv`, `.csv.gz`) or `tf.train.Example` records
+            (`.tfrecord`, `.tfrecords`, also `.gz`), as a path, a folder, a glob pattern or a list of these; or a pandas
+            DataFrame, an Arrow table or whatever else has an Arrow stream.
+        schema: features, adapted or not, and tasks.
+        batch_size: rows a batch; of all replicas together under a `tf.distribute` strategy.
+        shuffle: rows to draw from, True for 262,144. Each pass takes files and row groups in another order, and draws
+            rows at random from a window of so many, held in memory (about 4 bytes for a text, 8 for a number).
+        seed: makes the order of every pass reproducible. None takes it from NumPy's global state, which
+            `keras.utils.set_random_seed` sets.
+        shard: `(i, n)`: part i of n parts that share no row, for example of worker i of n. Parquet files and tables are
+            cut into ranges of equal length, to one row; CSV and TFRecord files are dealt out if their number is a
+            multiple of n, otherwise each part keeps every n-th row.
+        drop_remainder: leaves out a last batch that is not full.
+        columns: more columns to hand on in `x`, for example a user id for per-user metrics.
+        labels: False reads `x` alone, from files that need no labels.
+
+    Returns:
+        A dataset that ends after one pass. For Parquet and tables it knows its number of batches. A worker of a
+        multi-worker strategy takes its share of batches by itself, unless `shard` has already given it its rows.
+
+    Raises:
+        FileNotFoundError: no file.
+        ValueError: at once, an unknown format, an empty source, a missing column or one of another type, a file that
+            cannot be read. While reading, wrapped by TensorFlow: a value that does not fit, a label other than 0, 1 or
+            missing for a binary task. Messages name the file, the column and the first bad row, counted from 0.
+
+    Example:
+
+    >>> schema = Schema([Numeric("age")], [Task("click")])
+    >>> x, y = next(iter(read(pa.table({"age": [30, None], "click": [1, 0]}), schema, batch_size=2)))
+    >>> x["age"].numpy().tolist(), y["click"].numpy().tolist()
+    ([30.0, nan], [1.0, 0.0])
+    """
+    _check_arguments(batch_size, shuffle, shard)
+    extra = tuple(columns)
+    opened = _open(source, wanted(schema, extra, labels))
+    for file, physical in zip(opened.files, opened.physical, strict=True):
+        check_present(file, wanted(schema, extra, labels), physical)
+    planned = plan(schema, opened.physical[0], extra, labels)
+    opened.check(planned)
+
+    window = SHUFFLE_ROWS if shuffle is True else int(shuffle)
+    seed = int(np.random.randint(1 << 31)) if seed is None else seed
+    chunks, num_rows = opened.chunks(planned, shard, window, seed)
+    make_labels = Labels(schema.tasks, opened.files)
+
+    @tf.autograph.experimental.do_not_convert
+    def split(chunk: dict[str, Tensor]) -> Any:
+        x = {column.key: chunk[column.key] for column in planned if column.key == column.name}
+        return (x, make_labels(chunk)) if labels else x
+
+    dataset = chunks.map(split, num_parallel_calls=tf.data.AUTOTUNE).rebatch(batch_size, drop_remainder)
+    if num_rows is not None:
+        batches = num_rows // batch_size if drop_remainder else -(-num_rows // batch_size)
+        dataset = dataset.apply(tf.data.experimental.assert_cardinality(batches))
+    return dataset.prefetch(2).with_options(_options(sharded=shard[1] > 1))
+
+
+def _open(source: Any, names: Iterable[str]) -> ArrowSource | TfrecordSource:
+    if hasattr(source, "__arrow_c_stream__") or hasattr(source, "iloc"):
+        return ArrowSource(TableReader(type(source).__name__, _table(source, names)))
+    form, files = find_files(source)
+    if form == "tfrecord":
+        return TfrecordSource(files)
+    return ArrowSource(ParquetReader(files) if form == "parquet" else CsvReader(files))
+
+
+def _table(source: Any, names: Iterable[str]) -> pa.Table:
+    """The named columns of a DataFrame or of whatever has an Arrow stream, as far as they are there."""
+    if not hasattr(source, "iloc"):
+        return pa.table(source)
+    present = [name for name in names if name in source.columns]
+    try:
+        return pa.Table.from_pandas(source[present], preserve_index=False)
+    except pa.ArrowException as error:
+        raise ValueError(f"{type(source).__name__}: {error}") from error
+
+
+def _options(sharded: bool) -> tf.data.Options:
+    """A strategy of several workers may not shard by file: a Python generator has none that it knows of. It deals out
+    batches instead, and nothing at all where the rows are dealt out already."""
+    options = tf.data.Options()
+    policy = tf.data.experimental.AutoShardPolicy
+    options.experimental_distribute.auto_shard_policy = policy.OFF if sharded else policy.DATA
+    return options
+
+
+def _check_arguments(batch_size: int, shuffle: bool | int, shard: tuple[int, int]) -> None:
+    if batch_size < 1:
+        raise ValueError(f"`batch_size` must be >= 1. Received: batch_size={batch_size}")
+    if shuffle < 0:
+        raise ValueError(f"`shuffle` must be True, False or a number of rows. Received: shuffle={shuffle}")
+    if not 0 <= shard[0] < shard[1]:
+        raise ValueError(f"`shard` must be (i, n) with 0 <= i < n. Received: shard={shard}")

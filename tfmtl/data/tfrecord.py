@@ -1,0 +1,138 @@
+"""TFRecord files of `tf.train.Example`, parsed by TensorFlow alone.
+
+Such a dataset is a graph without Python in it: a parameter server strategy can send it to its workers.
+"""
+
+import math
+from collections.abc import Sequence
+from itertools import chain
+
+import pyarrow as pa
+import tensorflow as tf
+from google.protobuf.message import DecodeError
+
+from tfmtl.data.columns import Column, Physical, check_types
+from tfmtl.data.labels import FILE, ROW
+from tfmtl.spec.features import MISSING_ID
+from tfmtl.typing import Tensor
+
+_CHUNK_ROWS = 1 << 12
+_LOOK_AT = 100
+"""Records of the first file that are searched for columns: a record may lack those that are missing in it."""
+_NO_INTEGER = tf.int64.min
+"""Stands for a missing integer until it is known what the integer is read for."""
+_KINDS = {"bytes_list": pa.string(), "int64_list": pa.int64(), "float_list": pa.float32()}
+
+
+class TfrecordSource:
+    """TFRecord files, all with the columns of the first, plain or gzipped."""
+
+    def __init__(self, files: tuple[str, ...]):
+        self.files = files
+        found = [_first_types(file) for file in files]
+        if not any(found):
+            raise ValueError(f"There is no record to read. Received: {list(files)}")
+        everywhere = dict(chain.from_iterable(physical.items() for physical in reversed(found)))
+        # A record does not tell a column that it lacks from one that the file lacks.
+        self.physical: list[Physical] = [{**everywhere, **physical} for physical in found]
+
+    def check(self, columns: Sequence[Column]) -> None:
+        """Raises ValueError if a column is of another type than needed, or of different types in different files."""
+        for file, physical in zip(self.files, self.physical, strict=True):
+            scalars = [Column(c.key, c.name, c.dtype) for c in columns]  # every feature is a list in a tf.train.Example
+            check_types(file, scalars, physical)
+            for column in columns:
+                if physical[column.name] != self.physical[0][column.name]:
+                    raise ValueError(
+                        f"{file}: column {column.name!r} must hold {self.physical[0][column.name]} as in "
+                        f"{self.files[0]}. Received: {physical[column.name]}"
+                    )
+
+    def chunks(
+        self, columns: Sequence[Column], shard: tuple[int, int], window: int, seed: int
+    ) -> tuple[tf.data.Dataset, None]:
+        """Chunks of rows as `{key: tensor}`, with `FILE` and `ROW` of every row, and None: their number is not known."""
+        index, count = shard
+        numbered = list(enumerate(self.files))
+        by_file = len(numbered) % count == 0
+        if by_file:
+            numbered = numbered[index::count]
+        dataset = tf.data.Dataset.from_tensor_slices(tuple(map(list, zip(*numbered, strict=True))))
+        if window:
+            dataset = dataset.shuffle(len(numbered), seed)
+
+        @tf.autograph.experimental.do_not_convert
+        def records(number: Tensor, file: Tensor) -> tf.data.Dataset:
+            gzipped = tf.strings.regex_full_match(file, r".*\.gz")
+            rows = tf.data.TFRecordDataset(file, tf.where(gzipped, "GZIP", "")).enumerate()
+            rows = rows if by_file else rows.shard(count, index)
+            return rows.map(lambda row, record: (tf.cast(number, tf.int64), row, record))
+
+        dataset = dataset.interleave(records, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+        if window:
+            dataset = dataset.shuffle(window, seed)
+
+        @tf.autograph.experimental.do_not_convert
+        def parse(file: Tensor, row: Tensor, record: Tensor) -> dict[str, Tensor]:
+            return self._parse(columns, {FILE: file, ROW: row}, record)
+
+        return dataset.batch(_CHUNK_ROWS).map(parse, num_parallel_calls=tf.data.AUTOTUNE), None
+
+    def _parse(self, columns: Sequence[Column], origin: dict[str, Tensor], records: Tensor) -> dict[str, Tensor]:
+        """The columns of many records at once; TensorFlow's errors begin with a record's file and row."""
+        names = tf.strings.join([tf.gather(tf.constant(self.files), origin[FILE]), ": row ", tf.as_string(origin[ROW])])
+        features = {column.name: _feature(column, self.physical[0][column.name]) for column in columns}
+        parsed = tf.io.parse_example(records, features, example_names=names)
+        _check_lengths(columns, parsed, names)
+        return origin | {column.key: _converted(column, parsed[column.name]) for column in columns}
+
+
+def _first_types(file: str) -> Physical:
+    """The columns of a file's first records."""
+    found: dict[str, pa.DataType] = {}
+    try:
+        for record in tf.data.TFRecordDataset(file, "GZIP" if file.endswith(".gz") else "").take(_LOOK_AT):
+            features = tf.train.Example.FromString(record.numpy()).features.feature
+            kinds = {name: feature.WhichOneof("kind") for name, feature in features.items()}
+            found = {name: _KINDS[kind] for name, kind in kinds.items() if kind} | found
+    except (tf.errors.OpError, DecodeError) as error:
+        raise ValueError(f"{file}: not a readable TFRecord file of tf.train.Example: {error}") from error
+    return found
+
+
+def _feature(column: Column, found: pa.DataType) -> tf.io.FixedLenFeature | tf.io.RaggedFeature:
+    dtype, missing = {
+        pa.string(): (tf.string, MISSING_ID["string"]),
+        pa.int64(): (tf.int64, _NO_INTEGER),
+        pa.float32(): (tf.float32, math.nan),
+    }[found]
+    if column.sequence is not None:
+        return tf.io.RaggedFeature(dtype)
+    if column.width is not None:
+        return tf.io.FixedLenFeature((column.width,), dtype, [missing] * column.width)
+    return tf.io.FixedLenFeature((), dtype, missing)
+
+
+def _converted(column: Column, values: Tensor) -> Tensor:
+    if isinstance(values, tf.RaggedTensor):
+        padding = MISSING_ID["string"] if values.dtype == tf.string else _NO_INTEGER
+        values = values[:, -(column.width or 0) :].to_tensor(padding, shape=(None, column.width))
+    if values.dtype == tf.string:
+        return values
+    if column.dtype == "int64":
+        return tf.where(values == _NO_INTEGER, tf.constant(MISSING_ID["int64"], tf.int64), values)
+    numbers = tf.cast(values, column.dtype)
+    missing = tf.constant(math.nan, column.dtype)
+    return tf.where(values == _NO_INTEGER, missing, numbers) if values.dtype == tf.int64 else numbers
+
+
+def _check_lengths(columns: Sequence[Column], parsed: dict[str, Tensor], names: Tensor) -> None:
+    """All columns of a history must be equally long; a difference fails when the batch is read."""
+    firsts: dict[str, Column] = {}
+    for column in columns:
+        if column.sequence is not None:
+            first = firsts.setdefault(column.sequence, column)
+            equal = parsed[column.name].row_lengths() == parsed[first.name].row_lengths()
+            bad = names[tf.argmin(tf.cast(equal, tf.int32))]
+            message = f": columns {first.name} and {column.name} must hold equally many items"
+            tf.debugging.Assert(tf.reduce_all(equal), [tf.strings.join([bad, message])])

@@ -1,40 +1,26 @@
-"""The preset `mfh`, its mask by group, and the model that serves it."""
+"""The preset `mfh`, and its mask by group."""
 
 import numpy as np
+import pyarrow as pa
 import pytest
-import tensorflow as tf
-from harness import assert_all_trained, assert_reloads, gradients, ops
+from grid_cases import GRID, GROUPS_OF_ROWS, SCHEMA, SMALL, encoded_rows
+from harness import assert_all_trained, gradients, ops
 
-from tfmtl.data.preprocessing import Preprocessor
+from tfmtl.data.reading import read
 from tfmtl.layers.trunk.hierarchical_task_tree import HierarchicalTaskTree
 from tfmtl.layers.trunk.ple import PLE
 from tfmtl.models.bottoms import STEMRepresentation
 from tfmtl.models.build import build
 from tfmtl.models.heads import Towers
 from tfmtl.models.presets.mfh import mfh
-from tfmtl.models.routed import routed
 from tfmtl.models.trunks import CGC
-from tfmtl.spec import Categorical, Numeric, Schema, Task, TaskGrid
+from tfmtl.spec import Numeric, Schema, Task, TaskGrid
 from tfmtl.training.objectives import objectives
-
-GRID = TaskGrid(
-    [Task("complete", "regression"), Task("finish"), Task("skip")], {"new": "n", "low": "l", "high": "h"}, "segment"
-)
-TOWERS = {"new": (3,), "low": (5,), "high": (6, 4)}
-SMALL = {"root_units": (9,), "facet_units": (8, 7), "leaf_units": 6, "tower_units": TOWERS}
-SEGMENT = Categorical("segment", vocabulary=("x", "h", "n", "l"), dim=4)
-SCHEMA = Schema([Numeric("age", transform=None), Categorical("city", num_ids=5, dim=4), SEGMENT], GRID.tasks)
-RAW = {
-    "age": np.array([1, np.nan, 3, 4, 5, 6], "float32"),
-    "city": np.array([0, 1, 4, 3, -1, 9], "int64"),
-    "segment": np.array(["n", "l", "h", "n", "x", ""]),
-}
-GROUPS_OF_ROWS = ("new", "low", "high", "new", None, None)
 
 
 @pytest.fixture
 def rows():
-    return Preprocessor(SCHEMA.features)({name: tf.constant(column) for name, column in RAW.items()})
+    return encoded_rows()
 
 
 def labels(rows):
@@ -116,6 +102,22 @@ def test_a_row_trains_the_towers_of_its_group_only(rows):
     assert reached == set(owners) - foreign - {"group_low", "group_high"}
 
 
+def test_the_reader_gives_a_row_to_its_group_only():
+    grid = TaskGrid([Task("click"), Task("buy", sample_space="click")], {"new": "n", "old": "o"}, "segment")
+    schema = Schema([Numeric("age")], grid.tasks)
+    table = pa.table({"age": [1.0] * 4, "segment": ["n", "o", "n", None], "click": [1, 1, 0, 1], "buy": [1, 0, 0, 1]})
+    _, y = next(iter(read(table, schema, batch_size=4)))
+    nan = np.nan
+    expected = {
+        "click_new": [1, nan, 0, nan],
+        "click_old": [nan, 1, nan, nan],
+        "buy_new": [1, nan, nan, nan],
+        "buy_old": [nan, 0, nan, nan],
+    }
+    for task, label in expected.items():
+        np.testing.assert_array_equal(y[task], label)
+
+
 def test_h_mtl_and_other_options(rows):
     h_mtl = mfh(SCHEMA, GRID, trees=("group",), **SMALL)
     assert [node.name for node in h_mtl.get_layer("trunk").nodes] == [
@@ -144,64 +146,8 @@ def test_streams_of_the_tasks_join_at_the_leaves(rows):
     assert_all_trained(model, lambda: sum(ops.sum((y - 0.3) ** 2) for y in model(x).values()))
 
 
-@pytest.mark.parametrize("unknown", ["mean", "high"])
-def test_routed_answers_with_the_rows_own_towers(rows, unknown):
-    model = mfh(SCHEMA, GRID, **SMALL)
-    cells, answers = model(rows), routed(model, SCHEMA, GRID, unknown=unknown)(rows)
-    assert set(answers) == {"complete", "finish", "skip"}
-    for behavior, y in answers.items():
-        for row, group in enumerate(GROUPS_OF_ROWS):
-            asked = GRID.group_names if unknown == "mean" else (unknown,)
-            expected = np.mean([np.asarray(cells[f"{behavior}_{g}"])[row] for g in ((group,) if group else asked)])
-            np.testing.assert_allclose(np.asarray(y)[row], expected, rtol=1e-6)
-
-
-def test_routed_shares_its_weights_and_its_stages():
-    model = mfh(SCHEMA, GRID, **SMALL)
-    serving = routed(model, SCHEMA, GRID)
-    assert serving.get_layer("trunk") is model.get_layer("trunk")
-    assert {id(w) for w in serving.weights} == {id(w) for w in model.weights}
-
-
-@pytest.mark.parametrize("known", [True, False], ids=["a_feature", "no_feature"])
-@pytest.mark.parametrize("values", [["n", "l", "h"], [0, 7, 2]], ids=["strings", "integers"])
-def test_the_column_of_the_groups(known, values):
-    grid = TaskGrid(GRID.behaviors, dict(zip(GRID.group_names, values, strict=True)), "segment")
-    features = [Numeric("age", transform=None)]
-    if known:
-        features.append(Categorical("segment", num_ids=9) if values[0] == 0 else SEGMENT)
-    schema = Schema(features, grid.tasks)
-    model = mfh(schema, grid, **SMALL)
-    serving, served = routed(model, schema, grid), grid.served(schema)
-    assert set(serving.input) == {"age", "segment"} and served.task_names == ("complete", "finish", "skip")
-    raw = {"age": tf.constant([3.0, 3.0, 3.0]), "segment": tf.constant(values)}
-    encoded = Preprocessor(served.features)(raw)
-    cells = model({name: encoded[name] for name in model.input})
-    expected = [np.asarray(cells[f"skip_{group}"])[row, 0] for row, group in enumerate(grid.group_names)]
-    np.testing.assert_array_equal(np.asarray(serving(encoded)["skip"])[:, 0], expected)
-
-
-def test_routed_reloads_in_a_fresh_process(rows, tmp_path):
-    assert_reloads(
-        routed(mfh(SCHEMA, GRID, **SMALL), SCHEMA, GRID), {k: np.asarray(v) for k, v in rows.items()}, tmp_path
-    )
-
-
 def test_refuses():
     with pytest.raises(ValueError, match="must hold the grid's tasks"):
         mfh(Schema(SCHEMA.features, [Task("skip")]), GRID)
     with pytest.raises(ValueError, match="must name every group"):
         mfh(SCHEMA, GRID, tower_units={"new": (3,)})
-    model = mfh(SCHEMA, GRID, **SMALL)
-    with pytest.raises(ValueError, match="unknown='median'"):
-        routed(model, SCHEMA, GRID, unknown="median")
-    with pytest.raises(ValueError, match=r"does not predict the grid's tasks \['complete_fresh'"):
-        routed(model, SCHEMA, TaskGrid(GRID.behaviors, {"fresh": "n"}, "segment"))
-    for feature in (
-        Categorical("segment", vocabulary=("n", "l")),
-        Categorical("segment", vocabulary="adapt"),
-        Categorical("segment", hash_buckets=9),
-        Numeric("segment"),
-    ):
-        with pytest.raises(ValueError, match=r"'segment' has no row for the value of group"):
-            routed(model, Schema([*SCHEMA.features[:2], feature], GRID.tasks), GRID)

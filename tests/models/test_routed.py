@@ -1,0 +1,99 @@
+"""The model that serves a grid: one number for each behaviour, from the row's own group."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from grid_cases import GRID, GROUPS_OF_ROWS, RAW, SCHEMA, SEGMENT, SMALL, encoded_rows
+from harness import assert_reloads
+
+from tfmtl.data.preprocessing import Preprocessor
+from tfmtl.exporting import export
+from tfmtl.models.presets.mfh import mfh
+from tfmtl.models.routed import routed
+from tfmtl.spec import Categorical, Numeric, Schema, TaskGrid
+
+
+@pytest.fixture
+def rows():
+    return encoded_rows()
+
+
+@pytest.mark.parametrize("unknown", ["mean", "high"])
+def test_routed_answers_with_the_rows_own_towers(rows, unknown):
+    model = mfh(SCHEMA, GRID, **SMALL)
+    cells, answers = model(rows), routed(model, SCHEMA, GRID, unknown=unknown)(rows)
+    assert set(answers) == {"complete", "finish", "skip"}
+    for behavior, y in answers.items():
+        for row, group in enumerate(GROUPS_OF_ROWS):
+            asked = GRID.group_names if unknown == "mean" else (unknown,)
+            expected = np.mean([np.asarray(cells[f"{behavior}_{g}"])[row] for g in ((group,) if group else asked)])
+            np.testing.assert_allclose(np.asarray(y)[row], expected, rtol=1e-6)
+
+
+def test_routed_shares_its_weights_and_its_stages():
+    model = mfh(SCHEMA, GRID, **SMALL)
+    serving = routed(model, SCHEMA, GRID)
+    assert serving.get_layer("trunk") is model.get_layer("trunk")
+    assert {id(w) for w in serving.weights} == {id(w) for w in model.weights}
+
+
+@pytest.mark.parametrize("known", [True, False], ids=["a_feature", "no_feature"])
+@pytest.mark.parametrize("values", [["n", "l", "h"], [0, 7, 2]], ids=["strings", "integers"])
+def test_the_column_of_the_groups(known, values):
+    grid = TaskGrid(GRID.behaviors, dict(zip(GRID.group_names, values, strict=True)), "segment")
+    features = [Numeric("age", transform=None)]
+    if known:
+        features.append(Categorical("segment", num_ids=9) if values[0] == 0 else SEGMENT)
+    schema = Schema(features, grid.tasks)
+    model = mfh(schema, grid, **SMALL)
+    serving, served = routed(model, schema, grid), grid.served(schema)
+    assert set(serving.input) == {"age", "segment"} and served.task_names == ("complete", "finish", "skip")
+    raw = {"age": tf.constant([3.0, 3.0, 3.0]), "segment": tf.constant(values)}
+    encoded = Preprocessor(served.features)(raw)
+    cells = model({name: encoded[name] for name in model.input})
+    expected = [np.asarray(cells[f"skip_{group}"])[row, 0] for row, group in enumerate(grid.group_names)]
+    np.testing.assert_array_equal(np.asarray(serving(encoded)["skip"])[:, 0], expected)
+
+
+def test_routed_reloads_in_a_fresh_process(rows, tmp_path):
+    assert_reloads(
+        routed(mfh(SCHEMA, GRID, **SMALL), SCHEMA, GRID), {k: np.asarray(v) for k, v in rows.items()}, tmp_path
+    )
+
+
+def test_exported_it_takes_the_raw_column_of_the_groups(tmp_path):
+    sides = ("item", "user", "user")
+    features = [replace(feature, side=side) for feature, side in zip(SCHEMA.features, sides, strict=True)]
+    schema = Schema(features, GRID.tasks)
+    model = mfh(schema, GRID, **SMALL)
+    path = export(routed(model, schema, GRID), tmp_path / "feed", GRID.served(schema), examples=RAW)
+    signatures = tf.saved_model.load(str(path)).signatures
+    answers = signatures["serving_default"](**{name: tf.constant(column) for name, column in RAW.items()})
+    cells = model(encoded_rows())
+    assert set(answers) == set(GRID.cells)
+    for behavior, y in answers.items():
+        for row, group in enumerate(GROUPS_OF_ROWS):
+            expected = np.mean([cells[f"{behavior}_{g}"][row] for g in ((group,) if group else GRID.group_names)])
+            np.testing.assert_allclose(y[row], expected, rtol=1e-5)
+
+    one_user = {"city": tf.constant([4], tf.int64), "segment": tf.constant(["h"])}
+    ranked = signatures["rank"](age=tf.constant([3.0, 1.0]), **one_user)
+    np.testing.assert_allclose(ranked["skip"][0], answers["skip"][2], rtol=1e-5)
+
+
+def test_refuses():
+    model = mfh(SCHEMA, GRID, **SMALL)
+    with pytest.raises(ValueError, match="unknown='median'"):
+        routed(model, SCHEMA, GRID, unknown="median")
+    with pytest.raises(ValueError, match=r"does not predict the grid's tasks \['complete_fresh'"):
+        routed(model, SCHEMA, TaskGrid(GRID.behaviors, {"fresh": "n"}, "segment"))
+    for feature in (
+        Categorical("segment", vocabulary=("n", "l")),
+        Categorical("segment", vocabulary="adapt"),
+        Categorical("segment", hash_buckets=9),
+        Numeric("segment"),
+    ):
+        with pytest.raises(ValueError, match=r"'segment' has no row for the value of group"):
+            routed(model, Schema([*SCHEMA.features[:2], feature], GRID.tasks), GRID)

@@ -29,12 +29,14 @@ from tfmtl.layers.trunk.sluice import Sluice
 from tfmtl.layers.trunk.static_sharing import StaticSharing
 from tfmtl.models.bottoms import SharedBottomRepresentation, STEMRepresentation
 from tfmtl.models.build import build, encoded_inputs
-from tfmtl.models.heads import Towers
+from tfmtl.models.heads import AITMHead, ESMMHead, Towers
 from tfmtl.models.presets import (
+    aitm,
     asymmetric_sharing,
     cgc,
     cross_stitch,
     customized_sharing,
+    esmm,
     me_mmoe,
     me_ple,
     mfh,
@@ -48,6 +50,7 @@ from tfmtl.models.presets import (
     stem_net,
     stem_single_table,
 )
+from tfmtl.models.routed import routed
 from tfmtl.models.trunks import CGC, AsymmetricSharing, CustomizedSharing, MMoE, SharedBottom, SingleTask
 from tfmtl.spec import Categorical, Numeric, Schema, Sequence, Task, TaskGrid
 from tfmtl.version import VERSION as __version__
@@ -56,7 +59,12 @@ if BACKEND == "tensorflow":
     from tfmtl.training import Validation, evaluate, objectives, strategy
 
 __all__ = [
+    "AITMHead",
     "AsymmetricSharing",
+    "ESMMHead",
+    "aitm",
+    "esmm",
+    "routed",
     "BACKEND",
     "CGC",
     "CGCLayer",

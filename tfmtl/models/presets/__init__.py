@@ -1,5 +1,6 @@
 """One paper, one short function: a schema in, a Keras model out."""
 
+from tfmtl.models.presets.chains import aitm, esmm
 from tfmtl.models.presets.mfh import mfh
 from tfmtl.models.presets.ple import (
     PLE_DEPTHS,
@@ -19,10 +20,12 @@ from tfmtl.models.presets.stem import me_mmoe, me_ple, stem_net, stem_single_tab
 
 __all__ = [
     "PLE_DEPTHS",
+    "aitm",
     "asymmetric_sharing",
     "cgc",
     "cross_stitch",
     "customized_sharing",
+    "esmm",
     "me_mmoe",
     "me_ple",
     "mfh",

@@ -1,4 +1,4 @@
-"""From streams to predictions."""
+"""A tower for each task."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -49,8 +49,8 @@ class Towers(keras.layers.Layer):
         **kwargs: Any,
     ):
         super().__init__(name=name, **kwargs)
-        self.kinds = _kinds(tasks)
-        self.units = _units_by_task(units, self.kinds)
+        self.kinds = task_kinds(tasks)
+        self.units = units_by_task(units, self.kinds)
         self.towers = {
             task: TaskTower(
                 self.units[task],
@@ -85,7 +85,7 @@ class Towers(keras.layers.Layer):
         }
 
 
-def _kinds(tasks: Iterable[Task | Mapping[str, Any]]) -> dict[str, Any]:
+def task_kinds(tasks: Iterable[Task | Mapping[str, Any]]) -> dict[str, Any]:
     """`{task: kind}` of tasks, or of what a config made of them."""
     read = [task if isinstance(task, Task) else Task(**task) for task in tasks]
     if not read:
@@ -93,7 +93,8 @@ def _kinds(tasks: Iterable[Task | Mapping[str, Any]]) -> dict[str, Any]:
     return {task.name: task.kind for task in read}
 
 
-def _units_by_task(units: Units, tasks: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:
+def units_by_task(units: Units, tasks: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:
+    """`{task: hidden layers}`, from one setting for all or one for each."""
     if not isinstance(units, Mapping):
         return {task: tuple(units) for task in tasks}
     if set(units) != set(tasks):

@@ -1,0 +1,91 @@
+"""ESMMHead and AITMHead over chains of two and three steps."""
+
+import numpy as np
+import pytest
+
+from harness import assert_all_trained, assert_reloads, gradients, ops
+from tfmtl.keras_host import keras
+from tfmtl.models import presets
+from tfmtl.models.heads import AITMHead, ESMMHead
+from tfmtl.spec import Categorical, Schema, Task
+
+TASKS = [Task("click"), Task("cart"), Task("buy"), Task("watch", "regression")]
+CHAIN = ["click", "cart", "buy"]
+
+
+@pytest.fixture
+def streams():
+    rng = np.random.default_rng(0)
+    return {task.name: rng.normal(size=(6, 10)).astype("float32") for task in TASKS}
+
+
+def test_esmm_multiplies_along_the_chain(streams):
+    head = ESMMHead(TASKS, CHAIN, units=(5,))
+    y = {task: np.asarray(p) for task, p in head(streams).items()}
+    c = {task: np.asarray(p) for task, p in head.conditionals(streams).items()}
+    np.testing.assert_allclose(y["click"], c["click"])
+    np.testing.assert_allclose(y["cart"], c["click"] * c["cart"], rtol=1e-6)
+    np.testing.assert_allclose(y["buy"], c["click"] * c["cart"] * c["buy"], rtol=1e-6)
+    np.testing.assert_allclose(y["watch"], c["watch"])
+
+
+def test_a_later_step_trains_every_step_before_it(streams):
+    head = ESMMHead(TASKS, CHAIN, units=())
+    head(streams)
+    kernels = [head.towers.towers[task].output_layer.kernel for task in (*CHAIN, "watch")]
+    found = gradients(lambda: ops.sum(head(streams)["cart"]), kernels)
+    assert [g is not None and np.abs(g).max() > 0 for g in found] == [True, True, False, False]
+
+
+def test_aitm_follows_its_parts(streams):
+    head = AITMHead(TASKS, CHAIN, units=(5,))
+    y = head(streams)
+    hidden = {task: layer(streams[task]) for task, layer in head.hidden.items()}
+    handed = head.transfer(hidden)
+    for task in streams:
+        np.testing.assert_allclose(np.asarray(y[task]), np.asarray(head.outputs[task](handed[task])), rtol=1e-6)
+    steps = np.concatenate([np.asarray(y[task]) for task in CHAIN], axis=1)
+    head(streams)
+    expected = 0.6 * np.maximum(np.diff(steps, axis=1), 0).sum(1).mean()
+    np.testing.assert_allclose(float(sum(head.losses)), expected, rtol=1e-5)
+    assert not AITMHead(TASKS, CHAIN, calibrator=0).losses
+
+
+@pytest.mark.parametrize("make", [ESMMHead, AITMHead])
+def test_reloads_and_every_variable_is_trained(make, streams, tmp_path):
+    inputs = {name: keras.Input((10,), name=name) for name in streams}
+    head = make(TASKS, CHAIN, units=(5, 4), dropout=0.1)
+    model = keras.Model(inputs, head(inputs))
+    assert head.name == "head"
+    assert_all_trained(model, lambda: sum(ops.sum((y - 0.3) ** 2) for y in model(streams).values()))
+    assert_reloads(model, streams, tmp_path)
+
+
+@pytest.mark.parametrize("make", [ESMMHead, AITMHead])
+@pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
+def test_predictions_are_float32(make, policy, streams):
+    y = make(TASKS, CHAIN, dtype=policy)(streams)
+    assert {np.asarray(p).dtype for p in y.values()} == {np.dtype("float32")}
+
+
+@pytest.mark.parametrize("preset", ["esmm", "aitm"])
+def test_presets_fit(preset):
+    schema = Schema([Categorical("city", num_ids=5, dim=4)], TASKS[:3])
+    model = getattr(presets, preset)(schema, units=(6,), tower_units=(5,))
+    assert model.name == preset
+    model.compile("adam", loss=dict.fromkeys(CHAIN, "binary_crossentropy"))
+    rows = {"city": np.array([1, 2, 3, 0], "int32")}
+    labels = {"click": np.array([1.0, 1, 0, 1]), "cart": np.array([1.0, 0, 0, 1]), "buy": np.array([1.0, 0, 0, 0])}
+    assert np.isfinite(model.fit(rows, labels, epochs=2, verbose=0).history["loss"]).all()
+
+
+@pytest.mark.parametrize("make", [ESMMHead, AITMHead])
+def test_refuses(make, streams):
+    with pytest.raises(ValueError, match="two different tasks"):
+        make(TASKS, ["click"])
+    with pytest.raises(ValueError, match=r"\['watch'\]"):
+        make(TASKS, ["click", "watch"])
+    with pytest.raises(ValueError, match=r"\['like'\]"):
+        make(TASKS, ["click", "like"])
+    with pytest.raises(ValueError, match=r"lack tasks \['watch'\]"):
+        make(TASKS, CHAIN)({task: streams[task] for task in CHAIN})

@@ -1,0 +1,58 @@
+"""Models of a chain of steps, such as click, cart, buy."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from tfmtl.keras_host import keras
+from tfmtl.models.bottoms import SharedBottomRepresentation
+from tfmtl.models.build import build
+from tfmtl.models.heads import AITMHead, ESMMHead, Units
+from tfmtl.models.trunks import SingleTask
+from tfmtl.spec.schema import Schema
+
+
+def esmm(
+    schema: Schema,
+    chain: Sequence[str] | None = None,
+    *,
+    units: Sequence[int] = (256, 128),
+    tower_units: Units = (64,),
+    **options: Any,
+) -> keras.Model:
+    """Entire-space multi-task model: one network a step over shared embeddings. Ma et al., SIGIR 2018.
+
+    Args:
+        schema: adapted.
+        chain: names of the steps, the first one first; by default the tasks as declared.
+        units: layers of each step's network.
+        tower_units: hidden layers of its tower.
+        **options: of `ESMMHead`.
+    """
+    head = ESMMHead(schema.tasks, chain or schema.task_names, units=tower_units, **options)
+    return _chain(schema, units, head, "esmm")
+
+
+def aitm(
+    schema: Schema,
+    chain: Sequence[str] | None = None,
+    *,
+    units: Sequence[int] = (256, 128),
+    tower_units: Sequence[int] = (64,),
+    **options: Any,
+) -> keras.Model:
+    """Adaptive information transfer: every step draws on the step before. Xi et al., KDD 2021.
+
+    Args:
+        schema: adapted.
+        chain: names of the steps, the first one first; by default the tasks as declared.
+        units: layers of each step's network.
+        tower_units: its layers before the transfer.
+        **options: of `AITMHead`.
+    """
+    head = AITMHead(schema.tasks, chain or schema.task_names, units=tower_units, **options)
+    return _chain(schema, units, head, "aitm")
+
+
+def _chain(schema: Schema, units: Sequence[int], head: Any, name: str) -> keras.Model:
+    bottom = SharedBottomRepresentation(schema.features, schema.task_names)
+    return build(schema, bottom, SingleTask(units), head, name=name)

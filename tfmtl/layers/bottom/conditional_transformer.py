@@ -54,8 +54,8 @@ class ConditionalTransformer(keras.layers.Layer):
     (2, 3, 8, 10, 16)
 
     Reference:
-        Vaswani et al., "Attention Is All You Need", NIPS 2017. Liu et al. (DTRN), CIKM 2023, arXiv:2308.05996, condition
-        "the layer normalisation" of a transformer; that it is every norm of every block is our choice.
+        Vaswani et al., "Attention Is All You Need", NIPS 2017. Liu et al. (DTRN), CIKM 2023, arXiv:2308.05996, steer the
+        layer normalisation of a transformer; that it is every norm of every block is our choice.
     """
 
     def __init__(

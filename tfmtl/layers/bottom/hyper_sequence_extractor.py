@@ -30,7 +30,7 @@ class HyperSequenceExtractor(keras.layers.Layer):
     """Reads every behaviour history once for each task, with one transformer that a hypernetwork steers.
 
     ```
-    u_{t,s}             = MLP([task_t ; behavior_s])                        two learned embeddings; not a matter of the row
+    u_{t,s}             = MLP([task_t ; behavior_s])                        two learned embeddings, no rows
     gamma_{t,s,n}       = 1 + u_{t,s} G_n + g_n                             of every layer normalisation n
     beta_{t,s,n}        =     u_{t,s} H_n + h_n
     O_{t,s}             = transformer(x_s + position; gamma_{t,s}, beta_{t,s})        (B, L, D)
@@ -38,9 +38,9 @@ class HyperSequenceExtractor(keras.layers.Layer):
     interest_{t,s}      = sum_l w_{t,s,l} O_{t,s,l}                                   (B, D)
     ```
 
-    `G, g, H, h` start at zero: a fresh layer is a plain transformer, the same for all tasks. Only embeddings grow with the
-    number of tasks and behaviours. Gamma and beta cost one tiny matmul a step; the attention of the first block runs once
-    for each behaviour, not for each task; behaviours of one length are encoded as one batch.
+    `G, g, H, h` start at zero: a fresh layer is a plain transformer, the same for all tasks. Only embeddings grow with
+    the number of tasks and behaviours. Gamma and beta cost one tiny matmul a step; the attention of the first block runs
+    once for each behaviour, not for each task; behaviours of one length are encoded as one batch.
 
     Positions are counted from the most recent event, so padding changes nothing, on whichever side and however long it
     is. An empty history gives zeros.
@@ -55,7 +55,7 @@ class HyperSequenceExtractor(keras.layers.Layer):
         pooling: `"target"` (above), `"mean"` over the events, or `"last"`, the most recent event.
         condition_dim: width of the task and of the behaviour embeddings.
         hyper_units: hidden layers of the hypernetwork.
-        condition_on: what the hypernetwork reads: `"task+behavior"`, or for ablations `"task"`, `"behavior"` or `"none"`
+        condition_on: what the hypernetwork reads: `"task+behavior"`, or for ablations `"task"`, `"behavior"`, `"none"`
             (one plain transformer; where the task is not read, all tasks get the same interests, computed once).
         share_transformer_across_behaviors: False gives each behaviour a transformer of its own.
 
@@ -68,8 +68,8 @@ class HyperSequenceExtractor(keras.layers.Layer):
         `{task: (B, S, D)}`, S behaviours.
 
     Raises:
-        ValueError: no or repeated names, an unknown option, a count below 1; sequences or masks that lack a behaviour or hold
-            another, sequences of several widths, a target that is missing, of another width, or not read.
+        ValueError: no or repeated names, an unknown option, a count below 1; sequences or masks that lack a behaviour or
+            hold another, sequences of several widths, a target that is missing, of another width, or not read.
 
     Example:
 

@@ -27,7 +27,7 @@ class TaskSENet(keras.layers.Layer):
     Args:
         tasks: names of the tasks, the keys of the input and of the output.
         reduction: fields per hidden unit; the hidden layer has `max(1, F // reduction)` units.
-        squeeze: what the MLP reads: `"none"`, all of every field, or `"mean"`, every field's mean, as in the first SENet.
+        squeeze: what the MLP reads: `"none"`, all of every field, or `"mean"`, each field's mean, as in the first SENet.
         granularity: `"field"`, one importance for a field, or `"element"`, one for each of its D entries.
         activation: of the importances: `"sigmoid"`, or `"2*sigmoid"`, in (0, 2), which starts near the identity.
         share_across_tasks: one MLP for all tasks, an ablation; each task's importances then learn from every loss.

@@ -45,8 +45,8 @@ class ChainCalibrator(keras.layers.Layer):
     0.3
 
     Reference:
-        Xi et al. (AITM), KDD 2021, arXiv:2105.08489, the behavioral expectation calibrator. Weight and mean are those of
-        the authors' code for two tasks (its version for four uses 0.3).
+        Xi et al. (AITM), KDD 2021, arXiv:2105.08489, the behavioral expectation calibrator. Weight and mean are those
+        of the authors' code for two tasks (its version for four uses 0.3).
     """
 
     def __init__(self, chain: Sequence[str], *, weight: float = 0.6, reduction: Reduction = "mean", **kwargs: Any):

@@ -36,8 +36,8 @@ class InformationTransfer(keras.layers.Layer):
         Same as the input.
 
     Raises:
-        ValueError: a chain of fewer than two tasks or with a task twice, `dropout` outside [0, 1), or streams that lack a
-            task of the chain or have several widths along it.
+        ValueError: a chain of fewer than two tasks or with a task twice, `dropout` outside [0, 1), or streams that lack
+            a task of the chain or have several widths along it.
 
     Example:
 
@@ -108,7 +108,7 @@ class InformationTransfer(keras.layers.Layer):
         return self._walk(streams, training)[0]
 
     def attention(self, streams: Streams) -> dict[str, Tensor]:
-        """How much each step but the first takes from the step before and from itself: `{task: (B, 2)}`, rows sum to 1."""
+        """What each step but the first takes from the step before and from itself: `{task: (B, 2)}`, rows sum to 1."""
         return self._walk(streams, training=False)[1]
 
     def _walk(self, streams: Streams, training: bool | None) -> tuple[Streams, dict[str, Tensor]]:

@@ -41,8 +41,8 @@ class CrossStitch(StitchedTowers):
         `{task: (B, units[-1])}`.
 
     Raises:
-        ValueError: no width or one below 1, an unknown option, `self_weight` outside [0, 1], `dropout` outside [0, 1), or
-            streams without a task or, where it is read, without `"shared"`.
+        ValueError: no width or one below 1, an unknown option, `self_weight` outside [0, 1], `dropout` outside [0, 1),
+            or streams without a task or, where it is read, without `"shared"`.
 
     Example:
 

@@ -43,9 +43,9 @@ class Sluice(StitchedTowers):
 
     ```
     h_{t,l} = relu(z_{t,l-1} W_{t,l} + b_{t,l}) = [h_{t,1,l}; ...; h_{t,G,l}]       G sub-spaces, z_{t,0} = x_t
-    z_{t,g,l} = sum_{j,k} a_{l,(t,g),(j,k)} h_{j,k,l}                               a_l: (T G, T G), a row for the receiver
+    z_{t,g,l} = sum_{j,k} a_{l,(t,g),(j,k)} h_{j,k,l}                               a_l: (T G, T G), row: receiver
     y_t = sum_l b_{l,t} z_{t,l}
-    loss += orthogonality * sum_{t,l} sum_{g<k} || W_{t,g,l}^T W_{t,k,l} ||_F^2     W_{t,l} = [W_{t,1,l}, ..., W_{t,G,l}]
+    loss += orthogonality * sum_{t,l} sum_{g<k} || W_{t,g,l}^T W_{t,k,l} ||_F^2     W_{t,l} = [W_{t,1,l} ... W_{t,G,l}]
     ```
 
     A task can thus share one sub-space and keep another to itself.
@@ -53,10 +53,10 @@ class Sluice(StitchedTowers):
     Args:
         units: width of each layer: one width for all if the layers are mixed.
         num_subspaces: G; must divide every width.
-        orthogonality: factor of the penalty; 0 switches it off. The penalty is a sum over `(U / G)^2` products a pair of
-            sub-spaces, so wide layers want a small factor.
+        orthogonality: factor of the penalty; 0 switches it off. The penalty is a sum over `(U / G)^2` products for each
+            pair of sub-spaces, so wide layers want a small factor.
         mix_layers: whether `y_t` mixes all layers; False takes the last.
-        self_weight: where `a` starts on its diagonal and `b` at the last layer; `1 - self_weight` is shared by the rest.
+        self_weight: where `a` starts on its diagonal and `b` at the last layer; the rest share `1 - self_weight`.
         inputs: what a tower reads: `"own"`, its task's stream, or `"own+shared"`, the shared stream beside it. `"own"`
             loses nothing: over a shared bottom all streams are one tensor, and where they differ `tfmtl.build` sets the
             shared stream beside the trunk's output.
@@ -85,9 +85,9 @@ class Sluice(StitchedTowers):
 
     Reference:
         Ruder et al., "Latent Multi-Task Architecture Learning", AAAI 2019, arXiv:1705.08142: sub-spaces, mixture and
-        penalty follow the authors' code, which has recurrent layers where we have dense ones. Starting near the identity
-        is one of their two schemes (the other starts all weights equal). Their script leaves the penalty to the user;
-        1e-4 is our choice.
+        penalty follow the authors' code, which has recurrent layers where we have dense ones and starts stitches with
+        equal weights or with an uneven pattern; starting near the identity, as cross-stitch does, is our choice. Their
+        script has no penalty by default; 1e-4 is our choice.
     """
 
     def __init__(

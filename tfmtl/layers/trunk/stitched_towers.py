@@ -19,7 +19,7 @@ class StitchedTowers(keras.layers.Layer):
 
     Args:
         units: width of each layer.
-        self_weight: where stitches start: what a tower keeps of its own; the rest of a row goes to the others in equal parts.
+        self_weight: what a tower keeps of its own where stitches start; the others share the rest in equal parts.
         inputs: what a tower reads: `"own"`, its task's stream, or `"own+shared"`, the shared stream beside it.
         activation: of every layer.
         dropout: share of a layer's units set to zero in training, before the stitch.

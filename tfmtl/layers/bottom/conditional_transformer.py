@@ -50,7 +50,8 @@ class ConditionalTransformer(keras.layers.Layer):
 
     >>> transformer = ConditionalTransformer(num_blocks=1)
     >>> x, mask = keras.random.normal((3, 8, 10, 16)), ops.ones((3, 8, 10), dtype="bool")
-    >>> transformer(x, mask, ops.ones((2, 3, transformer.num_norms, 2, 16))).shape
+    >>> states = transformer(x, mask, ops.ones((2, 3, transformer.num_norms, 2, 16)))
+    >>> tuple(states.shape)
     (2, 3, 8, 10, 16)
 
     Reference:

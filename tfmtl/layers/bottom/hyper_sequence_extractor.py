@@ -77,7 +77,7 @@ class HyperSequenceExtractor(keras.layers.Layer):
     >>> masks = {"view": ops.ones((8, 20), "bool"), "buy": ops.ones((8, 5), "bool")}
     >>> extractor = HyperSequenceExtractor(["click", "pay"], ["view", "buy"])
     >>> interests = extractor(history, masks, keras.random.normal((8, 16)))
-    >>> interests["pay"].shape
+    >>> tuple(interests["pay"].shape)
     (8, 2, 16)
 
     Reference:

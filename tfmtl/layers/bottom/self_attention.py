@@ -37,7 +37,8 @@ class SelfAttention(keras.layers.Layer):
 
     Example:
 
-    >>> SelfAttention(2)(keras.random.normal((8, 10, 16)), ops.ones((8, 10), dtype="bool")).shape
+    >>> y = SelfAttention(2)(keras.random.normal((8, 10, 16)), ops.ones((8, 10), dtype="bool"))
+    >>> tuple(y.shape)
     (8, 10, 16)
     """
 

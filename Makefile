@@ -6,13 +6,13 @@ READY = $(VENV)/.ready
 # Tests of everything that promises to run on both Keras generations.
 HOSTS = tests/layers tests/models tests/losses tests/metrics tests/optimizers tests/training tests/test_compose.py
 
-.PHONY: help demo test lint bench clean
+.PHONY: help demo test lint bench bench-peers clean
 
 help:
 	@echo "make demo    train, compare, export, serve and query PLE on Census-Income (about 5 minutes on 2 cores)"
 	@echo "make test    linters and the whole suite, on both Keras generations"
 	@echo "make lint    ruff and mypy"
-	@echo "make bench   side-by-side timings, written to benchmarks/results.md"
+	@echo "make bench   side-by-side timings, written to benchmarks/results.md (make bench-peers installs the peers)"
 
 $(READY): setup.cfg constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "tfmtl needs Python 3.11 or newer; try: make PYTHON=python3.11 $(MAKECMDGOALS)"; exit 1; }
@@ -34,6 +34,13 @@ test: lint
 
 bench: $(READY)
 	$(BIN)/python benchmarks/run.py
+
+# Each peer pins its own framework, so each lives in an environment of its own.
+bench-peers: $(READY)
+	for peer in deepctr rechub; do \
+		$(PYTHON) -m venv $(VENV)/peers/$$peer && \
+		$(VENV)/peers/$$peer/bin/python -m pip install --quiet --requirement benchmarks/requirements-$$peer.txt || exit 1; \
+	done
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache

@@ -61,6 +61,19 @@ def test_trains_in_mixed_precision(make, policy):
         np.testing.assert_allclose(mine, wanted, atol=0.05)
 
 
+@pytest.mark.keras3
+def test_compiled_by_xla_it_is_the_same(make):
+    """Keras 3 compiles the whole step on a GPU unless told otherwise."""
+    weights = []
+    for compiled in (False, True):
+        model = click_model(make())
+        model.compile(make(), "mse", jit_compile=compiled)
+        model.fit(clicks(4), verbose=0)
+        weights.append(model.get_weights())
+    for mine, wanted in zip(*weights, strict=True):
+        np.testing.assert_allclose(mine, wanted, rtol=1e-5, atol=1e-6)
+
+
 def table_sized(optimizer):
     """The tensors that a step computes and uses whose shape has as many rows as the table."""
     rows = 1013

@@ -23,7 +23,10 @@ class LazyAdam(RowOptimizer):
     Where every row occurs at every step this is Adam. Elsewhere it differs on purpose: rows that do not occur keep their
     weights and moments as they are (Adam would go on moving them along old moments), while the bias correction counts
     all steps. The cost of a step follows the rows touched, not the size of the table. Weights with dense gradients get
-    ordinary Adam.
+    ordinary Adam; a table with a regularizer is one of them.
+
+    A Keras 3 `Embedding` reads all of its table at every lookup, which TensorFlow answers with a copy once rows have been
+    written one by one; the embedding layers of `tfmtl` read the rows they need.
 
     Args:
         learning_rate: float or `LearningRateSchedule`.

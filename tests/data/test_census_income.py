@@ -5,7 +5,7 @@ import pyarrow.parquet as pa_parquet
 import pytest
 
 from tfmtl.data import census_income
-from tfmtl.data.adapt import adapt
+from tfmtl.data.adapting import adapt
 from tfmtl.data.preprocessing import Preprocessor
 from tfmtl.data.reading import read
 

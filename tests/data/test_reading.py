@@ -14,7 +14,7 @@ from harness import run_fresh
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tfmtl.data.adapt import adapt
+from tfmtl.data.adapting import adapt
 from tfmtl.data.arrow import Piece, shard_pieces
 from tfmtl.data.preprocessing import Preprocessor
 from tfmtl.data.reading import read

@@ -9,7 +9,7 @@ under CC BY 4.0 (https://creativecommons.org/licenses/by/4.0/).
 
 Example:
 
->>> from tfmtl.data import census_income
+>>> from tfmtl.data import census_income, read
 >>> schema = census_income.schema()
 >>> train = read(census_income.train_path(), schema, batch_size=512, shuffle=True)
 """

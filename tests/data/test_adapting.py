@@ -6,7 +6,7 @@ import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tfmtl.data.adapt import adapt
+from tfmtl.data.adapting import adapt
 from tfmtl.data.preprocessing import Preprocessor
 from tfmtl.data.summaries import Moments, Quantiles
 from tfmtl.spec import Categorical, Numeric, Schema, Sequence, Task

@@ -16,7 +16,7 @@ from tfmtl.serving.rows import Rows, awkward_rows, length, rows_of, tensors
 from tfmtl.serving.score import Score
 from tfmtl.serving.signatures import build_endpoints
 from tfmtl.serving.validation import check_arguments
-from tfmtl.serving.versions import choose_version, publish, remove_old, staging
+from tfmtl.serving.versions import check_writable, choose_version, publish, remove_old, staging
 from tfmtl.serving.warmup_file import write_warmup
 from tfmtl.spec import Schema
 from tfmtl.typing import Predictions
@@ -40,6 +40,7 @@ def write_bundle(
 ) -> Path:
     """`tfmtl.export` with the preprocessor given."""
     base = Path(path).absolute()
+    check_writable(base)
     version = choose_version(base, version)
     if keep is not None and keep < 1:
         raise ValueError(f"`keep` must be >= 1. Received: keep={keep}")
@@ -53,12 +54,9 @@ def write_bundle(
         batches = list(_batches(schema, rows, whole))
         warmup = write_warmup(folder, endpoints, batches[0][0])
         parity = check_parity(folder, endpoints, _in_memory(model, preprocessor, whole), batches)
-        write_card(
-            folder,
-            Facts(
-                base.name, version, served, endpoints, weights, parity, length(rows or {}), warmup, score, metrics, data
-            ),
-        )
+        compared = length(rows or {})
+        facts = Facts(base.name, version, served, endpoints, weights, parity, compared, warmup, score, metrics, data)
+        write_card(folder, facts)
         published = publish(folder, base, version)
     write_configs(base)
     if keep is not None:
@@ -75,13 +73,21 @@ def save(whole: Whole, endpoints: Mapping[str, Endpoint], owners: Iterable[Any],
         owners: objects that own lookup tables, directly or not.
         folder: where to write.
     """
-    read = {id(handle) for endpoint in endpoints.values() for handle in endpoint.concrete.captured_inputs}
+    handles = [handle for endpoint in endpoints.values() for handle in endpoint.concrete.captured_inputs]
+    read = {id(handle) for handle in handles}
     root = tf.Module()
     root.weights = [variable for variable in whole.traced.variables if id(variable.handle) in read]
+    owners = [owner for owner in owners if isinstance(owner, (tf.Module, keras.layers.Layer))]
     nodes = [node for owner in owners for node in tf.train.TrackableView(owner).descendants()]
     root.tables = list(
         {id(node): node for node in nodes if id(getattr(node, "resource_handle", None)) in read}.values()
     )
+    reached = {id(variable.handle) for variable in root.weights} | {id(table.resource_handle) for table in root.tables}
+    if any(handle.dtype == tf.resource and id(handle) not in reached for handle in handles):
+        raise ValueError(
+            "A signature reads a lookup table or variable that cannot be found from the preprocessor or the model: what "
+            "owns it must be a `tf.Module` or a Keras layer, and hold it as an attribute."
+        )
     tf.saved_model.save(root, str(folder), signatures={name: endpoint.function for name, endpoint in endpoints.items()})
     return sum(variable.shape.num_elements() for variable in root.weights)
 

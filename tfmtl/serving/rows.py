@@ -150,7 +150,7 @@ def _checked(batch: Any, signature: Mapping[str, tf.TensorSpec]) -> Rows:
 def _array(name: str, values: Any, spec: tf.TensorSpec) -> np.ndarray:
     """A column as an array of the served type; ValueError that names it if that would change its meaning."""
     missing = MISSING_ID.get(spec.dtype.name)
-    if _is_history(spec) and getattr(values, "ndim", 1) == 1:
+    if _is_history(spec) and not isinstance(values, tf.RaggedTensor) and getattr(values, "ndim", 1) == 1:
         values = tf.ragged.constant([list(events) for events in values], spec.dtype, ragged_rank=1)
     array = np.asarray(values.to_tensor(missing) if isinstance(values, tf.RaggedTensor) else values)
     received = tf.string if array.dtype.kind in "OSUT" else tf.as_dtype(array.dtype)

@@ -1,6 +1,7 @@
 """Version folders that appear complete or not at all."""
 
 import os
+import re
 import shutil
 import uuid
 from collections.abc import Iterator
@@ -8,16 +9,15 @@ from contextlib import contextmanager
 from pathlib import Path
 
 MAX_VERSION = 2**63 - 1
+_NUMBER = re.compile(r"[+-]?[0-9]+")
 
 
 def versions(base: Path) -> dict[int, Path]:
     """The version folders under `base` by number, lowest first, as TensorFlow Serving reads their names."""
     found = {}
     for child in base.iterdir() if base.is_dir() else ():
-        try:
+        if _NUMBER.fullmatch(child.name):
             found[int(child.name)] = child
-        except ValueError:
-            continue
     return dict(sorted(found.items()))
 
 
@@ -35,16 +35,28 @@ def choose_version(base: Path, version: int | None) -> int:
     return version
 
 
+def check_writable(base: Path) -> None:
+    """OSError unless versions can be prepared beside `base` and moved into it."""
+    for folder in (base, base.parent):
+        there = next(place for place in (folder, *folder.parents) if place.exists())
+        if not there.is_dir():
+            raise NotADirectoryError(f"A version cannot be written to {base}: {there} is a file.")
+        if not os.access(there, os.W_OK | os.X_OK):
+            raise PermissionError(
+                f"A version is prepared beside {base} and moved into it, but {there} cannot be written."
+            )
+    if base.is_dir() and os.stat(base).st_dev != os.stat(base.parent).st_dev:
+        raise OSError(
+            f"{base} is a mount point: a version is prepared beside it and moved into it by one rename, which needs one "
+            "file system. Mount its parent instead."
+        )
+
+
 @contextmanager
 def staging(base: Path) -> Iterator[Path]:
     """An empty folder beside `base`, on its file system, that no server looks into; removed at the end if still there."""
     base.mkdir(parents=True, exist_ok=True)
     folder = base.parent / f".{base.name}.export-{uuid.uuid4().hex[:12]}"
-    if os.stat(base).st_dev != os.stat(base.parent).st_dev:
-        raise OSError(
-            f"{base} is a mount point: a version is written beside it and moved into it in one rename, which needs one "
-            "file system. Mount its parent instead."
-        )
     folder.mkdir()
     try:
         yield folder

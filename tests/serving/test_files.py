@@ -1,0 +1,114 @@
+"""What lies beside the graph: warm-up requests, server configs, the model card."""
+
+import json
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from google.protobuf import text_format
+from small_ranker import SCHEMA, random_rows
+from tensorflow_serving.apis import prediction_log_pb2
+from tensorflow_serving.config import model_server_config_pb2
+
+from tfmtl.serving.card import CARD_FILE, CARD_JSON
+from tfmtl.serving.client import Client
+from tfmtl.serving.config_protos import BatchingParameters, MonitoringConfig
+from tfmtl.serving.configs import BATCH_SIZES, write_configs
+from tfmtl.serving.server import LocalServer
+from tfmtl.serving.warmup_file import MAX_RECORDS, WARMUP_FILE, replay_warmup, write_warmup
+
+SIGNATURES = ["serving_default", "serving_ids", "examples", "classify", "rank", "click", "buy", "watch"]
+
+
+@pytest.fixture(scope="module")
+def requests(exported):
+    records = tf.data.TFRecordDataset(str(exported / WARMUP_FILE)).as_numpy_iterator()
+    return [prediction_log_pb2.PredictionLog.FromString(record).predict_log.request for record in records]
+
+
+def test_every_signature_is_warmed_up_in_every_batch_size(requests):
+    sizes = {name: [] for name in SIGNATURES}
+    for request in requests:
+        first = next(iter(request.inputs.values()))
+        sizes[request.model_spec.signature_name].append(first.tensor_shape.dim[0].size)
+    assert sizes.pop("rank") == [1]
+    assert all(found == list(BATCH_SIZES) for found in sizes.values())
+
+
+def test_warm_up_sends_the_examples(requests, rows):
+    request = next(
+        r
+        for r in requests
+        if r.model_spec.signature_name == "serving_default" and tf.make_ndarray(r.inputs["city"]).size == 64
+    )
+    assert [city.decode() for city in tf.make_ndarray(request.inputs["city"])] == rows["city"].tolist()
+    np.testing.assert_array_equal(tf.make_ndarray(request.inputs["price"]), rows["price"])
+
+
+@pytest.mark.parametrize("batching", [False, True])
+def test_a_server_loads_it_with_its_own_configs(exported, batching):
+    """The server replays the warm-up file first, through its batcher where it has one, and would refuse the version."""
+    base = exported.parent
+    options = {"batching_parameters": base / "batching.config"} if batching else {}
+    with LocalServer(base, name="ranker", monitoring_config=base / "monitoring.config", **options) as server:
+        answer = Client(server.grpc_address, model="ranker").predict(random_rows(3))
+    assert {task: y.shape for task, y in answer.items()} == dict.fromkeys(["click", "buy", "watch", "score"], (3, 1))
+
+
+def test_a_request_that_fails_is_found_before_a_server_finds_it(exported, tmp_path):
+    request = prediction_log_pb2.PredictionLog()
+    request.predict_log.request.model_spec.signature_name = "click"
+    request.predict_log.request.inputs["inputs"].CopyFrom(tf.make_tensor_proto(["no such input"]))
+    (tmp_path / WARMUP_FILE).parent.mkdir()
+    with tf.io.TFRecordWriter(str(tmp_path / WARMUP_FILE)) as writer:
+        writer.write(request.SerializeToString())
+    signatures = tf.saved_model.load(str(exported)).signatures
+    with pytest.raises(TypeError):
+        replay_warmup(tmp_path, signatures)
+
+
+def test_never_more_requests_than_a_server_reads(tmp_path):
+    class Anything:
+        def ask(self, rows):
+            return {"x": tf.constant(0)}
+
+    assert write_warmup(tmp_path, dict.fromkeys(map(str, range(600)), Anything()), {"x": np.zeros(1)}) == MAX_RECORDS
+
+
+def test_configs_are_what_a_server_parses(exported):
+    base = exported.parent
+    models = text_format.Parse((base / "models.config").read_text(), model_server_config_pb2.ModelServerConfig())
+    (config,) = models.model_config_list.config
+    assert (config.name, config.base_path, config.model_platform) == ("ranker", "/models/ranker", "tensorflow")
+    batching = text_format.Parse((base / "batching.config").read_text(), BatchingParameters())
+    assert list(batching.allowed_batch_sizes) == sorted(batching.allowed_batch_sizes)
+    assert batching.allowed_batch_sizes[-1] == batching.max_batch_size.value == BATCH_SIZES[-1]
+    monitoring = text_format.Parse((base / "monitoring.config").read_text(), MonitoringConfig())
+    assert monitoring.prometheus_config.enable and monitoring.prometheus_config.path.startswith("/")
+
+
+def test_a_config_that_was_edited_stays(tmp_path):
+    (tmp_path / "ranker").mkdir()
+    (tmp_path / "ranker" / "batching.config").write_text("max_batch_size { value: 7 }")
+    write_configs(tmp_path / "ranker")
+    assert (tmp_path / "ranker" / "batching.config").read_text() == "max_batch_size { value: 7 }"
+    assert (tmp_path / "ranker" / "models.config").exists()
+
+
+def test_the_card_says_what_was_served_and_how_it_was_checked(exported):
+    card = json.loads((exported / CARD_JSON).read_text())
+    assert (card["name"], card["version"], card["data"]) == ("ranker", 1, "64 made-up rows")
+    assert [task["name"] for task in card["tasks"]] == list(SCHEMA.task_names)
+    assert list(card["signatures"]) == SIGNATURES
+    assert card["signatures"]["rank"]["inputs"]["city"] == {"dtype": "string", "shape": [1]}
+    assert card["signatures"]["serving_default"]["outputs"]["buy"] == {"dtype": "float32", "shape": [None, 1]}
+    assert card["parity"]["example_rows"] == 64
+    assert 0 <= max(card["parity"]["largest_difference"].values()) < 1e-4
+    assert card["metrics"] == {"click": {"auc": 0.75, "gauc": None}}
+    assert card["libraries"]["tensorflow"] == tf.__version__
+
+
+def test_the_card_is_readable(exported):
+    text = (exported / CARD_FILE).read_text()
+    assert text.startswith("# ranker, version 1\n")
+    assert "| click / auc | 0.75 |" in text and "| seen | Sequence | user | seen_item, seen_city |" in text

@@ -27,7 +27,7 @@ from tfmtl.layers.trunk.omoe import OMoE
 from tfmtl.layers.trunk.ple import PLE
 from tfmtl.layers.trunk.sluice import Sluice
 from tfmtl.layers.trunk.static_sharing import StaticSharing
-from tfmtl.models.bottoms import SharedBottomRepresentation, STEMRepresentation
+from tfmtl.models.bottoms import DTRNRepresentation, SharedBottomRepresentation, STEMRepresentation
 from tfmtl.models.build import build, encoded_inputs
 from tfmtl.models.heads import AITMHead, ESMMHead, Towers
 from tfmtl.models.presets import (
@@ -36,6 +36,7 @@ from tfmtl.models.presets import (
     cgc,
     cross_stitch,
     customized_sharing,
+    dtrn,
     esmm,
     me_mmoe,
     me_ple,
@@ -61,8 +62,10 @@ if BACKEND == "tensorflow":
 __all__ = [
     "AITMHead",
     "AsymmetricSharing",
+    "DTRNRepresentation",
     "ESMMHead",
     "aitm",
+    "dtrn",
     "esmm",
     "routed",
     "BACKEND",

@@ -24,10 +24,18 @@ from tfmtl.keras_host import keras
 from tfmtl.models import presets
 
 SCHEMA = Schema(
-    [Categorical("city", num_ids=5, dim=4), Numeric("age", transform=None), Numeric("pay", transform="buckets", boundaries=(1.0,), dim=4)],
+    [
+        Categorical("city", num_ids=5, dim=4),
+        Numeric("age", transform=None),
+        Numeric("pay", transform="buckets", boundaries=(1.0,), dim=4),
+    ],
     [Task("click"), Task("watch", "regression")],
 )
-ROWS = {"city": np.array([0, 1, 5, 3], "int32"), "age": np.array([1, np.nan, 3, 4], "float32"), "pay": np.array([0, 1, 2, 1], "int32")}
+ROWS = {
+    "city": np.array([0, 1, 5, 3], "int32"),
+    "age": np.array([1, np.nan, 3, 4], "float32"),
+    "pay": np.array([0, 1, 2, 1], "int32"),
+}
 LABELS = {"click": np.array([0, 1, 1, 0], "float32"), "watch": np.array([0.5, 1, 2, 3], "float32")}
 
 
@@ -35,7 +43,21 @@ def losses():
     return {"click": "binary_crossentropy", "watch": "mse"}
 
 
-@pytest.mark.parametrize("preset", ["single_task", "shared_bottom", "omoe", "mmoe", "ml_mmoe", "cgc", "ple", "customized_sharing", "cross_stitch", "sluice"])
+@pytest.mark.parametrize(
+    "preset",
+    [
+        "single_task",
+        "shared_bottom",
+        "omoe",
+        "mmoe",
+        "ml_mmoe",
+        "cgc",
+        "ple",
+        "customized_sharing",
+        "cross_stitch",
+        "sluice",
+    ],
+)
 def test_presets_fit_predict_and_train_every_variable(preset):
     model = getattr(presets, preset)(SCHEMA)
     assert model.name == preset
@@ -44,7 +66,9 @@ def test_presets_fit_predict_and_train_every_variable(preset):
     history = model.fit(ROWS, LABELS, epochs=2, batch_size=2, verbose=0).history
     assert np.isfinite(history["loss"]).all()
     predictions = model.predict(ROWS, verbose=0)
-    assert {task: (p.shape, p.dtype) for task, p in predictions.items()} == dict.fromkeys(("click", "watch"), ((4, 1), np.float32))
+    assert {task: (p.shape, p.dtype) for task, p in predictions.items()} == dict.fromkeys(
+        ("click", "watch"), ((4, 1), np.float32)
+    )
     assert_all_trained(model, lambda: sum(ops.sum((y - 0.3) ** 2) for y in model(ROWS).values()))
 
 
@@ -108,7 +132,11 @@ def test_refuses():
 
 def test_unknown_rows_get_an_answer():
     model = presets.ple(SCHEMA)
-    broken = {"city": np.array([-7, 10**6], "int32"), "age": np.array([np.nan, np.inf], "float32"), "pay": np.array([99, -1], "int32")}
+    broken = {
+        "city": np.array([-7, 10**6], "int32"),
+        "age": np.array([np.nan, np.inf], "float32"),
+        "pay": np.array([99, -1], "int32"),
+    }
     broken["age"][1] = 1e20
     for y in model.predict(broken, verbose=0).values():
         assert np.isfinite(y).all()

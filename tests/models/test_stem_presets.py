@@ -7,7 +7,9 @@ from harness import assert_all_trained, gradients, ops
 from tfmtl.models import presets
 from tfmtl.spec import Categorical, Numeric, Schema, Task
 
-SCHEMA = Schema([Categorical("city", num_ids=5, dim=4), Numeric("age", transform=None, dim=2)], [Task("finish"), Task("like")])
+SCHEMA = Schema(
+    [Categorical("city", num_ids=5, dim=4), Numeric("age", transform=None, dim=2)], [Task("finish"), Task("like")]
+)
 ROWS = {"city": np.array([0, 1, 5, 3], "int32"), "age": np.array([1, 2, 3, np.nan], "float32")}
 SMALL = {"units": (6, 5), "num_task_experts": 2, "num_shared_experts": 2, "gate_units": (4,), "tower_units": (4,)}
 STREAMS = ("finish", "like", "shared")
@@ -35,7 +37,9 @@ def tables_reached(model, task):
 )
 def test_whose_table_a_loss_reaches(preset, options, reached):
     model = preset(SCHEMA, **{**SMALL, **options})
-    model.get_layer("bottom").set_weights([w + np.random.default_rng(0).normal(size=w.shape) for w in model.get_layer("bottom").get_weights()])
+    model.get_layer("bottom").set_weights(
+        [w + np.random.default_rng(0).normal(size=w.shape) for w in model.get_layer("bottom").get_weights()]
+    )
     assert tables_reached(model, "like") == reached
 
 

@@ -1,6 +1,7 @@
 """One paper, one short function: a schema in, a Keras model out."""
 
 from tfmtl.models.presets.chains import aitm, esmm
+from tfmtl.models.presets.dtrn import dtrn
 from tfmtl.models.presets.mfh import mfh
 from tfmtl.models.presets.ple import (
     PLE_DEPTHS,
@@ -25,6 +26,7 @@ __all__ = [
     "cgc",
     "cross_stitch",
     "customized_sharing",
+    "dtrn",
     "esmm",
     "me_mmoe",
     "me_ple",

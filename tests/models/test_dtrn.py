@@ -1,0 +1,116 @@
+"""DTRNRepresentation: shapes, routes, ablations, and what is refused."""
+
+import numpy as np
+import pytest
+
+from harness import assert_all_trained, assert_reloads, gradients, ops
+from tfmtl.keras_host import keras
+from tfmtl.models import presets
+from tfmtl.models.bottoms import DTRNRepresentation
+from tfmtl.models.build import encoded_inputs
+from tfmtl.models.trunks import MMoE
+from tfmtl.spec import Categorical, Numeric, Schema, Sequence, Task
+
+ITEM = Categorical("item", num_ids=7, dim=4, table="items")
+KIND = Categorical("kind", num_ids=2, dim=2)
+SCHEMA = Schema(
+    [
+        ITEM,
+        Categorical("city", num_ids=5, dim=4),
+        Numeric("age", transform=None),
+        Sequence("view", (ITEM, KIND), length=3),
+        Sequence("bought", (ITEM,), length=2),
+    ],
+    [Task("click"), Task("buy")],
+)
+ROWS = {
+    "item": np.array([2, 7, 0, 1], "int32"),
+    "city": np.array([0, 1, 2, 5], "int32"),
+    "age": np.array([1.0, np.nan, 0.0, 2.0], "float32"),
+    "view_item": np.array([[2, 7, 0], [1, 1, 1], [0, 0, 0], [3, 0, 0]], "int32"),
+    "view_kind": np.array([[1, 2, 0], [1, 0, 2], [0, 0, 0], [1, 0, 0]], "int32"),
+    "view_mask": np.array([[1, 1, 0], [1, 1, 1], [0, 0, 0], [1, 0, 0]], bool),
+    "bought_item": np.array([[2, 7], [1, 0], [0, 0], [0, 0]], "int32"),
+    "bought_mask": np.array([[1, 1], [1, 0], [0, 0], [0, 0]], bool),
+}
+
+
+def moved(layer, seed=0):
+    """The layer's weights, moved off their start: a hypernetwork starts at zero."""
+    rng = np.random.default_rng(seed)
+    layer.set_weights([w + rng.normal(size=w.shape) / 2 for w in layer.get_weights()])
+
+
+def test_streams_hold_all_fields_and_an_interest_a_behaviour():
+    bottom = DTRNRepresentation(SCHEMA.features, SCHEMA.task_names, target="item")
+    streams = bottom(ROWS)
+    wanted = {name: (4, (3 + 2) * 4) for name in ("click", "buy", "shared")}
+    assert {name: tuple(s.shape) for name, s in streams.items()} == wanted
+    assert bottom.compute_output_shape({k: v.shape for k, v in ROWS.items()}) == wanted
+    moved(bottom)
+    streams = {name: np.asarray(s) for name, s in bottom(ROWS).items()}
+    assert np.abs(streams["click"] - streams["buy"]).max() > 1e-3
+    np.testing.assert_allclose(streams["shared"], (streams["click"] + streams["buy"]) / 2, rtol=1e-5, atol=1e-6)
+    empty = streams["click"].reshape(4, 5, 4)
+    np.testing.assert_array_equal(empty[2, 3:], 0)  # a row without history
+
+
+def test_importances_learn_from_their_own_task_and_tables_from_all():
+    bottom = DTRNRepresentation(SCHEMA.features, SCHEMA.task_names, target=("item", "city"))
+    bottom(ROWS)
+    moved(bottom)
+    own, other = ([w for w in bottom.refiner.trainable_variables if task in w.name] for task in ("click", "buy"))
+    if not own:  # a host that names weights by layer only
+        half = len(bottom.refiner.trainable_variables) // 2
+        own, other = bottom.refiner.trainable_variables[:half], bottom.refiner.trainable_variables[half:]
+    tables = bottom.embed.tables.trainable_variables
+    found = gradients(lambda: ops.sum(bottom(ROWS)["click"] ** 2), [*own, *other, *tables])
+    assert all(np.abs(g).max() > 0 for g in found[: len(own)])
+    assert all(g is None or not np.abs(g).max() > 0 for g in found[len(own) : len(own) + len(other)])
+    assert all(np.abs(g).max() > 0 for g in found[len(own) + len(other) :])
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"target": "item"},
+        {"target": "item", "refine": False, "shared_input": "fixed"},
+        {"target": ("item", "city"), "dim": 6, "extractor": {"condition_on": "none"}, "senet": {"squeeze": "mean"}},
+        {"senet": {"reduction": 1}},
+    ],
+    ids=str,
+)
+def test_reloads_and_every_variable_is_trained(options, tmp_path):
+    inputs = encoded_inputs(SCHEMA.features)
+    model = keras.Model(inputs, DTRNRepresentation(SCHEMA.features, SCHEMA.task_names, **options)(inputs))
+    moved(model)
+    assert_all_trained(model, lambda: sum(ops.sum(ops.tanh(y + 0.1)) for y in model(ROWS).values()))
+    assert_reloads(model, ROWS, tmp_path)
+
+
+def test_works_without_histories():
+    schema = Schema(SCHEMA.features[:3], SCHEMA.tasks)
+    assert presets.dtrn(schema)(ROWS)["buy"].shape == (4, 1)
+
+
+@pytest.mark.parametrize("trunk", [None, MMoE(8, num_experts=2)], ids=["plain", "mmoe"])
+def test_preset_fits(trunk):
+    model = presets.dtrn(SCHEMA, target="item", trunk=trunk, units=(8,), tower_units=(4,))
+    assert "join" in [layer.name for layer in model.layers]  # each of the trunks leaves some streams unread
+    model.compile("adam", loss=dict.fromkeys(SCHEMA.task_names, "binary_crossentropy"))
+    labels = {"click": np.array([1.0, 0, 1, 0]), "buy": np.array([0.0, 0, 1, 0])}
+    assert np.isfinite(model.fit(ROWS, labels, epochs=2, verbose=0).history["loss"]).all()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"target": "view"}, r"\['view'\]"),
+        ({"target": "brand"}, r"\['brand'\]"),
+        ({"shared_input": "sum"}, "shared_input='sum'"),
+        ({"target": "item", "extractor": {"pooling": "max"}}, "pooling='max'"),
+    ],
+)
+def test_refuses(options, message):
+    with pytest.raises(ValueError, match=message):
+        DTRNRepresentation(SCHEMA.features, SCHEMA.task_names, **options)

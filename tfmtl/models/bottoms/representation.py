@@ -1,0 +1,53 @@
+"""What all bottoms have in common."""
+
+from collections.abc import Iterable
+from typing import Any
+
+from tfmtl.keras_host import keras, ops
+from tfmtl.spec.names import check_distinct
+from tfmtl.typing import SHARED, Encoded, Tensor
+
+
+class Representation(keras.layers.Layer):
+    """A bottom: reads the encoded dict, gives a stream to every task and the shared one.
+
+    Args:
+        tasks: names of the tasks.
+        name: of the layer.
+
+    Raises:
+        ValueError: no task, or one given twice.
+    """
+
+    task_specific = False
+    """Whether streams differ from task to task."""
+
+    def __init__(self, tasks: Iterable[str], *, name: str = "bottom", **kwargs: Any):
+        # The embedding layers cast; ids and NaN must reach them as they are.
+        super().__init__(autocast=False, name=name, **kwargs)
+        self.tasks = tuple(tasks)
+        check_distinct("task", self.tasks)
+        if not self.tasks:
+            raise ValueError("`tasks` needs one name or more. Received: tasks=()")
+
+    @property
+    def streams(self) -> tuple[str, ...]:
+        """Names of the streams that come out."""
+        return (*self.tasks, SHARED)
+
+    def get_config(self) -> dict[str, Any]:
+        config = super().get_config()
+        config.pop("autocast", None)
+        return {**config, "tasks": list(self.tasks)}
+
+
+def side_by_side(fields: Encoded) -> Tensor:
+    """All fields `(B, D_f)` as one `(B, sum D_f)`."""
+    parts = list(fields.values())
+    return ops.concatenate(parts, axis=-1) if len(parts) > 1 else parts[0]
+
+
+def embedding_config(embed: keras.layers.Layer) -> dict[str, Any]:
+    """The part of a bottom's config that describes its embedding layer."""
+    config = embed.get_config()
+    return {key: config[key] for key in ("features", "embeddings_initializer", "embeddings_regularizer")}

@@ -250,6 +250,8 @@ def test_an_output_of_rank_zero_is_fine_in_columns(served):
         ("r%61nker", json.dumps({"instances": ROWS}), 200),
         ("Ranker", json.dumps({"instances": ROWS}), 404),
         ("ranker/versions/99999999999999999999", "{}", 400),
+        ("ranker/versions/" + "9" * 5000, "{}", 400),
+        ("ranker/versions/" + "0" * 5000 + "1", json.dumps({"instances": ROWS}), 200),
     ],
 )
 def test_the_model_is_looked_up_after_the_json(served, model, body, status):

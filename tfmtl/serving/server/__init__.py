@@ -1,5 +1,5 @@
 """A local TensorFlow Serving for notebooks, tests and small internal tools; production runs `tensorflow/serving`."""
 
-from .local_server import LocalServer, ServerStartError
+from tfmtl.serving.server.local_server import LocalServer, ServerStartError
 
 __all__ = ["LocalServer", "ServerStartError"]

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..config_protos import BatchingParameters
-from .configs import read_text_proto
-from .errors import invalid
+from tfmtl.serving.config_protos import BatchingParameters
+from tfmtl.serving.server.configs import read_text_proto
+from tfmtl.serving.server.errors import invalid
 
 
 @dataclass(frozen=True)

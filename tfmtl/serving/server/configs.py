@@ -9,10 +9,10 @@ from typing import Any, TypeVar
 from google.protobuf import message, text_format
 from tensorflow_serving.config import model_server_config_pb2
 
-from ..config_protos import MonitoringConfig
-from .errors import Code, ServingError, invalid
-from .metrics import DEFAULT_PATH
-from .versions import All, Latest, Policy, Specific
+from tfmtl.serving.config_protos import MonitoringConfig
+from tfmtl.serving.server.errors import Code, ServingError, invalid
+from tfmtl.serving.server.metrics import DEFAULT_PATH
+from tfmtl.serving.server.versions import All, Latest, Policy, Specific
 
 PLATFORM = "tensorflow"
 

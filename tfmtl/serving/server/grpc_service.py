@@ -7,9 +7,9 @@ from typing import Any
 import grpc
 from tensorflow_serving.apis import model_service_pb2_grpc, prediction_service_pb2_grpc
 
-from .errors import as_serving_error
-from .handlers import Handlers
-from .metrics import Metrics
+from tfmtl.serving.server.errors import as_serving_error
+from tfmtl.serving.server.handlers import Handlers
+from tfmtl.serving.server.metrics import Metrics
 
 # grpc refuses requests over 4 MiB unless told otherwise; the real server takes whatever a proto can hold.
 _OPTIONS = (

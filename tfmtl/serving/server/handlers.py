@@ -13,12 +13,12 @@ from tensorflow_serving.apis import (
     regression_pb2,
 )
 
-from .configs import model_configs
-from .errors import Code, ServingError, invalid
-from .inference import classify, multi_inference, regress
-from .manager import ModelManager, VersionStatus
-from .predict import predict
-from .servable import Servable
+from tfmtl.serving.server.configs import model_configs
+from tfmtl.serving.server.errors import Code, ServingError, invalid
+from tfmtl.serving.server.inference import classify, multi_inference, regress
+from tfmtl.serving.server.manager import ModelManager, VersionStatus
+from tfmtl.serving.server.predict import predict
+from tfmtl.serving.server.servable import Servable
 
 SIGNATURE_DEF = "signature_def"
 

@@ -2,12 +2,13 @@
 
 from pathlib import Path
 
-from .batching import BatchingRunner, BatchThreads
-from .batching_options import BatchingOptions, read_batching_options
-from .graph_session import GraphSession
-from .metrics import Metrics
-from .servable import Runner, Servable
-from .warmup import warm_up
+from tfmtl.serving.server.batch_queue import BatchThreads
+from tfmtl.serving.server.batching import BatchingRunner
+from tfmtl.serving.server.batching_options import BatchingOptions, read_batching_options
+from tfmtl.serving.server.graph_session import GraphSession
+from tfmtl.serving.server.metrics import Metrics
+from tfmtl.serving.server.servable import Runner, Servable
+from tfmtl.serving.server.warmup import warm_up
 
 PER_MODEL_FILE = "batching_params.pbtxt"
 

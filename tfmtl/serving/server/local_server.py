@@ -8,14 +8,14 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
 
-from .configs import ModelConfig, named_models, read_metrics_path, read_models_config
-from .errors import ServingError
-from .grpc_service import start_grpc
-from .handlers import Handlers
-from .loader import ServableLoader
-from .manager import ModelManager
-from .metrics import Metrics
-from .rest import RestHandlers, RestServer
+from tfmtl.serving.server.configs import ModelConfig, named_models, read_metrics_path, read_models_config
+from tfmtl.serving.server.errors import ServingError
+from tfmtl.serving.server.grpc_service import start_grpc
+from tfmtl.serving.server.handlers import Handlers
+from tfmtl.serving.server.loader import ServableLoader
+from tfmtl.serving.server.manager import ModelManager
+from tfmtl.serving.server.metrics import Metrics
+from tfmtl.serving.server.rest import RestHandlers, RestServer
 
 _log = logging.getLogger(__name__)
 
@@ -173,9 +173,16 @@ class LocalServer:
         closers.callback(lambda: grpc_server.stop(_GRACE).wait())
         if self._rest_port is not None:
             handlers = RestHandlers(self._handlers, self._metrics)
-            rest = RestServer(handlers, host=self._host, port=self._rest_port, threads=_THREADS, pages=self._pages())
+            rest = RestServer(
+                handlers,
+                host=self._host,
+                port=self._rest_port,
+                threads=_THREADS,
+                pages=self._pages(),
+                grace=_GRACE,
+            )
             self._rest_port = rest.start()
-            closers.callback(rest.stop, _GRACE)
+            closers.callback(rest.stop)
         self._repeat(self._manager.poll, self._poll_interval, closers)
         if self._models_config is not None:
             self._repeat(self._reread, self._models_config_poll_interval, closers)
@@ -191,7 +198,10 @@ class LocalServer:
 
         def keep_on() -> None:
             while not self._stopping.wait(interval):
-                action()
+                try:
+                    action()
+                except Exception:
+                    _log.exception("%s failed; it is tried again in %s s", action.__name__, interval)
 
         thread = threading.Thread(target=keep_on, name=f"tfmtl-{action.__name__}", daemon=True)
         thread.start()

@@ -11,10 +11,10 @@ from typing import Any
 
 from tensorflow_serving.apis import get_model_status_pb2
 
-from .configs import ModelConfig
-from .errors import Code, ServingError, as_serving_error, invalid
-from .servable import Servable
-from .versions import describe, find_versions
+from tfmtl.serving.server.configs import ModelConfig
+from tfmtl.serving.server.errors import Code, ServingError, as_serving_error, invalid
+from tfmtl.serving.server.servable import Servable
+from tfmtl.serving.server.versions import describe, find_versions
 
 _log = logging.getLogger(__name__)
 
@@ -73,11 +73,6 @@ class ModelManager:
         self._lock = threading.Lock()  # held for moments: guards states, users and labels
         self._reconciling = threading.RLock()  # held while versions load: one change at a time
         self._closing = threading.Event()
-
-    @property
-    def configs(self) -> list[ModelConfig]:
-        """What the manager was last told to serve."""
-        return list(self._configs.values())
 
     def configure(self, configs: Sequence[ModelConfig], *, timeout: float) -> None:
         """Replaces what is served: loads, keeps and unloads as the new configs say.
@@ -214,13 +209,12 @@ class ModelManager:
         Availability comes first: while something is wanted, the old stays until something wanted is available.
         """
         versions = self._versions.setdefault(name, {})
-        for version in sorted(wanted, reverse=True):
-            if self._closing.is_set():
-                break
-            status = versions.get(version)
-            if status is None or (status.state == END and not status.given_up):
-                self._bring_up(name, version, wanted[version])
-        ready = not wanted or any(versions[version].state == AVAILABLE for version in wanted if version in versions)
+        fresh = [version for version in sorted(wanted, reverse=True) if _may_load(versions.get(version))]
+        with self._lock:
+            versions.update((version, VersionStatus(version)) for version in fresh)
+        for version in fresh:
+            self._bring_up(name, versions[version], wanted[version])
+        ready = not wanted or any(versions[version].state == AVAILABLE for version in wanted)
         for version, status in sorted(versions.items()):
             if version in wanted:
                 continue
@@ -228,17 +222,15 @@ class ModelManager:
             if status.state == AVAILABLE and ready:
                 self._take_down(name, status)
 
-    def _bring_up(self, name: str, version: int, path: Path) -> None:
-        status = VersionStatus(version)
+    def _bring_up(self, name: str, status: VersionStatus, path: Path) -> None:
         with self._lock:
-            self._versions[name][version] = status
             status.state = LOADING
         for remaining in range(self._max_load_retries, -1, -1):
             try:
-                servable = self._load(name, version, path)
+                servable = self._load(name, status.version, path)
             except Exception as error:
                 failure = as_serving_error(error)
-                _log.error("version %d of model %s does not load: %s", version, name, failure)
+                _log.error("version %d of model %s does not load: %s", status.version, name, failure)
                 if remaining and not self._closing.wait(self._load_retry_interval):
                     continue
                 with self._lock:
@@ -246,7 +238,7 @@ class ModelManager:
                 return
             with self._lock:
                 status.servable, status.state = servable, AVAILABLE
-            _log.info("version %d of model %s is available", version, name)
+            _log.info("version %d of model %s is available", status.version, name)
             return
 
     def _take_down(self, name: str, status: VersionStatus) -> None:
@@ -268,3 +260,7 @@ class ModelManager:
             servable.close()
             with self._lock:
                 status.state = END
+
+
+def _may_load(status: VersionStatus | None) -> bool:
+    return status is None or (status.state == END and not status.given_up)

@@ -11,7 +11,7 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
-from .errors import Code, as_serving_error
+from tfmtl.serving.server.errors import Code, as_serving_error
 
 DEFAULT_PATH = "/monitoring/prometheus/metrics"
 

@@ -6,9 +6,9 @@ import numpy as np
 from tensorflow.core.protobuf import meta_graph_pb2
 from tensorflow_serving.apis import model_pb2, predict_pb2
 
-from ..tensors import TensorError, from_proto, to_proto
-from .errors import Code, ServingError, invalid
-from .servable import DEFAULT_SIGNATURE, Servable
+from tfmtl.serving.server.errors import Code, ServingError, invalid
+from tfmtl.serving.server.servable import DEFAULT_SIGNATURE, Servable
+from tfmtl.serving.tensors import TensorError, from_proto, to_proto
 
 
 def predict(servable: Servable, request: predict_pb2.PredictRequest) -> predict_pb2.PredictResponse:

@@ -10,6 +10,7 @@ import zlib
 from collections.abc import Callable, Mapping
 from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import Any
 from urllib.parse import unquote
 
 from aiohttp import web
@@ -22,12 +23,13 @@ from tensorflow_serving.apis import (
     regression_pb2,
 )
 
-from . import rest_examples, rest_json
-from .errors import Code, ServingError, as_serving_error, invalid
-from .handlers import SIGNATURE_DEF, Handlers
-from .metrics import REQUEST_COUNT, Metrics
-from .predict import run
-from .servable import DEFAULT_SIGNATURE
+from tfmtl.serving.server import rest_examples, rest_json
+from tfmtl.serving.server.errors import Code, ServingError, as_serving_error, invalid
+from tfmtl.serving.server.handlers import SIGNATURE_DEF, Handlers
+from tfmtl.serving.server.metrics import REQUEST_COUNT, Metrics
+from tfmtl.serving.server.predict import run
+from tfmtl.serving.server.servable import DEFAULT_SIGNATURE
+from tfmtl.serving.server.versions import parse_version
 
 _log = logging.getLogger(__name__)
 
@@ -35,7 +37,6 @@ _API = re.compile(r"/v1/.*", re.IGNORECASE)
 _WHICH = r"(?:/versions/(?P<version>[0-9]+)|/labels/(?P<label>[^/:]+))?"
 _POST = re.compile(rf"/v1/models/(?P<name>[^/:]+){_WHICH}:(?P<method>classify|regress|predict)", re.IGNORECASE)
 _GET = re.compile(rf"/v1/models(?:/(?P<name>[^/:]+))?{_WHICH}(?:/(?P<method>metadata))?", re.IGNORECASE)
-_INT64_MAX = 2**63 - 1
 
 
 @dataclass(frozen=True)
@@ -60,9 +61,10 @@ def parse_url(verb: str, path: str) -> Call:
         raise invalid("Missing model name in request.")
     spec = model_pb2.ModelSpec(name=_decoded(match["name"]))
     if match["version"]:
-        if int(match["version"]) > _INT64_MAX:
+        version = parse_version(match["version"])
+        if version is None:
             raise invalid(f"Failed to convert version: {match['version']} to numeric.")
-        spec.version.value = int(match["version"])
+        spec.version.value = version
     if match["label"]:
         spec.version_label = _decoded(match["label"])
     return Call((match["method"] or "status").lower(), spec)
@@ -116,17 +118,11 @@ class RestHandlers:
         return rest_json.predictions_text(outputs) if in_rows else rest_json.outputs_text(outputs)
 
     def _classify(self, spec: model_pb2.ModelSpec, body: bytes) -> str:
-        request = classification_pb2.ClassificationRequest(model_spec=spec)
-        parsed = rest_json.parse(body)
-        request.model_spec.signature_name = rest_json.signature_name(parsed)
-        request.input.CopyFrom(rest_examples.examples_input(parsed))
+        request = _with_examples(classification_pb2.ClassificationRequest(model_spec=spec), body)
         return rest_examples.classifications_text(self._handlers.classify(request).result)
 
     def _regress(self, spec: model_pb2.ModelSpec, body: bytes) -> str:
-        request = regression_pb2.RegressionRequest(model_spec=spec)
-        parsed = rest_json.parse(body)
-        request.model_spec.signature_name = rest_json.signature_name(parsed)
-        request.input.CopyFrom(rest_examples.examples_input(parsed))
+        request = _with_examples(regression_pb2.RegressionRequest(model_spec=spec), body)
         return rest_examples.regressions_text(self._handlers.regress(request).result)
 
     def _metadata(self, spec: model_pb2.ModelSpec, body: bytes) -> str:
@@ -150,6 +146,7 @@ class RestServer:
         port: int. 0 takes a free one.
         threads: int. Requests computed at the same time.
         pages: mapping of exact paths to functions that give a plain text page.
+        grace: float. Seconds that requests under way have when the server stops.
     """
 
     def __init__(
@@ -160,9 +157,11 @@ class RestServer:
         port: int,
         threads: int,
         pages: Mapping[str, Callable[[], str]],
+        grace: float,
     ) -> None:
         self._handlers = handlers
         self._pages = pages
+        self._grace = grace
         self._workers: Executor = ThreadPoolExecutor(threads, thread_name_prefix="tfmtl-rest")
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="tfmtl-rest", daemon=True)
@@ -182,9 +181,9 @@ class RestServer:
             self._end_thread()
             raise
 
-    def stop(self, grace: float) -> None:
-        """Stops listening, lets requests under way finish within `grace` seconds, and ends the thread."""
-        asyncio.run_coroutine_threadsafe(self._close(grace), self._loop).result()
+    def stop(self) -> None:
+        """Stops listening, lets requests under way finish, and ends the thread."""
+        asyncio.run_coroutine_threadsafe(self._runner.cleanup(), self._loop).result()
         self._end_thread()
 
     async def _listen(self) -> int:
@@ -192,7 +191,7 @@ class RestServer:
         app = web.Application(client_max_size=0)
         app.router.add_route("*", "/{path:(?s:.*)}", self._handle)  # a decoded path may hold line ends
         # Inflated by the handler: aiohttp breaks the connection over a body that is no gzip.
-        self._runner = web.AppRunner(app, access_log=None, auto_decompress=False)
+        self._runner = web.AppRunner(app, access_log=None, auto_decompress=False, shutdown_timeout=self._grace)
         await self._runner.setup()
         site = web.TCPSite(self._runner, self._host, self._port)
         try:
@@ -201,10 +200,6 @@ class RestServer:
             await self._runner.cleanup()
             raise
         return int(self._runner.addresses[0][1])
-
-    async def _close(self, grace: float) -> None:
-        self._runner._shutdown_timeout = grace
-        await self._runner.cleanup()
 
     async def _handle(self, request: web.Request) -> web.Response:
         path = request.raw_path.partition("?")[0]
@@ -237,6 +232,13 @@ def _inflated(body: bytes) -> bytes:
         return gzip.decompress(body)
     except (OSError, EOFError, zlib.error) as error:
         raise invalid(f"The body is not the gzip that its Content-Encoding says: {error}") from error
+
+
+def _with_examples(request: Any, body: bytes) -> Any:
+    parsed = rest_json.parse(body)
+    request.model_spec.signature_name = rest_json.signature_name(parsed)
+    request.input.CopyFrom(rest_examples.examples_input(parsed))
+    return request
 
 
 def _failed(error: ServingError) -> tuple[int, str]:

@@ -6,7 +6,7 @@ from typing import Protocol
 import numpy as np
 from tensorflow.core.protobuf import meta_graph_pb2
 
-from .metrics import Metrics
+from tfmtl.serving.server.metrics import Metrics
 
 DEFAULT_SIGNATURE = "serving_default"
 

@@ -9,7 +9,7 @@ from typing import Protocol
 
 _log = logging.getLogger(__name__)
 
-_NUMBER = re.compile(r"[+-]?[0-9]+")
+_NUMBER = re.compile(r"[+-]?0*[0-9]{1,19}")
 _INT64 = range(-(2**63), 2**63)
 
 

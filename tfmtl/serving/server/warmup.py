@@ -6,11 +6,11 @@ import tensorflow as tf
 from google.protobuf.message import DecodeError
 from tensorflow_serving.apis import prediction_log_pb2
 
-from .errors import Code, ServingError, invalid
-from .inference import classify, multi_inference, regress
-from .metrics import Metrics
-from .predict import predict
-from .servable import Servable
+from tfmtl.serving.server.errors import Code, ServingError, invalid
+from tfmtl.serving.server.inference import classify, multi_inference, regress
+from tfmtl.serving.server.metrics import Metrics
+from tfmtl.serving.server.predict import predict
+from tfmtl.serving.server.servable import Servable
 
 WARMUP_FILE = Path("assets.extra") / "tf_serving_warmup_requests"
 MAX_RECORDS = 1000

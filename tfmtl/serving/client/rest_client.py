@@ -1,0 +1,112 @@
+"""The REST client."""
+
+import base64
+import json
+import urllib.error
+import urllib.parse
+import urllib.request
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from google.protobuf.json_format import ParseDict
+from tensorflow.core.protobuf import meta_graph_pb2
+from tensorflow_serving.apis import get_model_metadata_pb2
+
+from tfmtl.serving.client.connection import DEFAULT_SIGNATURE, Connection, RequestError
+from tfmtl.serving.client.signature import as_inputs
+from tfmtl.serving.tensors import STRING, as_bytes, numpy_dtype
+
+
+class RestClient(Connection):
+    """A REST client: slower than gRPC, and it passes wherever HTTP does.
+
+    Args:
+        url: str. `http://host:port`.
+        model: str. The name the server gives the model.
+        version: int. A version; the newest that is loaded without it.
+        label: str. A version label instead of a version.
+        timeout: float. Seconds for each call.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        model: str = "default",
+        version: int | None = None,
+        label: str | None = None,
+        timeout: float = 30.0,
+    ) -> None:
+        super().__init__(model=model, version=version, label=label, timeout=timeout)
+        self._url = f"{url.rstrip('/')}/v1/models/{urllib.parse.quote(model, safe='')}"
+        if version is not None:
+            self._url += f"/versions/{version}"
+        if label is not None:
+            self._url += f"/labels/{urllib.parse.quote(label, safe='')}"
+
+    def predict(self, columns: Mapping[str, Any], *, signature: str = DEFAULT_SIGNATURE) -> dict[str, np.ndarray]:
+        """Runs a signature; see `Client.predict`. REST always sends all outputs."""
+        definition = self._signature(signature)
+        inputs = {name: _jsonable(array) for name, array in as_inputs(columns, definition).items()}
+        body = json.dumps({"signature_name": signature, "inputs": inputs}).encode()
+        outputs = self._call(":predict", body)["outputs"]
+        if len(definition.outputs) == 1:  # a single output comes without its name
+            outputs = dict.fromkeys(definition.outputs, outputs)
+        return {name: _array(value, definition.outputs[name].dtype) for name, value in outputs.items()}
+
+    def status(self) -> dict[int, str]:
+        return {int(entry["version"]): entry["state"] for entry in self._call("")["model_version_status"]}
+
+    def close(self) -> None:
+        """Nothing to close: each call has a connection of its own."""
+
+    def _signatures(self) -> Mapping[str, meta_graph_pb2.SignatureDef]:
+        found = get_model_metadata_pb2.SignatureDefMap()
+        ParseDict(self._call("/metadata")["metadata"]["signature_def"], found)
+        return found.signature_def
+
+    def _call(self, what: str, body: bytes | None = None) -> Any:
+        request = urllib.request.Request(self._url + what, data=body, headers={"Content-Type": "application/json"})
+        try:
+            with urllib.request.urlopen(request, timeout=self._timeout) as response:
+                # Strings may hold bytes that are not UTF-8; they pass as surrogates.
+                return json.loads(response.read().decode("utf-8", "surrogateescape"))
+        except urllib.error.HTTPError as error:
+            raise RequestError(f"HTTP {error.code}", _message(error.read())) from error
+        except (urllib.error.URLError, TimeoutError) as error:
+            raise RequestError("UNAVAILABLE", f"{self._url} does not answer: {error}") from error
+
+
+def _jsonable(array: np.ndarray) -> Any:
+    if array.dtype != object:
+        return array.tolist()
+    return _map_leaves(_json_string, array.tolist())
+
+
+def _map_leaves(function: Any, value: Any) -> Any:
+    return [_map_leaves(function, item) for item in value] if isinstance(value, list) else function(value)
+
+
+def _json_string(value: bytes) -> Any:
+    try:
+        return value.decode("utf-8")
+    except UnicodeDecodeError:
+        return {"b64": base64.b64encode(value).decode("ascii")}
+
+
+def _array(value: Any, enum: int) -> np.ndarray:
+    if enum != STRING:
+        return np.array(value, numpy_dtype(enum))
+    return np.array(_map_leaves(_from_json_string, value), object)
+
+
+def _from_json_string(value: Any) -> bytes:
+    return base64.b64decode(value["b64"]) if isinstance(value, dict) else as_bytes(value)
+
+
+def _message(body: bytes) -> str:
+    try:
+        return json.loads(body)["error"]
+    except (ValueError, KeyError, TypeError):
+        return body[:200].decode("utf-8", "replace")

@@ -9,7 +9,7 @@ from typing import Protocol
 
 _log = logging.getLogger(__name__)
 
-_NUMBER = re.compile(r"[+-]?0*[0-9]{1,19}")
+_NUMBER = re.compile(r"([+-]?)0*([0-9]{1,19})")  # not more: Python refuses to read endless numbers
 _INT64 = range(-(2**63), 2**63)
 
 
@@ -56,9 +56,9 @@ class Specific:
 
 def parse_version(name: str) -> int | None:
     """The version that a folder's name spells: a decimal int64, signs and leading zeros allowed; else None."""
-    if not _NUMBER.fullmatch(name) or int(name) not in _INT64:
-        return None
-    return int(name)
+    match = _NUMBER.fullmatch(name)
+    version = int(match[1] + match[2]) if match else None
+    return version if version in _INT64 else None
 
 
 def find_versions(base_path: Path) -> dict[int, Path]:

@@ -12,7 +12,7 @@ Example:
 """
 
 from dataclasses import dataclass, replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -91,9 +91,9 @@ def correlated_regression(
     _check_least({"rows": (rows, 1), "d": (d, 2), "m": (m, 0), "c": (c, 0), "noise": (noise, 0)})
     rng = np.random.default_rng(seed)
     u = np.linalg.qr(rng.normal(size=(d, 2)))[0].T
-    alpha, beta = rng.normal(size=(2, m))
     w = c * np.stack([u[0], correlation * u[0] + (1 - correlation**2) ** 0.5 * u[1]])
     x = rng.standard_normal((rows, d), dtype="float32")
+    alpha, beta = rng.normal(size=(2, m))
     truth = {}
     for name, reading in zip(("first", "second"), w @ x.T, strict=True):
         truth[name] = reading + sum(np.sin(a * reading + b) for a, b in zip(alpha, beta, strict=True))
@@ -122,15 +122,15 @@ ATTRIBUTES = tuple(reading.attribute for reading in READINGS.values())
 
 
 class Group(NamedTuple):
-    """A user group: its share of the users, the events that their histories hold, and how many of the rows are theirs."""
+    """A user group: its share of the users, the part of a history that its users fill at most, and their rows, 1 on average."""
 
     share: float
     events: float
     activity: float
 
 
-GROUPS = {"new": Group(0.2, 0.1, 0.1), "casual": Group(0.4, 0.5, 0.6), "heavy": Group(0.4, 1.0, 1.6)}
-"""`events` as a share of the history's length, `activity` as rows a user beside the mean: 1 row in 45 is a new user's."""
+GROUPS = {"new": Group(0.2, 0.1, 0.1), "casual": Group(0.4, 0.5, 0.7), "heavy": Group(0.4, 1.0, 1.75)}
+"""One row in 50 is a new user's."""
 
 _INTERCEPT = {"click": -0.5, "like": -1.5, "buy": -1.0}
 _CHANCE = 0.25  # a share of matching events that speaks neither for nor against
@@ -184,7 +184,7 @@ def multi_behavior(
     Returns:
         A `Synthetic` whose features are the item's attributes, the user's group, and a `Sequence` for each behaviour. Its
         rows also hold `user_id`, which is no feature, in `[0, users)`. In rows without a click `buy` is 0, as in a log.
-        The groups are `"new"` (1 row in 45, short histories), `"casual"` and `"heavy"`.
+        The groups are `"new"` (1 row in 50, short histories), `"casual"` and `"heavy"`.
 
     Raises:
         ValueError: a count that is too small, or a negative spread.
@@ -220,7 +220,7 @@ def multi_behavior(
     labels = {name: (rng.random(rows) < chance).astype("int64") for name, chance in truth.items()}
     labels["buy"] *= labels["click"]
 
-    columns = {"user_id": user, "group": np.array(list(GROUPS))[group]}
+    columns: dict[str, Any] = {"user_id": user, "group": np.array(list(GROUPS))[group]}
     columns |= {attribute: item[:, a] for a, attribute in enumerate(ATTRIBUTES)}
     for s, behavior in enumerate(BEHAVIORS):
         for a, attribute in enumerate(ATTRIBUTES):

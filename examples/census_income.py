@@ -22,6 +22,8 @@ from rich.table import Table
 import tfmtl
 from tfmtl.data import census_income
 from tfmtl.keras_host import keras
+from tfmtl.serving.client import Client, RestClient
+from tfmtl.serving.server import LocalServer
 
 BATCH = 512
 SAMPLE = 256  # rows sent to the server
@@ -109,10 +111,10 @@ def ask(console, model, base_path, columns, preprocessor):
     """Sends raw rows to a local server over gRPC and over REST; both must answer as the model does in memory."""
     expected = model.predict(preprocessor(columns), verbose=0)
     columns = {name: column.numpy() for name, column in columns.items()}
-    with tfmtl.LocalServer(base_path, name="census_income") as server:
+    with LocalServer(base_path, name="census_income") as server:
         clients = {
-            "gRPC": tfmtl.Client(server.grpc_address, model="census_income"),
-            "REST": tfmtl.RestClient(server.rest_url, model="census_income"),
+            "gRPC": Client(server.grpc_address, model="census_income"),
+            "REST": RestClient(server.rest_url, model="census_income"),
         }
         for protocol, client in clients.items():
             answer = client.predict(columns)

@@ -33,8 +33,8 @@ def build(schema: Schema, bottom: Any, trunk: Any, head: Any, *, name: str = "tf
     """Composes any bottom, any trunk and any head into a functional Keras model.
 
     The model reads the encoded dict and returns `{task: (B, 1)}`; its stages are `get_layer("bottom")`, `"trunk"` and
-    `"head"`. Where the bottom's streams differ by task and the trunk's experts do not read some of them, a
-    `JoinStreams` layer `"join"` sets them beside the trunk's output: nothing that a stage was given is dropped.
+    `"head"`. Where the bottom's streams differ and the trunk's experts do not read some of them, a `JoinStreams`
+    layer `"join"` sets them beside the trunk's output: nothing that a stage was given is dropped.
 
     Args:
         schema: adapted; its features become the inputs.
@@ -58,10 +58,10 @@ def build(schema: Schema, bottom: Any, trunk: Any, head: Any, *, name: str = "tf
 
     streams = bottom(inputs)
     mixed = trunk(streams)
-    if getattr(bottom, "task_specific", False):
-        own, shared = not trunk.reads_own, not trunk.reads_shared
-        if own or shared:
-            mixed = JoinStreams(own=own, shared=shared, name="join")([mixed, streams])
+    own = bottom.task_specific and not trunk.reads_own
+    shared = bottom.shared_specific and not trunk.reads_shared
+    if own or shared:
+        mixed = JoinStreams(own=own, shared=shared, name="join")([mixed, streams])
     predictions = head(mixed)
 
     missing = sorted(set(schema.task_names) - set(predictions))

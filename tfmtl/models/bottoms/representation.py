@@ -20,7 +20,10 @@ class Representation(keras.layers.Layer):
     """
 
     task_specific = False
-    """Whether streams differ from task to task."""
+    """Whether a task's stream holds what the shared one does not."""
+
+    shared_specific = False
+    """Whether the shared stream holds what no task's stream does."""
 
     def __init__(self, tasks: Iterable[str], *, name: str = "bottom", **kwargs: Any):
         # The embedding layers cast; ids and NaN must reach them as they are.

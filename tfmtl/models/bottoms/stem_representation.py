@@ -32,6 +32,7 @@ class STEMRepresentation(Representation):
     """
 
     task_specific = True
+    shared_specific = True
 
     def __init__(
         self,

@@ -58,7 +58,8 @@ def parse_version(name: str) -> int | None:
     """The version that a folder's name spells: a decimal int64, signs and leading zeros allowed; else None."""
     match = _NUMBER.fullmatch(name)
     version = int(match[1] + match[2]) if match else None
-    return version if version in _INT64 else None
+    # `None in range(...)` would compare with every number of the range.
+    return version if version is not None and version in _INT64 else None
 
 
 def find_versions(base_path: Path) -> dict[int, Path]:

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 import tensorflow as tf
 
 from tfmtl.serving.graphs import Copier, Trace, needed_operations
-from tfmtl.serving.parts import RULES, Each, Fixed, Once, Parts, Value, is_batch_major
+from tfmtl.serving.parts import RULES, Each, Fixed, Once, Parts, Shifted, Value, is_batch_major
 from tfmtl.typing import Tensor
 
 
@@ -50,7 +50,7 @@ class LateBroadcast:
             return [Fixed(y) for y in self._copy(op, [self._alone(x) for x in op.inputs])]
         if all(isinstance(value, (Fixed, Once)) for value in inputs):
             return [Once(y) for y in self._copy(op, [self._alone(x) for x in op.inputs])]
-        if op.type in RULES and any(isinstance(value, (Once, Parts)) for value in inputs):
+        if op.type in RULES and any(isinstance(value, (Once, Parts, Shifted)) for value in inputs):
             results = RULES[op.type](self.copier.copy, op, inputs)
             if results is not None:
                 return results
@@ -66,7 +66,7 @@ class LateBroadcast:
     def _alone(self, tensor: Tensor) -> Tensor:
         """A traced tensor for the user alone."""
         value = self.values[tensor.name]
-        if isinstance(value, Parts):
+        if isinstance(value, (Parts, Shifted)):
             raise TypeError(f"{tensor.name} depends on the candidates.")
         return value.tensor
 
@@ -78,6 +78,8 @@ class LateBroadcast:
         if tensor.name not in self.repeated:
             if isinstance(value, Parts):
                 self.repeated[tensor.name] = value.whole(self._tile(value.once))
+            elif isinstance(value, Shifted):
+                self.repeated[tensor.name] = value.whole()
             elif is_batch_major(tensor):
                 self.repeated[tensor.name] = self._tile(value.tensor)
             else:  # not made of rows, such as a shape: it has to be computed from the repeated rows

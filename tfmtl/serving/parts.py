@@ -72,7 +72,24 @@ class Parts:
         return Parts(once, each, layout) if users else Each(each)
 
 
-Value: TypeAlias = Fixed | Once | Each | Parts
+@dataclass(frozen=True)
+class Shifted:
+    """A matrix that is the sum of one computed for every candidate and of one row.
+
+    Args:
+        each: `(N, U)`.
+        shift: `(U,)`.
+    """
+
+    each: Tensor
+    shift: Tensor
+
+    def whole(self) -> Tensor:
+        """The sum; beside the matmul that makes `each` it costs nothing, nor does an activation after it."""
+        return tf.nn.bias_add(self.each, self.shift)
+
+
+Value: TypeAlias = Fixed | Once | Each | Parts | Shifted
 Copy: TypeAlias = Callable[[tf.Operation, Iterable[Tensor]], list[Tensor]]
 Rule: TypeAlias = Callable[[Copy, tf.Operation, list[Value]], list[Value] | None]
 """What an operation gives for such inputs, or None where the rule does not hold; `copy` copies it over other inputs."""
@@ -81,6 +98,9 @@ Rule: TypeAlias = Callable[[Copy, tf.Operation, list[Value]], list[Value] | None
 def concat(copy: Copy, op: tf.Operation, inputs: list[Value]) -> list[Value] | None:
     """Columns side by side stay apart."""
     *pieces, axis = op.inputs
+    kinds = {type(value) for value in inputs[:-1]}
+    if not kinds & {Once, Parts} or not kinds <= {Once, Parts, Each}:
+        return None
     if static(axis) not in (1, 1 - op.outputs[0].shape.rank) or not all(is_batch_major(piece) for piece in pieces):
         return None
     once: list[Tensor] = []
@@ -94,7 +114,7 @@ def concat(copy: Copy, op: tf.Operation, inputs: list[Value]) -> list[Value] | N
         elif isinstance(value, Once):
             once.append(value.tensor)
             layout += [True] * piece.shape[1]
-        else:
+        elif isinstance(value, Each):
             each.append(value.tensor)
             layout += [False] * piece.shape[1]
     return [Parts(tf.concat(once, 1), tf.concat(each, 1), tuple(layout))]
@@ -134,6 +154,16 @@ def gather(copy: Copy, op: tf.Operation, inputs: list[Value]) -> list[Value] | N
     ]
 
 
+def add(copy: Copy, op: tf.Operation, inputs: list[Value]) -> list[Value] | None:
+    """A bias is added to the row, once."""
+    x, y = inputs if len(inputs) == 2 else (None, None)
+    if isinstance(y, Shifted):
+        x, y = y, x
+    if isinstance(x, Shifted) and isinstance(y, Fixed) and y.tensor.shape == x.shift.shape:
+        return [Shifted(x.each, x.shift + y.tensor)]
+    return elementwise(copy, op, inputs)
+
+
 def split(copy: Copy, op: tf.Operation, inputs: list[Value]) -> list[Value] | None:
     """Columns that were set side by side come apart again."""
     whole, axis = (0, 2) if op.type == "SplitV" else (1, 0)
@@ -154,7 +184,7 @@ def pad(copy: Copy, op: tf.Operation, inputs: list[Value]) -> list[Value] | None
 
 
 def matmul(copy: Copy, op: tf.Operation, inputs: list[Value]) -> list[Value] | None:
-    """`[u, c] W = u W_u + c W_c`: the user's share is the same for all rows, so it is a bias and costs nothing."""
+    """`[u, c] W = u W_u + c W_c`: the user's share is the same for all rows."""
     x, kernel = inputs
     if (
         not isinstance(x, Parts)
@@ -165,7 +195,7 @@ def matmul(copy: Copy, op: tf.Operation, inputs: list[Value]) -> list[Value] | N
         return None
     users, others = x.positions()
     share = tf.matmul(x.once, _rows(kernel.tensor, users))
-    return [Each(tf.nn.bias_add(tf.matmul(x.each, _rows(kernel.tensor, others)), share[0]))]
+    return [Shifted(tf.matmul(x.each, _rows(kernel.tensor, others)), share[0])]
 
 
 # fmt: off
@@ -185,7 +215,9 @@ RULES: dict[str, Rule] = {
     "ResourceGather": gather,
     "Split": split,
     "SplitV": split,
-} | dict.fromkeys(ELEMENTWISE, elementwise)
+    **dict.fromkeys(ELEMENTWISE, elementwise),
+    **dict.fromkeys(("Add", "AddV2", "BiasAdd"), add),
+}
 """By type of operation."""
 
 

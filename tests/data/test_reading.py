@@ -1,7 +1,11 @@
 """read: every format gives the same batches; labels, shards, shuffling, and errors that name file, column and row."""
 
 import gzip
+import json
 import math
+import socket
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 
 import numpy as np
 import pandas as pd
@@ -18,6 +22,7 @@ from tfmtl.data.adapting import adapt
 from tfmtl.data.arrow import Piece, shard_pieces
 from tfmtl.data.preprocessing import Preprocessor
 from tfmtl.data.reading import read
+from tfmtl.keras_host import keras
 from tfmtl.spec import Categorical, Numeric, Schema, Sequence, Task
 
 NAN = math.nan
@@ -247,9 +252,11 @@ def test_features_alone():
     assert set(x) == {"city", "code", "age"}
 
 
-def test_a_column_can_be_feature_and_sample_space():
+@pytest.mark.parametrize("suffix", WRITERS)
+def test_a_column_can_be_feature_and_sample_space(tmp_path, suffix):
+    path = WRITERS[suffix](flat_table(), tmp_path / f"rows{suffix}")
     schema = Schema([Categorical("group", num_ids=3)], [Task("click", sample_space=("group", 1))])
-    x, y = next(iter(read(flat_table(), schema, batch_size=ROWS)))
+    x, y = next(iter(read(path, schema, batch_size=ROWS)))
     np.testing.assert_array_equal(np.isnan(y["click"]), (x["group"].numpy() != 1) | (np.arange(ROWS) % 9 == 0))
 
 
@@ -490,6 +497,30 @@ def test_names_the_row_of_a_label_that_is_no_label(tmp_path, suffix, bad):
     )
 
 
+def test_fit_says_what_is_wrong():
+    table = pa.table({"age": [1.0, 2.0, 3.0], "click": [0, 1, 5]})
+    schema = Schema([Numeric("age", transform=None)], [Task("click")])
+    x = keras.Input((), name="age")
+    model = keras.Model({"age": x}, {"click": keras.layers.Dense(1)(keras.layers.Reshape((1,))(x))})
+    model.compile("sgd", {"click": "mse"})
+    dataset = read(table, schema, batch_size=1).map(Preprocessor(schema.features))
+    with pytest.raises(
+        tf.errors.InvalidArgumentError, match="Table: row 2: column click, label of the binary task click"
+    ):
+        model.fit(dataset, verbose=0)
+
+
+def test_tfrecord_is_read_without_python(tmp_path):
+    """A parameter server strategy sends a dataset's graph to its workers, which know no Python of ours."""
+
+    def graph(source):
+        variant = tf.data.experimental.to_variant(read(source, FLAT, batch_size=4, shuffle=True))
+        return tf.raw_ops.DatasetToGraphV2(input_dataset=variant).numpy()
+
+    assert b"PyFunc" not in graph(write_tfrecord(flat_table(), tmp_path / "rows.tfrecord"))
+    assert b"PyFunc" in graph(flat_table())
+
+
 def test_labels_outside_their_sample_space_may_be_anything():
     table = pa.table({"age": [1.0, 2.0], "click": [1, 0], "buy": [1, -1], "watched": [math.inf, 1.0]})
     space = Schema([Numeric("age")], [Task("click"), Task("buy", sample_space="click")])
@@ -590,6 +621,12 @@ def test_refuses_what_is_no_source(tmp_path, monkeypatch, source, error, message
         read(source, FLAT, batch_size=2)
 
 
+def test_refuses_a_file_given_twice(tmp_path):
+    path = write_parquet(flat_table(), tmp_path / "rows.parquet")
+    with pytest.raises(ValueError, match=r"names files twice. Received: \['.*rows.parquet'\]"):
+        read([path, tmp_path], FLAT, batch_size=2)
+
+
 def test_refuses_unknown_and_mixed_formats(tmp_path):
     (tmp_path / "rows.xlsx").touch()
     with pytest.raises(ValueError, match=r"suffix must be one of .*rows.xlsx"):
@@ -629,6 +666,7 @@ DISTRIBUTED = """
     tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
     from tfmtl.data.preprocessing import Preprocessor
     from tfmtl.data.reading import read
+from tfmtl.keras_host import keras
     from tfmtl.keras_host import keras
     from tfmtl.spec import Categorical, Numeric, Schema, Task
     schema = Schema([Categorical("code", num_ids=10), Numeric("age", transform=None)], [Task("click")])
@@ -656,3 +694,45 @@ DISTRIBUTED = """
 @pytest.mark.parametrize("legacy", ["0", "1"])
 def test_fits_under_two_replicas(legacy):
     run_fresh(DISTRIBUTED, env={"TF_USE_LEGACY_KERAS": legacy})
+
+
+WORKER = """
+    import json
+    import os
+    import sys
+    import tensorflow as tf
+    worker, ports, path = int(sys.argv[1]), sys.argv[2].split(","), sys.argv[3]
+    cluster = {"worker": [f"localhost:{port}" for port in ports]}
+    os.environ["TF_CONFIG"] = json.dumps({"cluster": cluster, "task": {"type": "worker", "index": worker}})
+    strategy = tf.distribute.MultiWorkerMirroredStrategy()
+    from tfmtl.data.reading import read
+    from tfmtl.spec import Numeric, Schema, Task
+    schema = Schema([Numeric("age")], [Task("click")])
+    found = {}
+    for how, shard in {"by itself": (0, 1), "by shard": (worker, 2)}.items():
+        dataset = read(path, schema, batch_size=8, shuffle=True, seed=1, shard=shard)
+        batches = [x["age"] for x, _ in strategy.experimental_distribute_dataset(dataset)]
+        parts = [part for batch in batches for part in strategy.experimental_local_results(batch)]
+        found[how] = [row for part in parts for row in part.numpy().tolist()]
+    print("ROWS" + json.dumps(found))
+"""
+
+
+def test_two_workers_share_the_rows(tmp_path):
+    path = tmp_path / "rows.parquet"
+    pa_parquet.write_table(pa.table({"age": np.arange(64.0), "click": [1] * 64}), path, row_group_size=10)
+    ports = ",".join(map(str, free_ports(2)))
+    with ThreadPoolExecutor() as pool:
+        outputs = pool.map(lambda worker: run_fresh(WORKER, worker, ports, path), range(2))
+    first, second = (json.loads(output.split("ROWS")[1]) for output in outputs)
+    for how in first:
+        assert sorted(first[how] + second[how]) == list(range(64)), how
+        assert len(first[how]) == len(second[how]) == 32, how
+
+
+def free_ports(count):
+    with ExitStack() as stack:
+        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
+        for listening in sockets:
+            listening.bind(("localhost", 0))
+        return [listening.getsockname()[1] for listening in sockets]

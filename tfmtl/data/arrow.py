@@ -232,5 +232,5 @@ def scan_schema(columns: Sequence[Column], physical: Sequence[Physical]) -> pa.S
             item = pa.string() if column.width else pa.dictionary(pa.int32(), pa.string())
         else:
             item = pa.int64() if column.dtype == "int64" or whole else pa.float64()
-        fields[column.name] = pa.list_(item) if column.width else item
+        fields.setdefault(column.name, pa.list_(item) if column.width else item)  # features come before labels
     return pa.schema(fields)

@@ -70,13 +70,12 @@ def _tables(batches: Iterable[tuple[Piece, pa.RecordBatch]], columns: Sequence[C
             current, seen = piece, 0
         rows = np.arange(seen, seen + batch.num_rows)
         seen += batch.num_rows
-        table = pa.table(
-            [batch.column(column.name) for column in columns], [column.key for column in columns]
-        ).append_column(FILE, pa.array(np.full(len(rows), piece.file)))
-        table = table.append_column(ROW, pa.array(rows + piece.first_row))
+        named = {column.key: batch.column(column.name) for column in columns}
+        table = pa.table({**named, FILE: np.full(len(rows), piece.file), ROW: rows + piece.first_row})
         if (piece.start, piece.stop, piece.step) != (0, None, 1):
-            mine = (rows >= piece.start) & ((rows - piece.start) % piece.step == 0)
-            table = table.filter(pa.array(mine & (rows < (piece.stop or rows[-1] + 1))))
+            stop = np.inf if piece.stop is None else piece.stop
+            mine = (rows >= piece.start) & (rows < stop) & ((rows - piece.start) % piece.step == 0)
+            table = table.filter(pa.array(mine))
         if table.num_rows:
             yield table
 

@@ -2,6 +2,7 @@
 
 import glob
 import os
+from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
@@ -29,7 +30,7 @@ def find_files(source: Any) -> tuple[Format, tuple[str, ...]]:
 
     Raises:
         FileNotFoundError: no such file, or nothing in a folder or under a pattern.
-        ValueError: an unknown suffix, or files of several formats.
+        ValueError: an unknown suffix, files of several formats, or a file given twice.
     """
     if not isinstance(source, Iterable) and not isinstance(source, os.PathLike):
         raise ValueError(
@@ -40,6 +41,9 @@ def find_files(source: Any) -> tuple[Format, tuple[str, ...]]:
     files = [file for item in given for file in _expand(os.fspath(item))]
     if not files:
         raise FileNotFoundError(f"There is no file to read. Received: source={source!r}")
+    twice = [file for file, count in Counter(files).items() if count > 1]
+    if twice:
+        raise ValueError(f"`source` names files twice. Received: {twice}")
     formats = {_format(file): file for file in reversed(files)}
     if len(formats) > 1:
         raise ValueError(f"All files must have one format. Received: {list(formats.values())}")

@@ -77,9 +77,10 @@ def read(
     """
     _check_arguments(batch_size, shuffle, shard)
     extra = tuple(columns)
-    opened = _open(source, wanted(schema, extra, labels))
+    names = wanted(schema, extra, labels)
+    opened = _open(source, names)
     for file, physical in zip(opened.files, opened.physical, strict=True):
-        check_present(file, wanted(schema, extra, labels), physical)
+        check_present(file, names, physical)
     planned = plan(schema, opened.physical[0], extra, labels)
     opened.check(planned)
 

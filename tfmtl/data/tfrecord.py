@@ -17,6 +17,7 @@ from tfmtl.spec.features import MISSING_ID
 from tfmtl.typing import Tensor
 
 _CHUNK_ROWS = 1 << 12
+_FILES_AT_A_TIME = 4
 _LOOK_AT = 100
 """Records of the first file that are searched for columns: a record may lack those that are missing in it."""
 _NO_INTEGER = tf.int64.min
@@ -68,7 +69,8 @@ class TfrecordSource:
             rows = rows if by_file else rows.shard(count, index)
             return rows.map(lambda row, record: (tf.cast(number, tf.int64), row, record))
 
-        dataset = dataset.interleave(records, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+        # A fixed number of files at a time: the order must not depend on the machine's cores.
+        dataset = dataset.interleave(records, _FILES_AT_A_TIME, num_parallel_calls=_FILES_AT_A_TIME, deterministic=True)
         if window:
             dataset = dataset.shuffle(window, seed)
 

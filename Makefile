@@ -29,8 +29,8 @@ lint: $(READY)
 	$(BIN)/mypy
 
 test: lint
-	$(BIN)/python -m pytest
-	TF_USE_LEGACY_KERAS=1 $(BIN)/python -m pytest $(HOSTS)
+	$(BIN)/python -m pytest --numprocesses 2 --dist worksteal
+	TF_USE_LEGACY_KERAS=1 $(BIN)/python -m pytest --numprocesses 2 --dist worksteal $(HOSTS)
 
 bench: $(READY)
 	$(BIN)/python benchmarks/run.py

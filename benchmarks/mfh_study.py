@@ -6,13 +6,14 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import json
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import tensorflow as tf
 
 import tfmtl
 from tfmtl.data.preprocessing import Preprocessor
@@ -23,7 +24,11 @@ from tfmtl.spec import Schema, TaskGrid
 from tfmtl.training.evaluation import Evaluation
 from tfmtl.training.objectives import objectives
 
-BATCH = 256
+# The models are small: more threads would wait for each other.
+tf.config.threading.set_intra_op_parallelism_threads(1)
+tf.config.threading.set_inter_op_parallelism_threads(1)
+
+BATCH = 512
 UNITS = (64, 32)
 TOWER = (32,)
 REFERENCE = "flat PLE"
@@ -78,40 +83,48 @@ def by_cell(model: keras.Model, grid: TaskGrid) -> keras.Model:
     return keras.Model(model.input, outputs)
 
 
-def run(study: Study, make: Callable[[], tuple[keras.Model, Schema]], *, seed: int, epochs: int) -> dict[str, Any]:
-    """Trains one contestant; gives its size, the seconds it took, and after each epoch every task's AUC on every part."""
-    keras.backend.clear_session()
-    keras.utils.set_random_seed(seed)
-    preprocessor = Preprocessor(study.features)
-    model, schema = make()
-    targets = objectives(schema.tasks)
-    model.compile(
-        keras.optimizers.Adam(2e-3), loss=targets["loss"], loss_weights=targets["loss_weights"], jit_compile=False
-    )
-    batches = read(study.train, schema, batch_size=BATCH, shuffle=True, seed=seed).map(preprocessor)
+class Contestant:
+    """One model, traced once and trained anew for each seed."""
 
-    parts = {
-        name: read(part, study.schema, batch_size=8192).map(preprocessor).cache()
-        for name, part in (("train", study.train), ("valid", study.valid), ("test", study.test))
-    }
-    evaluation = Evaluation(by_cell(model, study.grid), study.schema)
-    started, curve = time.perf_counter(), []
-    for _ in range(epochs):
-        model.fit(batches, verbose=0)
-        figures = {part: evaluation(dataset) for part, dataset in parts.items()}
-        curve.append({p: {t: figures[p][f"{t}_auc"] for t in study.schema.task_names} for p in parts})
-    return {"parameters": model.count_params(), "seconds": time.perf_counter() - started, "curve": curve}
+    def __init__(self, study: Study, make: Callable[[], tuple[keras.Model, Schema]]):
+        self.make = make
+        self.model, self.schema = make()
+        targets = objectives(self.schema.tasks)
+        losses = {"loss": targets["loss"], "loss_weights": targets["loss_weights"]}
+        self.model.compile(keras.optimizers.Adam(2e-3), jit_compile=False, **losses)
+        self.model.optimizer.build(self.model.trainable_variables)
+        self.untrained = [variable.numpy() for variable in self.model.optimizer.variables]
+        self.evaluate = Evaluation(by_cell(self.model, study.grid), study.schema)
+
+    def run(self, study: Study, *, seed: int, epochs: int) -> dict[str, Any]:
+        """Trains from new weights; gives the size, the seconds, and after each epoch every task's AUC on every part."""
+        keras.utils.set_random_seed(seed)
+        self.model.set_weights(self.make()[0].get_weights())
+        for variable, value in zip(self.model.optimizer.variables, self.untrained, strict=True):
+            variable.assign(value)
+        preprocessor = Preprocessor(study.features)
+        batches = read(study.train, self.schema, batch_size=BATCH, shuffle=True, seed=seed).map(preprocessor)
+        parts = {
+            name: read(part, study.schema, batch_size=8192).map(preprocessor).cache()
+            for name, part in (("train", study.train), ("valid", study.valid), ("test", study.test))
+        }
+        started, curve = time.perf_counter(), []
+        for _ in range(epochs):
+            self.model.fit(batches, shuffle=False, verbose=0)
+            figures = {part: self.evaluate(dataset) for part, dataset in parts.items()}
+            curve.append({p: {t: figures[p][f"{t}_auc"] for t in study.schema.task_names} for p in parts})
+        return {"parameters": self.model.count_params(), "seconds": time.perf_counter() - started, "curve": curve}
 
 
-def compare(
-    study: Study, *, seeds: Iterable[int], epochs: int, tell: Callable[[str], None]
-) -> dict[str, list[dict[str, Any]]]:
-    """Every contestant with every seed."""
+def compare(studies: Sequence[Study], *, epochs: int, tell: Callable[[str], None]) -> dict[str, list[dict[str, Any]]]:
+    """Every contestant on every study; study i is trained with seed i."""
     runs: dict[str, list[dict[str, Any]]] = {}
-    for seed in seeds:
-        for name, make in contestants(study).items():
-            runs.setdefault(name, []).append(run(study, make, seed=seed, epochs=epochs))
-            tell(f"{study.name}, seed {seed}, {name}: {runs[name][-1]['seconds']:.0f} s")
+    for name, make in contestants(studies[0]).items():
+        contestant = Contestant(studies[0], make)
+        for seed, study in enumerate(studies):
+            runs.setdefault(name, []).append(contestant.run(study, seed=seed, epochs=epochs))
+            tell(f"{study.name}, {name}, seed {seed}: {runs[name][-1]['seconds']:.0f} s")
+        keras.backend.clear_session()
     return runs
 
 

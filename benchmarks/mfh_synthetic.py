@@ -29,12 +29,12 @@ class Truth:
     def __init__(self, seed: int):
         rng = np.random.default_rng(seed)
         names = [*BEHAVIORS, *GROUPS, *(f"{a}_{g}" for a in BEHAVIORS for g in GROUPS)]
-        self.functions = {name: (rng.normal(size=(WIDTH, 8)) * 0.35, rng.normal(size=8)) for name in names}
+        self.functions = {name: (rng.normal(size=(WIDTH, 8)) / WIDTH**0.5, rng.normal(size=8)) for name in names}
 
     def part(self, name: str, x: np.ndarray) -> np.ndarray:
         """A random function of standard deviation close to 1."""
         inner, outer = self.functions[name]
-        y = np.sin(2 * x @ inner) @ outer
+        y = np.sin(1.5 * x @ inner) @ outer
         return y / np.linalg.norm(outer) * 2**0.5
 
     def logit(self, behavior: str, group: str, x: np.ndarray) -> np.ndarray:
@@ -61,8 +61,8 @@ def study_of(seed: int, num_rows: int) -> tuple[Study, dict[str, float]]:
     """The study, and the AUC of the truth itself in every group of the test rows."""
     truth, rng = Truth(seed), np.random.default_rng(1000 + seed)
     train, _ = rows(truth, {name: int(num_rows * share) for name, share in GROUPS.items()}, rng)
-    valid, _ = rows(truth, dict.fromkeys(GROUPS, 3000), rng)
-    test, logits = rows(truth, dict.fromkeys(GROUPS, 10000), rng)
+    valid, _ = rows(truth, dict.fromkeys(GROUPS, 2000), rng)
+    test, logits = rows(truth, dict.fromkeys(GROUPS, 5000), rng)
     grid = TaskGrid([Task(name) for name in BEHAVIORS], {name: name for name in GROUPS}, "segment")
     features = (Numeric("x", size=WIDTH, transform=None), Categorical("segment", vocabulary=tuple(GROUPS), dim=4))
     group = np.asarray(test["segment"].to_pylist())
@@ -78,22 +78,19 @@ def study_of(seed: int, num_rows: int) -> tuple[Study, dict[str, float]]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, default=5)
-    parser.add_argument("--epochs", type=int, default=12)
-    parser.add_argument("--rows", type=int, default=30_000)
+    parser.add_argument("--epochs", type=int, default=10)
+    parser.add_argument("--rows", type=int, default=20_000)
     parser.add_argument("--out", type=Path, default=Path("docs/mfh_study.json"))
     options = parser.parse_args()
 
-    runs, best = {}, []
-    for seed in range(options.seeds):
-        study, best_of = study_of(seed, options.rows)
-        best.append(best_of)
-        for name, found in compare(study, seeds=[seed], epochs=options.epochs, tell=print).items():
-            runs.setdefault(name, []).extend(found)
-    print(table(study, runs))
+    drawn = [study_of(seed, options.rows) for seed in range(options.seeds)]
+    studies, best = [study for study, _ in drawn], [best_of for _, best_of in drawn]
+    runs = compare(studies, epochs=options.epochs, tell=print)
+    print(table(studies[0], runs))
     truth = {name: float(np.mean([of[name] for of in best])) for name in GROUPS}
     print("\nAUC of the true logits: " + ", ".join(f"{name} {auc:.4f}" for name, auc in truth.items()))
     settings = {"seeds": options.seeds, "epochs": options.epochs, "train_rows": options.rows, "auc_of_the_truth": truth}
-    keep(options.out, study, runs, settings)
+    keep(options.out, studies[0], runs, settings)
 
 
 if __name__ == "__main__":

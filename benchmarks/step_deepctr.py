@@ -43,16 +43,10 @@ def compiled(workload: Workload) -> tf.keras.Model:
 
 
 def dataset(workload: Workload) -> tf.data.Dataset:
-    ids, numbers, labels = workload.arrays()
-    x = {f"s{i}": ids[:, i] for i in range(CATEGORICAL)} | {f"d{i}": numbers[:, i] for i in range(NUMERIC)}
-    y = tuple(labels[:, i : i + 1] for i in range(workload.tasks))
-    return (
-        tf.data.Dataset.from_tensor_slices((x, y))
-        .batch(workload.batch, drop_remainder=True)
-        .cache()
-        .repeat()
-        .prefetch(2)
-    )
+    ids, numbers, labels = workload.batches()
+    x = {f"s{i}": ids[..., i] for i in range(CATEGORICAL)} | {f"d{i}": numbers[..., i] for i in range(NUMERIC)}
+    y = tuple(labels[..., i : i + 1] for i in range(workload.tasks))
+    return tf.data.Dataset.from_tensor_slices((x, y)).repeat().prefetch(2)
 
 
 def main() -> None:

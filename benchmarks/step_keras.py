@@ -54,18 +54,12 @@ def compiled(workload: Workload) -> keras.Model:
 
 
 def dataset(workload: Workload) -> tf.data.Dataset:
-    ids, numbers, labels = workload.arrays()
-    x = {f"s{i}": ids[:, i : i + 1] for i in range(CATEGORICAL)} | {
-        f"d{i}": numbers[:, i : i + 1] for i in range(NUMERIC)
+    ids, numbers, labels = workload.batches()
+    x = {f"s{i}": ids[..., i : i + 1] for i in range(CATEGORICAL)} | {
+        f"d{i}": numbers[..., i : i + 1] for i in range(NUMERIC)
     }
-    y = {name: labels[:, i : i + 1] for i, name in enumerate(workload.task_names)}
-    return (
-        tf.data.Dataset.from_tensor_slices((x, y))
-        .batch(workload.batch, drop_remainder=True)
-        .cache()
-        .repeat()
-        .prefetch(2)
-    )
+    y = {name: labels[..., i : i + 1] for i, name in enumerate(workload.task_names)}
+    return tf.data.Dataset.from_tensor_slices((x, y)).repeat().prefetch(2)
 
 
 def main() -> None:

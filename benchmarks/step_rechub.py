@@ -31,16 +31,16 @@ def main() -> None:
     model = PLE(features, kinds, LEVELS, TASK_EXPERTS, SHARED_EXPERTS, expert, [tower] * workload.tasks)
     optimizer, cross_entropy = torch.optim.Adam(model.parameters()), torch.nn.BCELoss()
 
-    ids, numbers, labels = workload.arrays()
-    columns = {f"s{i}": torch.tensor(ids[:, i].astype("int64")) for i in range(CATEGORICAL)}
-    columns |= {f"d{i}": torch.tensor(numbers[:, i]) for i in range(NUMERIC)}
+    ids, numbers, labels = workload.batches()
+    columns = {f"s{i}": torch.tensor(ids[..., i].astype("int64")) for i in range(CATEGORICAL)}
+    columns |= {f"d{i}": torch.tensor(numbers[..., i]) for i in range(NUMERIC)}
     targets = torch.tensor(labels)
-    batches = itertools.cycle(slice(i * workload.batch, (i + 1) * workload.batch) for i in range(BATCHES))
+    turns = itertools.cycle(range(BATCHES))
 
     def step() -> None:
-        rows = next(batches)
-        predictions = model({name: column[rows] for name, column in columns.items()})
-        loss = sum(cross_entropy(predictions[:, i], targets[rows, i]) for i in range(workload.tasks))
+        turn = next(turns)
+        predictions = model({name: column[turn] for name, column in columns.items()})
+        loss = sum(cross_entropy(predictions[:, i], targets[turn, :, i]) for i in range(workload.tasks))
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()

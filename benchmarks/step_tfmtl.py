@@ -28,16 +28,10 @@ from tfmtl.training.objectives import objectives
 
 def dataset(workload: Workload) -> tf.data.Dataset:
     """Encoded rows: row 0 of a table is for unknown ids."""
-    ids, numbers, labels = workload.arrays()
-    x = {f"s{i}": ids[:, i] + 1 for i in range(CATEGORICAL)} | {f"d{i}": numbers[:, i] for i in range(NUMERIC)}
-    y = {name: labels[:, i] for i, name in enumerate(workload.task_names)}
-    return (
-        tf.data.Dataset.from_tensor_slices((x, y))
-        .batch(workload.batch, drop_remainder=True)
-        .cache()
-        .repeat()
-        .prefetch(2)
-    )
+    ids, numbers, labels = workload.batches()
+    x = {f"s{i}": ids[..., i] + 1 for i in range(CATEGORICAL)} | {f"d{i}": numbers[..., i] for i in range(NUMERIC)}
+    y = {name: labels[..., i] for i, name in enumerate(workload.task_names)}
+    return tf.data.Dataset.from_tensor_slices((x, y)).repeat().prefetch(2)
 
 
 def compiled(workload: Workload) -> keras.Model:

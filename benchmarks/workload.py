@@ -57,6 +57,10 @@ class Workload:
         noise = random.standard_normal((rows, self.tasks))
         return ids, numbers, (numbers @ slopes + ids[:, :1] % 2 + noise > 0).astype("float32")
 
+    def batches(self) -> tuple[np.ndarray, ...]:
+        """The arrays cut into batches, `(16, B, ...)`, so that no contestant's time has the cutting in it."""
+        return tuple(values.reshape(BATCHES, self.batch, -1) for values in self.arrays())
+
     @property
     def matmul_flops(self) -> int:
         """Of one step: the experts' and towers' products, forward and twice backward."""

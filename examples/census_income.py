@@ -121,7 +121,9 @@ def ask(console, model, base_path, columns, preprocessor):
             worst = max(float(np.abs(answer[task] - expected[task]).max()) for task in expected)
             if not worst <= 1e-6:
                 raise SystemExit(f"{protocol} answers differ from model.predict by {worst}")
-            console.print(f"{protocol}: {len(answer['income'])} rows, equal to model.predict (largest difference {worst:.1e})")
+            console.print(
+                f"{protocol}: {len(answer['income'])} rows, equal to model.predict (largest difference {worst:.1e})"
+            )
 
 
 def next_steps(base_path):

@@ -17,7 +17,12 @@ ROOT = Path(__file__).resolve().parent.parent
 
 def run_fresh(script: str, *arguments: Any, env: dict[str, str] | None = None, timeout: float = 300) -> str:
     """Runs `script` in a new Python process of the same Keras host and returns what it printed; fails if it fails."""
-    environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'tests'}", **(env or {})}
+    environment = {
+        **os.environ,
+        "TF_CPP_MIN_LOG_LEVEL": "3",
+        "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'tests'}",
+        **(env or {}),
+    }
     command = [sys.executable, "-c", textwrap.dedent(script), *map(str, arguments)]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=timeout)
     assert done.returncode == 0, f"the process failed:\n{done.stdout}\n{done.stderr[-6000:]}"
@@ -35,7 +40,9 @@ def gradients(loss: Any, variables: list[Any]) -> list[np.ndarray | None]:
 def assert_all_trained(model: Any, loss: Any) -> None:
     """Every trainable variable of `model` (or layer) must get a gradient that is not zero from `loss()`."""
     found = gradients(loss, model.trainable_variables)
-    dead = [v.name for v, g in zip(model.trainable_variables, found, strict=True) if g is None or not np.abs(g).max() > 0]
+    dead = [
+        v.name for v, g in zip(model.trainable_variables, found, strict=True) if g is None or not np.abs(g).max() > 0
+    ]
     assert not dead, f"no gradient reaches {dead}"
 
 

@@ -1,26 +1,35 @@
 """The whole grid: every bottom under every trunk under every head builds, fits on masked labels, reloads and exports.
 
-Models are tiny and take one step each; those of one bottom are reloaded by one fresh process.
+Models are tiny and take one step each; those of one bottom and head are reloaded, and their exports answered, by one fresh
+process. The two tasks are the leaves of a tree, so that the tree is a trunk like any other.
 """
-
-import itertools
 
 import numpy as np
 import pytest
 import tensorflow as tf
-
 from harness import gradients, ops, run_fresh
+
 from tfmtl import (
     CGC,
+    PLE,
+    AITMHead,
+    AsymmetricSharing,
     Categorical,
+    CrossStitch,
+    CustomizedSharing,
+    DTRNRepresentation,
+    ESMMHead,
+    HierarchicalTaskTree,
+    MLMMoE,
     MMoE,
     Numeric,
-    PLE,
+    OMoE,
     Schema,
     Sequence,
     SharedBottom,
     SharedBottomRepresentation,
     SingleTask,
+    Sluice,
     STEMRepresentation,
     Task,
     Towers,
@@ -31,8 +40,13 @@ from tfmtl.keras_host import keras
 
 ITEM = Categorical("item", num_ids=6, dim=4, table="item")
 SCHEMA = Schema(
-    [Categorical("city", num_ids=5, dim=4), ITEM, Numeric("age", transform=None, dim=4), Sequence("seen", (ITEM,), length=3)],
-    [Task("click"), Task("buy", sample_space="click"), Task("pay", sample_space="click")],
+    [
+        Categorical("city", num_ids=5, dim=4),
+        ITEM,
+        Numeric("age", transform=None, dim=4),
+        Sequence("seen", (ITEM,), length=3),
+    ],
+    [Task("view_new"), Task("keep_new")],
 )
 RNG = np.random.default_rng(0)
 ROWS = {
@@ -43,68 +57,99 @@ ROWS = {
     "seen_mask": np.arange(3) < RNG.integers(0, 4, (8, 1)),
 }
 LABELS = {
-    "click": np.array([0, 1, 1, 0, 1, 1, 0, 1], "float32"),
-    "buy": np.array([np.nan, 1, 0, np.nan, 1, 0, np.nan, 0], "float32"),
-    "pay": np.array([np.nan, 0, 0, np.nan, 1, 0, np.nan, np.nan], "float32"),
+    "view_new": np.array([0, 1, 1, 0, np.nan, 1, 0, 1], "float32"),
+    "keep_new": np.array([np.nan, 1, 0, np.nan, 1, 0, np.nan, 0], "float32"),
 }
 
+FACETS = {"behavior": ("view", "keep"), "group": ("new",)}
 BOTTOMS = {
     "shared": lambda: SharedBottomRepresentation(SCHEMA.features, SCHEMA.task_names),
     "stem": lambda: STEMRepresentation(SCHEMA.features, SCHEMA.task_names),
+    "dtrn": lambda: DTRNRepresentation(SCHEMA.features, SCHEMA.task_names, target="item", senet={"reduction": 1}),
 }
+SMALL = {"num_task_experts": 1, "num_shared_experts": 1}
 TRUNKS = {
     "single_task": lambda: SingleTask((4,)),
     "shared_bottom": lambda: SharedBottom((4,)),
+    "asymmetric": lambda: AsymmetricSharing((4,), donors={"keep_new": ["view_new"]}),
+    "customized": lambda: CustomizedSharing((4,)),
+    "cross_stitch": lambda: CrossStitch((4, 4)),
+    "sluice": lambda: Sluice((4, 4)),
+    "omoe": lambda: OMoE(4, num_experts=2),
     "mmoe": lambda: MMoE(4, num_experts=2),
-    "cgc": lambda: CGC(4, num_task_experts=1, num_shared_experts=1),
-    "ple": lambda: PLE((4, 4), num_task_experts=1, num_shared_experts=1),
-    "stem": lambda: CGC(4, num_task_experts=1, num_shared_experts=1, cross_task="detached", gate_input="sum"),
+    "ml_mmoe": lambda: MLMMoE((4, 4), num_experts=2),
+    "cgc": lambda: CGC(4, **SMALL),
+    "ple": lambda: PLE((4, 4), **SMALL),
+    "stem": lambda: CGC(4, **SMALL, cross_task="detached", gate_input="concat"),
+    "tree": lambda: HierarchicalTaskTree(
+        FACETS, root=SharedBottom((4,)), facet=CGC(4, **SMALL), leaf=MMoE(4, num_experts=2)
+    ),
 }
 HEADS = {
     "towers": lambda: Towers(SCHEMA.tasks, units=(4,)),
+    "esmm": lambda: ESMMHead(SCHEMA.tasks, SCHEMA.task_names, units=(4,)),
+    "aitm": lambda: AITMHead(SCHEMA.tasks, SCHEMA.task_names, units=(4,)),
 }
 
 
-def step_alone(model):
-    """One eager step on the rows; returns the names of trainable weights that no gradient reached."""
-    model.compile(keras.optimizers.SGD(0.01), **objectives(SCHEMA.tasks), run_eagerly=True)
+def fit_one_step(model):
+    """One step on labels with gaps; returns the names of trainable weights that no gradient reaches."""
+    settings = objectives(SCHEMA.tasks)
+    model.compile(keras.optimizers.SGD(0.01), loss=settings["loss"], run_eagerly=True)
     history = model.fit(ROWS, LABELS, batch_size=8, verbose=0).history
     assert np.isfinite(history["loss"]).all()
     found = gradients(lambda: sum(ops.sum((y - 0.3) ** 2) for y in model(ROWS).values()), model.trainable_variables)
     return [v.name for v, g in zip(model.trainable_variables, found, strict=True) if g is None]
 
 
+def export(models, folder):
+    """All models as signatures of one SavedModel."""
+    specs = {name: tf.TensorSpec((None, *rows.shape[1:]), rows.dtype, name=name) for name, rows in ROWS.items()}
+    root = tf.Module()
+    root.models = models
+    signatures = {name: tf.function(model).get_concrete_function(specs) for name, model in models.items()}
+    tf.saved_model.save(root, str(folder), signatures=signatures)
+
+
+@pytest.mark.parametrize("head", HEADS)
 @pytest.mark.parametrize("bottom", BOTTOMS)
-def test_grid(bottom, tmp_path):
-    expected = {}
-    for trunk, head in itertools.product(TRUNKS, HEADS):
-        name = f"{bottom}-{trunk}-{head}"
-        model = build(SCHEMA, BOTTOMS[bottom](), TRUNKS[trunk](), HEADS[head](), name="composed")
-        assert not step_alone(model), f"{name}: dead weights"
+def test_grid(bottom, head, tmp_path):
+    models, expected = {}, {}
+    for trunk, make in TRUNKS.items():
+        model = build(SCHEMA, BOTTOMS[bottom](), make(), HEADS[head](), name=trunk)
+        assert not fit_one_step(model), f"{trunk}: dead weights"
         predictions = {task: np.asarray(y) for task, y in model(ROWS).items()}
         assert {task: (y.shape, y.dtype) for task, y in predictions.items()} == {
             task: ((8, 1), np.dtype("float32")) for task in SCHEMA.task_names
         }
-        model.save(tmp_path / f"{name}.keras")
-        answer = tf.function(model)
-        tf.saved_model.save(model, str(tmp_path / name), signatures=answer.get_concrete_function(
-            {k: tf.TensorSpec((None, *v.shape[1:]), v.dtype, name=k) for k, v in ROWS.items()}))
-        expected.update({f"{name}/{task}": y for task, y in predictions.items()})
+        model.save(tmp_path / f"{trunk}.keras")
+        models[trunk] = model
+        expected.update({f"{trunk}/{task}": y for task, y in predictions.items()})
+    export(models, tmp_path / "exported")
     np.savez(tmp_path / "rows.npz", **ROWS)
     np.savez(tmp_path / "expected.npz", **expected)
     run_fresh(
         """
         import pathlib, sys
         import numpy as np
-        import tfmtl
-        from tfmtl.keras_host import keras
+        import tensorflow as tf
         folder = pathlib.Path(sys.argv[1])
         rows = dict(np.load(folder / "rows.npz"))
         expected = dict(np.load(folder / "expected.npz"))
-        for name in sorted({key.split("/")[0] for key in expected}):
-            outputs = keras.models.load_model(folder / f"{name}.keras")(rows)
-            for task, y in outputs.items():
-                np.testing.assert_allclose(np.asarray(y), expected[f"{name}/{task}"], rtol=1e-5, atol=1e-6, err_msg=name)
+        trunks = sorted({key.split("/")[0] for key in expected})
+
+        exported = tf.saved_model.load(str(folder / "exported"))  # before any code of ours is imported
+        answers = {trunk: exported.signatures[trunk](**{k: tf.constant(v) for k, v in rows.items()}) for trunk in trunks}
+
+        import tfmtl
+        from tfmtl.keras_host import keras
+
+        for trunk in trunks:
+            reloaded = keras.models.load_model(folder / f"{trunk}.keras")(rows)
+            for outputs in (reloaded, answers[trunk]):
+                assert len(outputs) == 2
+                for task, y in outputs.items():
+                    np.testing.assert_allclose(np.asarray(y), expected[f"{trunk}/{task}"], rtol=1e-5, atol=1e-6, err_msg=trunk)
         """,
         tmp_path,
     )

@@ -5,8 +5,8 @@ import subprocess
 import sys
 
 import pytest
-
 from harness import ROOT
+
 from tfmtl import Schema
 from tfmtl.keras_host import keras
 
@@ -14,7 +14,16 @@ pytestmark = pytest.mark.keras3
 
 
 def test_demo_runs_from_rows_to_answers(tmp_path):
-    command = [sys.executable, ROOT / "examples" / "census_income.py", "--rows", "4000", "--epochs", "1", "--out", tmp_path]
+    command = [
+        sys.executable,
+        ROOT / "examples" / "census_income.py",
+        "--rows",
+        "4000",
+        "--epochs",
+        "1",
+        "--out",
+        tmp_path,
+    ]
     done = subprocess.run(command, capture_output=True, text=True, timeout=400, env={**os.environ, "COLUMNS": "160"})
     assert done.returncode == 0, done.stdout + done.stderr[-4000:]
     assert "MTL gain" in done.stdout

@@ -5,9 +5,8 @@ from pathlib import Path
 
 import nbformat
 import pytest
-from nbclient import NotebookClient
-
 from harness import ROOT
+from nbclient import NotebookClient
 
 SHORT = {"ROWS": "3000", "EPOCHS": "1"}
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
@@ -29,7 +28,9 @@ def shortened(path: Path) -> nbformat.NotebookNode:
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_runs(path, tmp_path):
     # The kernel imports tfmtl as any user's does: from the environment, not from the notebook's folder.
-    client = NotebookClient(shortened(path), timeout=300, kernel_name="python3", resources={"metadata": {"path": tmp_path}})
+    client = NotebookClient(
+        shortened(path), timeout=300, kernel_name="python3", resources={"metadata": {"path": tmp_path}}
+    )
     done = client.execute()
     assert all(cell.execution_count for cell in done.cells if cell.cell_type == "code")
 

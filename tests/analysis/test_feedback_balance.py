@@ -14,7 +14,9 @@ LIKE = np.array([0, 0, NAN, 1, 1, 1, 0, 1])
 
 
 def test_sorts_users_by_their_balance():
-    balance = FeedbackBalance(({"user": USERS}, {"finish": FINISH, "like": LIKE}), SCHEMA, tasks=("finish", "like"), group="user", edge=0.3)
+    balance = FeedbackBalance(
+        ({"user": USERS}, {"finish": FINISH, "like": LIKE}), SCHEMA, tasks=("finish", "like"), group="user", edge=0.3
+    )
     np.testing.assert_allclose(balance.balance, [4 / 5, 1 / 5, 2 / 4])
     parts = balance({"user": np.array([3, 2, 1, 7])})
     assert list(parts) == ["comparable", "like_dominant", "finish_dominant", "unseen"]
@@ -38,7 +40,11 @@ def test_reads_batches_of_strings_and_takes_thirds_by_default():
 )
 def test_refuses(options, message):
     with pytest.raises(ValueError, match=message):
-        FeedbackBalance(({"user": USERS}, {"finish": FINISH, "like": LIKE}), SCHEMA, **{"tasks": ("finish", "like"), "group": "user", **options})
+        FeedbackBalance(
+            ({"user": USERS}, {"finish": FINISH, "like": LIKE}),
+            SCHEMA,
+            **{"tasks": ("finish", "like"), "group": "user", **options},
+        )
 
 
 def test_refuses_nothing():

@@ -3,7 +3,6 @@
 import importlib.util
 
 import pytest
-
 from harness import run_fresh
 
 pytestmark = pytest.mark.keras3

@@ -2,15 +2,15 @@
 
 import numpy as np
 import pytest
-
 from harness import assert_all_trained, gradients, ops
+
 from tfmtl import (
     CGC,
-    CGCLayer,
+    PLE,
     Categorical,
+    CGCLayer,
     MMoE,
     Numeric,
-    PLE,
     Schema,
     SharedBottom,
     SharedBottomRepresentation,

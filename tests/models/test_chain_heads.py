@@ -2,8 +2,8 @@
 
 import numpy as np
 import pytest
-
 from harness import assert_all_trained, assert_reloads, gradients, ops
+
 from tfmtl.keras_host import keras
 from tfmtl.models import presets
 from tfmtl.models.heads import AITMHead, ESMMHead

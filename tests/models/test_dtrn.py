@@ -2,8 +2,8 @@
 
 import numpy as np
 import pytest
-
 from harness import assert_all_trained, assert_reloads, gradients, ops
+
 from tfmtl.keras_host import keras
 from tfmtl.models import presets
 from tfmtl.models.bottoms import DTRNRepresentation
@@ -44,7 +44,7 @@ def moved(layer, seed=0):
 def test_streams_hold_all_fields_and_an_interest_a_behaviour():
     bottom = DTRNRepresentation(SCHEMA.features, SCHEMA.task_names, target="item")
     streams = bottom(ROWS)
-    wanted = {name: (4, (3 + 2) * 4) for name in ("click", "buy", "shared")}
+    wanted = dict.fromkeys(("click", "buy", "shared"), (4, (3 + 2) * 4))
     assert {name: tuple(s.shape) for name, s in streams.items()} == wanted
     assert bottom.compute_output_shape({k: v.shape for k, v in ROWS.items()}) == wanted
     moved(bottom)

@@ -2,8 +2,8 @@
 
 import numpy as np
 import pytest
-
 from harness import assert_all_trained, gradients, ops
+
 from tfmtl.models import presets
 from tfmtl.spec import Categorical, Numeric, Schema, Task
 

@@ -18,7 +18,11 @@ SCHEMA = Schema(
         ITEM,
         Sequence("seen", (ITEM, Categorical("kind", num_ids=3)), length=4, pooling="sum"),
     ],
-    [Task("click"), Task("buy", sample_space=("click", 1), label=("action", "buy"), weight=2.0, weight_decay=0.9), Task("watch", "regression")],
+    [
+        Task("click"),
+        Task("buy", sample_space=("click", 1), label=("action", "buy"), weight=2.0, weight_decay=0.9),
+        Task("watch", "regression"),
+    ],
 )
 
 

@@ -35,14 +35,17 @@ def data(count):
     y["sale"][8:16] = np.nan
     return batches(x, y, 8)
 
-def train(strategy, *datasets):
+def train(strategy, *datasets, steps=None):
     keras.utils.set_random_seed(7)
     with strategy.scope():
         optimizer = keras.optimizers.SGD(0.05)
         model = small_model()
         model.compile(optimizer, **objectives(TASKS, optimizer=optimizer, decay_steps=6))
-    logs = [model.fit(d, verbose=0, callbacks=[Validation(d, SCHEMA, group="user")]).history for d in datasets]
-    logs.append(model.evaluate(datasets[-1], verbose=0, return_dict=True))
+    logs = []
+    for d in datasets:
+        validation = Validation(d, SCHEMA, group="user")
+        logs.append(model.fit(d.repeat() if steps else d, steps_per_epoch=steps, verbose=0, callbacks=[validation]).history)
+    logs.append(model.evaluate(datasets[-1], verbose=0, steps=steps, return_dict=True))
     return logs, model.get_weights()
 
 def assert_equal(got, wanted):
@@ -94,7 +97,7 @@ def start(script, cluster, role, index):
     return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 
 
-def finish(processes, timeout=240):
+def finish(processes, timeout=540):
     """Waits for all of them; none is left running."""
     try:
         for process in processes:
@@ -125,6 +128,35 @@ assert_equal(got, wanted)
     )
     cluster = {"worker": [f"localhost:{free_port()}", f"localhost:{free_port()}"]}
     finish([start(script, cluster, "worker", index) for index in range(2)])
+
+
+@pytest.mark.keras3
+@pytest.mark.slow
+def test_a_parameter_server_equals_one_device():
+    """tf_keras under ParameterServerStrategy; with one worker the steps come in order."""
+    script = (
+        TRAIN
+        + """
+from tfmtl.training import strategy
+
+got = train(strategy("parameter_server"), data(43), steps=6)
+assert_equal(got, train(tf.distribute.get_strategy(), data(43), steps=6))
+"""
+    )
+    cluster = {role: [f"localhost:{free_port()}"] for role in ("chief", "worker", "ps")}
+    worker, server, chief = (start(script, cluster, role, 0) for role in ("worker", "ps", "chief"))
+    try:
+        finish([chief])
+    finally:
+        for process in (worker, server):
+            process.kill()
+
+
+@pytest.mark.skipif(not LEGACY, reason="Keras 3 does not support it")
+def test_refuses_parameter_servers_that_nobody_named(monkeypatch):
+    monkeypatch.delenv("TF_CONFIG", raising=False)
+    with pytest.raises(ValueError, match=r"`TF_CONFIG` must name.*Received: \[\]"):
+        strategy("parameter_server")
 
 
 def test_default_and_auto():

@@ -74,9 +74,7 @@ class FeedbackBalance:
         return np.where(self.users[place] == users, names[part], "unseen")
 
 
-def _positives(
-    train: Iterable[Any], tasks: tuple[str, ...], group: str
-) -> tuple[np.ndarray, list[np.ndarray]]:
+def _positives(train: Iterable[Any], tasks: tuple[str, ...], group: str) -> tuple[np.ndarray, list[np.ndarray]]:
     """The user of every row, and for each task whether the row is a positive; a missing label is none."""
     batches = [train] if isinstance(train, tuple) else train
     users: list[np.ndarray] = []

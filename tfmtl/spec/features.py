@@ -3,6 +3,7 @@
 import math
 from collections.abc import Mapping
 from dataclasses import KW_ONLY, dataclass, fields, replace
+from itertools import pairwise
 from typing import Any, Literal, TypeAlias, get_args
 
 from tfmtl.spec.names import check_distinct, check_name
@@ -166,7 +167,7 @@ class Numeric:
 
     def _check_statistics(self) -> None:
         edges = self.boundaries or ()
-        if any(not low < high for low, high in zip(edges, edges[1:], strict=False)) or not all(map(math.isfinite, edges)):
+        if any(not low < high for low, high in pairwise(edges)) or not all(map(math.isfinite, edges)):
             raise ValueError(f"`boundaries` of {self.name!r} must be finite and increase. Received: boundaries={edges}")
         if (self.mean is None) != (self.std is None):
             raise ValueError(f"{self.name!r} needs both `mean` and `std`. Received: mean={self.mean}, std={self.std}")

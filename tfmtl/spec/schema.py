@@ -48,7 +48,9 @@ class Schema:
         for task in self.tasks:
             label = task.columns[0]
             if label in columns:
-                raise ValueError(f"The label of task {task.name!r} is also a feature: it would predict itself. Received: label={label!r}")
+                raise ValueError(
+                    f"The label of task {task.name!r} is also a feature: it would predict itself. Received: label={label!r}"
+                )
 
     @property
     def task_names(self) -> tuple[str, ...]:
@@ -82,7 +84,9 @@ class Schema:
         for feature in self.features:
             if feature.name == name:
                 return feature
-        raise ValueError(f"No such feature. Received: name={name!r}; known: {[feature.name for feature in self.features]}")
+        raise ValueError(
+            f"No such feature. Received: name={name!r}; known: {[feature.name for feature in self.features]}"
+        )
 
     def with_tasks(self, names: Iterable[str]) -> "Schema":
         """The same features with only the named tasks, in the order asked for."""
@@ -145,4 +149,6 @@ def table_readers(features: Iterable[Feature]) -> list[tuple[str, Categorical]]:
 
 def _ids(field: Categorical) -> dict[str, Any]:
     """What readers of one table must agree on."""
-    return {name: getattr(field, name) for name in ("vocabulary", "num_ids", "hash_buckets", "min_count", "dim", "dtype")}
+    return {
+        name: getattr(field, name) for name in ("vocabulary", "num_ids", "hash_buckets", "min_count", "dim", "dtype")
+    }

@@ -18,17 +18,19 @@ def strategy(name: StrategyName | None = "auto", **options: Any) -> tf.distribut
     | `"auto"` | `"mirrored"` where this machine has more than one GPU, else the default | TensorFlow |
     | `"mirrored"` | `MirroredStrategy`: all GPUs of this machine | TensorFlow |
     | `"multi_worker"` | `MultiWorkerMirroredStrategy`: machines named in `TF_CONFIG` | tf_keras |
-    | `"parameter_server"` | `ParameterServerStrategy`: tables on servers named in `TF_CONFIG` | tf_keras |
+    | `"parameter_server"` | `ParameterServerStrategy`: weights on servers named in `TF_CONFIG` | tf_keras |
 
     The two strategies of several machines need tf_keras, set by `TF_USE_LEGACY_KERAS=1` before Python starts: the
-    trainer of Keras 3 does not support them.
+    trainer of Keras 3 does not support them. One script does for all processes: under `"parameter_server"` only the
+    chief comes back from this call, while those that `TF_CONFIG` makes a `worker` or `ps` serve it until they are stopped.
 
     Args:
         name: one of the above.
         **options: passed on, such as `devices=["GPU:0", "GPU:1"]` or `variable_partitioner=...`.
 
     Raises:
-        ValueError: an unknown name, a backend without `tf.distribute`, or a strategy that Keras 3 does not support.
+        ValueError: an unknown name, a backend without `tf.distribute`, a strategy that Keras 3 does not support, or parameter
+            servers that `TF_CONFIG` does not name.
 
     Example:
 
@@ -57,4 +59,14 @@ def strategy(name: StrategyName | None = "auto", **options: Any) -> tf.distribut
         return tf.distribute.MirroredStrategy(**options)
     if name == "multi_worker":
         return tf.distribute.MultiWorkerMirroredStrategy(**options)
-    return tf.distribute.ParameterServerStrategy(tf.distribute.cluster_resolver.TFConfigClusterResolver(), **options)
+    return _parameter_server(**options)
+
+
+def _parameter_server(**options: Any) -> tf.distribute.Strategy:
+    resolver = tf.distribute.cluster_resolver.TFConfigClusterResolver()
+    cluster = resolver.cluster_spec()
+    if not {"worker", "ps"} <= set(cluster.jobs):
+        raise ValueError(f"`TF_CONFIG` must name a `chief`, `worker`s and `ps`. Received: {sorted(cluster.jobs)}")
+    if resolver.task_type in ("worker", "ps"):
+        tf.distribute.Server(cluster, job_name=resolver.task_type, task_index=resolver.task_id, protocol="grpc").join()
+    return tf.distribute.ParameterServerStrategy(resolver, **options)

@@ -2,8 +2,8 @@
 
 import numpy as np
 import pytest
-
 from harness import assert_all_trained, assert_reloads, gradients, ops
+
 from tfmtl.keras_host import keras
 from tfmtl.layers.bottom.feature_embedding import FeatureEmbedding
 from tfmtl.layers.bottom.stem_embedding import STEMEmbedding
@@ -17,7 +17,9 @@ FEATURES = (
     Numeric("age", transform=None),
     Numeric("size", size=2, mean=(0.0, 1.0), std=(1.0, 2.0), dim=3),
     Numeric("price", transform="buckets", boundaries=(1.0, 5.0), dim=2),
-    Sequence("seen", (Categorical("item", num_ids=7, dim=4, table="items"), Categorical("kind", num_ids=2, dim=2)), length=3),
+    Sequence(
+        "seen", (Categorical("item", num_ids=7, dim=4, table="items"), Categorical("kind", num_ids=2, dim=2)), length=3
+    ),
 )
 ROWS = {
     "city": np.array([0, 1, 2], "int32"),
@@ -50,7 +52,11 @@ def test_fields_follow_the_equations():
 def test_a_shared_table_is_one_table():
     layer = FeatureEmbedding(FEATURES)
     fields = layer(ROWS)
-    one_event = {**ROWS, "seen_mask": np.array([[1, 0, 0]] * 3, bool), "seen_item": np.array([[2, 0, 0], [7, 0, 0], [0, 0, 0]], "int32")}
+    one_event = {
+        **ROWS,
+        "seen_mask": np.array([[1, 0, 0]] * 3, bool),
+        "seen_item": np.array([[2, 0, 0], [7, 0, 0], [0, 0, 0]], "int32"),
+    }
     np.testing.assert_allclose(np.asarray(layer(one_event)["seen_item"]), np.asarray(fields["item"]), rtol=1e-6)
 
 
@@ -73,7 +79,9 @@ def test_mixed_precision_keeps_ids_and_tables_exact():
 def test_bottoms_reload_and_train(bottom, tmp_path):
     inputs = encoded_inputs(FEATURES)
     model = keras.Model(inputs, bottom(FEATURES, ["click", "buy"])(inputs))
-    assert {name: tuple(y.shape) for name, y in model(ROWS).items()} == dict.fromkeys(("click", "buy", "shared"), (3, 21))
+    assert {name: tuple(y.shape) for name, y in model(ROWS).items()} == dict.fromkeys(
+        ("click", "buy", "shared"), (3, 21)
+    )
     assert_all_trained(model, lambda: sum(ops.sum(ops.tanh(y + 0.1)) for y in model(ROWS).values()))
     assert_reloads(model, ROWS, tmp_path)
 
@@ -85,7 +93,9 @@ def test_stem_is_one_table_a_stream():
     assert table.shape == (3, 3 * 4)  # (T + 1) V D parameters
     assert 0 < table.std() < 5e-4
     for chunk, stream in enumerate(["click", "buy", "shared"]):
-        np.testing.assert_array_equal(np.asarray(fields[stream]["city"]), table[ROWS["city"], 4 * chunk : 4 * chunk + 4])
+        np.testing.assert_array_equal(
+            np.asarray(fields[stream]["city"]), table[ROWS["city"], 4 * chunk : 4 * chunk + 4]
+        )
 
 
 def test_a_stems_stream_learns_in_its_own_columns_only():

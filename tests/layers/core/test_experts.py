@@ -2,8 +2,8 @@
 
 import numpy as np
 import pytest
-
 from harness import assert_all_trained, ops
+
 from tfmtl.keras_host import keras
 from tfmtl.layers.core.experts import Experts
 
@@ -17,7 +17,10 @@ def reference(layer, x):
     """Expert by expert, layer by layer."""
     outputs = []
     for i in range(layer.num):
-        kernels = [np.split(np.asarray(layer.kernels[0]), layer.num, axis=1)[i], *(np.asarray(k)[i] for k in layer.kernels[1:])]
+        kernels = [
+            np.split(np.asarray(layer.kernels[0]), layer.num, axis=1)[i],
+            *(np.asarray(k)[i] for k in layer.kernels[1:]),
+        ]
         biases = [np.split(np.asarray(layer.biases[0]), layer.num)[i], *(np.asarray(b)[i] for b in layer.biases[1:])]
         h = x
         for kernel, bias in zip(kernels, biases, strict=True):
@@ -38,7 +41,9 @@ def test_follows_the_equation(x, units):
 
 @pytest.mark.parametrize("seed", [None, 11])
 def test_no_two_experts_start_equal(x, seed):
-    y = np.asarray(Experts(4, (8, 8), kernel_initializer=keras.initializers.GlorotUniform(seed=seed), activation=None)(x))
+    y = np.asarray(
+        Experts(4, (8, 8), kernel_initializer=keras.initializers.GlorotUniform(seed=seed), activation=None)(x)
+    )
     for i in range(4):
         for j in range(i):
             assert np.abs(y[:, i] - y[:, j]).max() > 1e-3

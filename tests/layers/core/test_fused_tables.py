@@ -14,7 +14,9 @@ FEATURES = [
     Categorical("city", num_ids=5, dim=4),
     Categorical("item", num_ids=7, dim=4, table="items"),
     Categorical("brand", num_ids=3, dim=2),
-    Sequence("seen", (Categorical("item", num_ids=7, dim=4, table="items"), Categorical("kind", num_ids=2, dim=2)), length=3),
+    Sequence(
+        "seen", (Categorical("item", num_ids=7, dim=4, table="items"), Categorical("kind", num_ids=2, dim=2)), length=3
+    ),
 ]
 IDS = {
     "city": np.array([0, 5], "int32"),
@@ -35,7 +37,9 @@ def test_reads_every_column_from_its_own_rows():
     np.testing.assert_array_equal(np.asarray(found["seen_item"]), wide[6 + IDS["seen_item"]])
     np.testing.assert_array_equal(np.asarray(found["brand"]), narrow[IDS["brand"]])
     np.testing.assert_array_equal(np.asarray(found["seen_kind"]), narrow[4 + IDS["seen_kind"]])
-    assert {k: tuple(v.shape) for k, v in found.items()} == layer.compute_output_shape({k: v.shape for k, v in IDS.items()})
+    assert {k: tuple(v.shape) for k, v in found.items()} == layer.compute_output_shape(
+        {k: v.shape for k, v in IDS.items()}
+    )
 
 
 def test_ids_out_of_range_read_row_0_of_their_own_table():
@@ -56,7 +60,9 @@ def test_one_sparse_gradient_a_width(policy):
     def gradients():
         with tf.GradientTape() as tape:
             loss = tf.add_n([tf.reduce_sum(tf.cast(y, "float32")) for y in layer(IDS).values()])
-        found = tape.gradient(loss, [getattr(w, "value", w) if not isinstance(w, tf.Variable) else w for w in layer.trainable_weights])
+        found = tape.gradient(
+            loss, [getattr(w, "value", w) if not isinstance(w, tf.Variable) else w for w in layer.trainable_weights]
+        )
         kinds.extend(type(g) for g in found)
         return [tf.convert_to_tensor(g) for g in found]
 
@@ -113,7 +119,9 @@ def test_join_streams_sets_side_by_side():
     both = JoinStreams(own=True, shared=True)([trunk, bottom])
     assert set(both) == {"a"}
     np.testing.assert_array_equal(np.asarray(both["a"]), [[1, 1, 1, 2, 2, 3]] * 2)
-    np.testing.assert_array_equal(np.asarray(JoinStreams(own=False, shared=True)([trunk, bottom])["a"]), [[1, 1, 1, 3]] * 2)
+    np.testing.assert_array_equal(
+        np.asarray(JoinStreams(own=False, shared=True)([trunk, bottom])["a"]), [[1, 1, 1, 3]] * 2
+    )
     with pytest.raises(ValueError, match="own=False"):
         JoinStreams(own=False, shared=False)
     with pytest.raises(ValueError, match=r"lack \['a'\]"):

@@ -2,8 +2,8 @@
 
 import numpy as np
 import pytest
-
 from harness import assert_all_trained, ops
+
 from tfmtl.keras_host import keras
 from tfmtl.layers.core.gate import Gate
 from tfmtl.layers.core.mlp import MLP
@@ -32,7 +32,9 @@ def test_seeded_mlp_layers_differ(x):
     assert np.abs(layer.get_weights()[0] - layer.get_weights()[2]).max() > 0.01
 
 
-@pytest.mark.parametrize("options", [{}, {"batch_norm": True}, {"dropout": 0.2, "activation": "tanh", "use_bias": False}])
+@pytest.mark.parametrize(
+    "options", [{}, {"batch_norm": True}, {"dropout": 0.2, "activation": "tanh", "use_bias": False}]
+)
 def test_mlp_config_round_trip(x, options):
     layer = MLP([7, 5], **options)
     layer(x)

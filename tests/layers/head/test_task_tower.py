@@ -2,8 +2,8 @@
 
 import numpy as np
 import pytest
-
 from harness import assert_all_trained, assert_reloads, ops
+
 from tfmtl.keras_host import keras
 from tfmtl.layers.head.task_tower import TaskTower
 from tfmtl.models.heads import Towers

@@ -2,8 +2,8 @@
 
 import numpy as np
 import pytest
-
 from harness import assert_all_trained, assert_reloads, gradients, ops
+
 from tfmtl.keras_host import keras
 from tfmtl.layers.trunk.ml_mmoe import MLMMoE
 from tfmtl.layers.trunk.omoe import OMoE
@@ -58,7 +58,9 @@ def test_one_level_of_ml_mmoe_is_mmoe(streams):
     flat.experts[SHARED].set_weights(deep.first.get_weights())
     for task in TASKS:
         flat.mixers[task].set_weights(deep.mixers[task].get_weights())
-        np.testing.assert_allclose(np.asarray(deep(streams)[task]), np.asarray(flat(streams)[task]), rtol=1e-5, atol=1e-6)
+        np.testing.assert_allclose(
+            np.asarray(deep(streams)[task]), np.asarray(flat(streams)[task]), rtol=1e-5, atol=1e-6
+        )
 
 
 @pytest.mark.parametrize("fusion", ["concat", "sum", "mean"])
@@ -67,9 +69,13 @@ def test_customized_sharing_follows_the_equation(streams, fusion):
     y = layer(streams)
     for task in TASKS:
         parts = [np.asarray(layer.networks[name](streams[name])) for name in (task, SHARED)]
-        expected = {"concat": np.concatenate(parts, -1), "sum": parts[0] + parts[1], "mean": (parts[0] + parts[1]) / 2}[fusion]
+        expected = {"concat": np.concatenate(parts, -1), "sum": parts[0] + parts[1], "mean": (parts[0] + parts[1]) / 2}[
+            fusion
+        ]
         np.testing.assert_allclose(np.asarray(y[task]), expected, rtol=1e-6)
-        assert tuple(y[task].shape)[1:] == layer.compute_output_shape({k: v.shape for k, v in streams.items()})[task][1:]
+        assert (
+            tuple(y[task].shape)[1:] == layer.compute_output_shape({k: v.shape for k, v in streams.items()})[task][1:]
+        )
 
 
 def test_asymmetric_sharing_goes_one_way(streams):

@@ -2,8 +2,8 @@
 
 import numpy as np
 import pytest
-
 from harness import assert_all_trained, assert_reloads, gradients, ops
+
 from tfmtl.keras_host import keras
 from tfmtl.layers.trunk.cgc import CGCLayer
 from tfmtl.layers.trunk.ple import PLE
@@ -70,7 +70,9 @@ def test_follows_the_equations(streams, options):
     layer.set_weights([w + 0.05 for w in layer.get_weights()])
     outputs, expected = layer(streams), reference(layer, streams)
     assert set(outputs) == set(expected)
-    assert {k: tuple(v.shape) for k, v in outputs.items()} == layer.compute_output_shape({k: v.shape for k, v in streams.items()})
+    assert {k: tuple(v.shape) for k, v in outputs.items()} == layer.compute_output_shape(
+        {k: v.shape for k, v in streams.items()}
+    )
     for name, y in expected.items():
         np.testing.assert_allclose(np.asarray(outputs[name]), y, rtol=1e-5, atol=1e-6)
 
@@ -121,7 +123,10 @@ def reached(layer, streams, task):
             {"buy": {"buy", "shared"}, "click": {"click", "shared"}, "shared": {"buy", "click", "shared"}},
         ),
         ({"cross_task": "full"}, {name: {"buy", "click", "shared"} for name in STREAMS}),
-        ({"cross_task": "detached", "shared_stream_stop_specific": True}, {"buy": {"buy", "shared"}, "shared": {"shared"}}),
+        (
+            {"cross_task": "detached", "shared_stream_stop_specific": True},
+            {"buy": {"buy", "shared"}, "shared": {"shared"}},
+        ),
     ],
     ids=str,
 )
@@ -188,7 +193,7 @@ def test_degenerate_cases(streams):
     shared = SharedBottom((8, 4))
     y = shared(same)
     np.testing.assert_array_equal(np.asarray(y["buy"]), np.asarray(y["click"]))
-    assert not shared.mixers and not SingleTask((8, 4)).build({k: (None, 10) for k in STREAMS})
+    assert not shared.mixers and not SingleTask((8, 4)).build(dict.fromkeys(STREAMS, (None, 10)))
     single = SingleTask((8, 4))
     single(streams)
     assert reached(single, streams, "buy") == {"buy"}
@@ -196,7 +201,14 @@ def test_degenerate_cases(streams):
 
 @pytest.mark.parametrize(
     "trunk",
-    [PLE((8, (7, 6))), CGC(8), MMoE(8, num_experts=3), SharedBottom((8,)), SingleTask((8,)), PLE((8, 6), cross_task="detached")],
+    [
+        PLE((8, (7, 6))),
+        CGC(8),
+        MMoE(8, num_experts=3),
+        SharedBottom((8,)),
+        SingleTask((8,)),
+        PLE((8, 6), cross_task="detached"),
+    ],
     ids=["ple", "cgc", "mmoe", "shared_bottom", "single_task", "stem"],
 )
 def test_every_variable_is_trained(streams, trunk):
@@ -208,7 +220,12 @@ def test_every_variable_is_trained(streams, trunk):
 def test_no_two_experts_start_equal(streams, seed):
     ple = PLE((10, 10), kernel_initializer=keras.initializers.GlorotUniform(seed=seed))
     ple(streams)
-    kernels = [k for level in ple.levels for e in level.experts.values() for k in np.split(np.asarray(e.kernels[0]), e.num, axis=1)]
+    kernels = [
+        k
+        for level in ple.levels
+        for e in level.experts.values()
+        for k in np.split(np.asarray(e.kernels[0]), e.num, axis=1)
+    ]
     assert len(kernels) == 12
     for i, kernel in enumerate(kernels):
         assert all(np.abs(kernel - other).max() > 0.05 for other in kernels[:i])
@@ -220,7 +237,9 @@ def test_half_precision_stays_close(streams, policy):
     exact(streams), half(streams)
     half.set_weights(exact.get_weights())
     for task in TASKS:
-        np.testing.assert_allclose(np.asarray(ops.cast(half(streams)[task], "float32")), np.asarray(exact(streams)[task]), atol=5e-2)
+        np.testing.assert_allclose(
+            np.asarray(ops.cast(half(streams)[task], "float32")), np.asarray(exact(streams)[task]), atol=5e-2
+        )
 
 
 def test_reloads_in_a_fresh_process(streams, tmp_path):

@@ -80,7 +80,7 @@ class FeatureEmbedding(keras.layers.Layer):
     def build(self, input_shape: Any) -> None:
         self.tables.build(input_shape)
         for feature in self.features:
-            if feature.name in self.projections:
+            if isinstance(feature, Numeric) and feature.dim:
                 self.projections[feature.name].build((None, 2 * feature.size))
         self.built = True
 

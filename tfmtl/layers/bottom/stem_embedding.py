@@ -86,7 +86,7 @@ class STEMEmbedding(keras.layers.Layer):
     def build(self, input_shape: Any) -> None:
         self.tables.build(input_shape)
         for feature in self.features:
-            if feature.name in self.projections:
+            if isinstance(feature, Numeric) and feature.dim:
                 self.projections[feature.name].build((None, 2 * feature.size))
         self.built = True
 

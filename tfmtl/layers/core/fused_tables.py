@@ -36,7 +36,13 @@ class FusedTables(keras.layers.Layer):
     """
 
     def __init__(
-        self, features: Iterable[Any], *, copies: int = 1, initializer: Any = "uniform", regularizer: Any = None, **kwargs: Any
+        self,
+        features: Iterable[Any],
+        *,
+        copies: int = 1,
+        initializer: Any = "uniform",
+        regularizer: Any = None,
+        **kwargs: Any,
     ):
         super().__init__(**kwargs)
         if copies < 1:
@@ -69,7 +75,11 @@ class FusedTables(keras.layers.Layer):
         ids = [encoded[column] for column in group.first_row]
         flat = [i[:, None] if len(i.shape) == 1 else i for i in ids]
         widths = [i.shape[1] for i in flat]
-        moved = ops.concatenate([ops.cast(i, "int32") for i in flat], axis=1) if len(flat) > 1 else ops.cast(flat[0], "int32")
+        moved = (
+            ops.concatenate([ops.cast(i, "int32") for i in flat], axis=1)
+            if len(flat) > 1
+            else ops.cast(flat[0], "int32")
+        )
         first, rows = (ops.convert_to_tensor(p, dtype="int32") for p in group.positions(widths))
         # An id that no preprocessor made must not read another feature's rows.
         known = ops.logical_and(moved >= 0, moved < rows)
@@ -84,7 +94,9 @@ class FusedTables(keras.layers.Layer):
 
     def compute_output_shape(self, input_shape: Any) -> dict[str, tuple[int | None, ...]]:
         return {
-            column: (*input_shape[column], self.copies * dim) for dim, group in self.groups.items() for column in group.first_row
+            column: (*input_shape[column], self.copies * dim)
+            for dim, group in self.groups.items()
+            for column in group.first_row
         }
 
     def get_config(self) -> dict[str, Any]:

@@ -141,7 +141,13 @@ class CGCLayer(keras.layers.Layer):
         for stream in self._readers():
             num = sum(self.experts[source].num for source in self.candidates(stream))
             if num > 1:
-                gate = Gate(num, units=self.gate_units, use_bias=self.gate_use_bias, name=f"{stream}_gate", dtype=self.dtype_policy)
+                gate = Gate(
+                    num,
+                    units=self.gate_units,
+                    use_bias=self.gate_use_bias,
+                    name=f"{stream}_gate",
+                    dtype=self.dtype_policy,
+                )
                 gate.build(self._selector_shape(stream, input_shape))
                 self.mixers[stream] = gate
         self.built = True
@@ -216,7 +222,9 @@ class CGCLayer(keras.layers.Layer):
             return False
         return self.shared_stream_stop_specific if stream == SHARED else self.cross_task == "detached"
 
-    def _mix(self, source: str, experts: Tensor, readers: list[str], share: dict[str, dict[str, Tensor]]) -> list[Tensor]:
+    def _mix(
+        self, source: str, experts: Tensor, readers: list[str], share: dict[str, dict[str, Tensor]]
+    ) -> list[Tensor]:
         """`sum_i w_i e_i` over the experts of one source, for all its readers in one batched matmul."""
         if not any(stream in share for stream in readers):
             return [experts[:, 0]] * len(readers)  # the only candidate of each
@@ -226,7 +234,7 @@ class CGCLayer(keras.layers.Layer):
     def compute_output_shape(self, input_shape: Mapping[str, Any]) -> dict[str, tuple[int | None, ...]]:
         tasks = task_names(input_shape, needs_shared=False)
         readers = (*tasks, SHARED) if self.update_shared else tasks
-        return {stream: (input_shape[tasks[0]][0], self.units[-1]) for stream in readers}
+        return dict.fromkeys(readers, (input_shape[tasks[0]][0], self.units[-1]))
 
     def get_config(self) -> dict[str, Any]:
         return {

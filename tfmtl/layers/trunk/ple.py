@@ -45,7 +45,14 @@ class PLE(keras.layers.Layer):
         Tang et al., "Progressive Layered Extraction (PLE)", RecSys 2020, section 4.2.
     """
 
-    def __init__(self, units: Sequence[int | Sequence[int]] = (256, 128), *, name: str = "trunk", dtype: Any = None, **options: Any):
+    def __init__(
+        self,
+        units: Sequence[int | Sequence[int]] = (256, 128),
+        *,
+        name: str = "trunk",
+        dtype: Any = None,
+        **options: Any,
+    ):
         kept = {key: options.pop(key) for key in ("trainable", "build_config") if key in options}
         super().__init__(name=name, dtype=dtype, **kept)
         if isinstance(units, int) or not units:

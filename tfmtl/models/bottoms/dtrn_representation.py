@@ -7,7 +7,7 @@ from tfmtl.keras_host import keras, ops, register
 from tfmtl.layers.bottom.feature_embedding import FeatureEmbedding
 from tfmtl.layers.bottom.hyper_sequence_extractor import HyperSequenceExtractor
 from tfmtl.layers.bottom.task_senet import TaskSENet
-from tfmtl.models.bottoms.representation import Representation, embedding_config
+from tfmtl.models.bottoms.representation import Representation, embedding_config, total_width
 from tfmtl.spec import features as spec
 from tfmtl.typing import SHARED, Encoded, Streams, Tensor
 
@@ -85,7 +85,7 @@ class DTRNRepresentation(Representation):
         self.behaviors = tuple(f for f in read if isinstance(f, spec.Sequence))
         self.fields = tuple(f.name for f in read if not isinstance(f, spec.Sequence))
         self.target = (target,) if isinstance(target, str) else tuple(target or ())
-        self.dim = dim or _first_width(read)
+        self.dim = dim or _first_width(read) or 0
         self.refine = refine
         self.shared_input = shared_input
         self._check()
@@ -113,7 +113,7 @@ class DTRNRepresentation(Representation):
             raise ValueError(
                 f"`target` must name features that are no history. Received: {unknown}; known: {self.fields}"
             )
-        if not self.dim or self.dim < 1:
+        if self.dim < 1:
             raise ValueError(f"`dim` must be >= 1 where no feature has a width. Received: dim={self.dim}")
         if self.shared_input not in get_args(SharedInput):
             raise ValueError(
@@ -125,7 +125,7 @@ class DTRNRepresentation(Representation):
         shapes = self.embed.compute_output_shape(input_shape)
         widths = {name: shape[-1] for name, shape in shapes.items()}
         if self.target and self.behaviors:
-            widths["target"] = sum(widths[name] for name in self.target)
+            widths["target"] = total_width(shapes[name] for name in self.target)
         self.projections = {}
         for name, width in widths.items():
             if width != self.dim:

@@ -50,6 +50,11 @@ def side_by_side(fields: Encoded) -> Tensor:
     return ops.concatenate(parts, axis=-1) if len(parts) > 1 else parts[0]
 
 
+def total_width(shapes: Iterable[tuple[int | None, ...]]) -> int:
+    """The width of fields `(B, D_f)` side by side."""
+    return sum(int(shape[-1] or 0) for shape in shapes)
+
+
 def embedding_config(embed: keras.layers.Layer) -> dict[str, Any]:
     """The part of a bottom's config that describes its embedding layer."""
     config = embed.get_config()

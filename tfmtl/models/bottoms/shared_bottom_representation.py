@@ -5,7 +5,7 @@ from typing import Any
 
 from tfmtl.keras_host import register
 from tfmtl.layers.bottom.feature_embedding import FeatureEmbedding
-from tfmtl.models.bottoms.representation import Representation, embedding_config, side_by_side
+from tfmtl.models.bottoms.representation import Representation, embedding_config, side_by_side, total_width
 from tfmtl.typing import Encoded, Streams
 
 
@@ -57,7 +57,7 @@ class SharedBottomRepresentation(Representation):
     def compute_output_shape(self, input_shape: Any) -> dict[str, tuple[int | None, ...]]:
         shapes = self.embed.compute_output_shape(input_shape).values()
         batch = next(iter(shapes))[0]
-        return dict.fromkeys(self.streams, (batch, sum(shape[-1] for shape in shapes)))
+        return dict.fromkeys(self.streams, (batch, total_width(shapes)))
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), **embedding_config(self.embed)}

@@ -5,7 +5,7 @@ from typing import Any
 
 from tfmtl.keras_host import register
 from tfmtl.layers.bottom.stem_embedding import STEMEmbedding
-from tfmtl.models.bottoms.representation import Representation, embedding_config, side_by_side
+from tfmtl.models.bottoms.representation import Representation, embedding_config, side_by_side, total_width
 from tfmtl.typing import Encoded, Streams
 
 
@@ -62,7 +62,7 @@ class STEMRepresentation(Representation):
 
     def compute_output_shape(self, input_shape: Any) -> dict[str, tuple[int | None, ...]]:
         return {
-            stream: (next(iter(fields.values()))[0], sum(shape[-1] for shape in fields.values()))
+            stream: (next(iter(fields.values()))[0], total_width(fields.values()))
             for stream, fields in self.embed.compute_output_shape(input_shape).items()
         }
 

@@ -27,7 +27,8 @@ def objectives(
     | `binary` | `MaskedBinaryCrossentropy` | `{task}_auc`, `{task}_logloss`, `{task}_calibration` |
     | `regression` | `MaskedMeanSquaredError` | `{task}_rmse` |
 
-    Losses and metrics are new objects at each call, so call it once for each model. The `loss` that Keras logs follows
+    tf_keras takes the `{task}` of these names from the model's output layers: give them the tasks' names. Keras 3 takes it
+    from the keys of the output. Losses and metrics are new objects at each call, so call it once for each model. The `loss` that Keras logs follows
     the weights: with decaying weights, let early stopping watch a metric.
 
     Args:

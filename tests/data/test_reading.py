@@ -666,7 +666,6 @@ DISTRIBUTED = """
     tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
     from tfmtl.data.preprocessing import Preprocessor
     from tfmtl.data.reading import read
-from tfmtl.keras_host import keras
     from tfmtl.keras_host import keras
     from tfmtl.spec import Categorical, Numeric, Schema, Task
     schema = Schema([Categorical("code", num_ids=10), Numeric("age", transform=None)], [Task("click")])

@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 
 from tfmtl.data.adapting import adapt
 from tfmtl.data.arrow import Piece, shard_pieces
+from tfmtl.data.chunks import shuffled
 from tfmtl.data.preprocessing import Preprocessor
 from tfmtl.data.reading import read
 from tfmtl.keras_host import keras
@@ -197,10 +198,14 @@ def test_shuffling_is_reproducible_and_new_in_each_pass(tmp_path, suffix):
 
 
 def test_a_window_mixes_rows_across_its_borders():
-    order = list(rows_of(read(flat_table(20_000), FLAT, batch_size=100, columns=("row",), shuffle=4000, seed=0)))
-    assert max(order[:4000]) > 4000  # not only the first window's rows
-    displacement = np.abs(np.array(order) - np.arange(20_000))
-    assert displacement.mean() > 1000
+    tables = [pa.table({"row": range(start, start + 100)}) for start in range(0, 10_000, 100)]
+    parts = list(shuffled(tables, 1000, np.random.default_rng(0)))
+    assert max(part.num_rows for part in parts[:-1]) == 500  # half a window goes out, whatever waits
+    order = pa.concat_tables(parts)["row"].to_numpy()
+    assert sorted(order) == list(range(10_000))
+    late = np.flatnonzero(order < 1000).max()  # of the rows that fill the window first
+    assert 2000 < late < 9999
+    assert order[:500].max() < 1000
 
 
 def test_the_seed_of_keras_decides_without_one():

@@ -52,7 +52,7 @@ class ArrowSource:
             order = [pieces[i] for i in random.permutation(len(pieces))] if window else pieces
             tables = _tables(self.reader.scan(order, columns), columns)
             table = None
-            for table in _shuffled(tables, window, random) if window else tables:
+            for table in shuffled(tables, window, random) if window else tables:
                 for start in range(0, table.num_rows, _CHUNK_ROWS):
                     yield _arrays(table.slice(start, _CHUNK_ROWS), columns, self.files)
             if table is None:  # a file that does not know its rows until it is read
@@ -80,7 +80,7 @@ def _tables(batches: Iterable[tuple[Piece, pa.RecordBatch]], columns: Sequence[C
             yield table
 
 
-def _shuffled(tables: Iterable[pa.Table], window: int, random: np.random.Generator) -> Iterator[pa.Table]:
+def shuffled(tables: Iterable[pa.Table], window: int, random: np.random.Generator) -> Iterator[pa.Table]:
     """Rows in random order: from a full window a random half goes out and the other half waits on."""
     waiting: list[pa.Table] = []
     rows = 0

@@ -27,9 +27,9 @@ def objectives(
     | `binary` | `MaskedBinaryCrossentropy` | `{task}_auc`, `{task}_logloss`, `{task}_calibration` |
     | `regression` | `MaskedMeanSquaredError` | `{task}_rmse` |
 
-    tf_keras takes the `{task}` of these names from the model's output layers: give them the tasks' names. Keras 3 takes it
-    from the keys of the output. Losses and metrics are new objects at each call, so call it once for each model. The `loss` that Keras logs follows
-    the weights: with decaying weights, let early stopping watch a metric.
+    Keras 3 takes `{task}` from the keys of the model's output; tf_keras takes it from the output layers' names, which
+    therefore have to be the tasks'. Losses and metrics are new objects at each call, so call it once for each model. The
+    `loss` that Keras logs follows the weights: with decaying weights, let early stopping watch a metric.
 
     Args:
         tasks: the tasks that the model predicts, such as `schema.tasks`.

@@ -251,6 +251,12 @@ def test_partial_batches():
     assert sizes(True) == ([10, 10, 10], 3, 10)
 
 
+def test_one_name_may_begin_another():
+    schema = Schema([Numeric("age")], [Task("click", sample_space=("c", "yes"))])
+    table = pa.table({"age": [1.0, 2.0], "click": [1, 0], "c": ["yes", "no"]})
+    np.testing.assert_array_equal(next(iter(read(table, schema, batch_size=2)))[1]["click"], [1, NAN])
+
+
 def test_features_alone():
     table = flat_table().drop_columns(["click", "state", "watched", "group"])
     x = next(iter(read(table, FLAT, batch_size=4, labels=False)))

@@ -127,7 +127,8 @@ def _id_dtype(found: pa.DataType) -> Literal["string", "int64"]:
 def _label_dtype(schema: Schema, column: str) -> Literal["string", "float64"]:
     """Text if tasks compare `column` with text."""
     sources = [source for task in schema.tasks for source in (task.label or task.name, *task.conditions)]
-    uses = {isinstance(s, tuple) and isinstance(s[1], str) for s in sources if column in (s, s[0])}
+    compared = [source if isinstance(source, tuple) else (source, None) for source in sources]
+    uses = {isinstance(value, str) for name, value in compared if name == column}
     if len(uses) > 1:
         raise ValueError(f"Tasks use column {column!r} both as text and as a number. Received: {sources}")
     return "string" if uses.pop() else "float64"

@@ -1,0 +1,68 @@
+"""MFH against flat PLE and single trees on Census-Income: income and never-married, by sex and by age.
+
+    python benchmarks/mfh_census.py                         # 5 seeds of each grid, some minutes on one core
+    python benchmarks/mfh_census.py --seeds 1 --rows 5000 --epochs 1
+
+Each seed trains on another random part of the official training rows. Age is no column of groups: a user makes one, as
+`with_age_band` does, and the people of 75 and more are the small group.
+"""
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from mfh_study import Study, compare, keep, shares, table
+
+import tfmtl
+from tfmtl.data import census_income
+from tfmtl.spec import TaskGrid
+
+BANDS = ((0, "young"), (25, "middle"), (75, "old"))
+VALID_ROWS = 10_000
+
+
+def with_age_band(people: pa.Table) -> pa.Table:
+    """`people` with a column that says young (below 25), middle, or old (75 and more)."""
+    edges, names = zip(*BANDS, strict=True)
+    place = np.searchsorted(edges, people["age"].to_numpy(), side="right") - 1
+    return people.append_column("age_band", pa.array(np.array(names)[place]))
+
+
+def grids() -> dict[str, TaskGrid]:
+    """The two grids by the name of their study."""
+    behaviors = census_income.schema().tasks
+    return {
+        "census by sex": TaskGrid(behaviors, {"female": "Female", "male": "Male"}, "sex"),
+        "census by age": TaskGrid(behaviors, {name: name for _, name in BANDS}, "age_band"),
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--epochs", type=int, default=6)
+    parser.add_argument("--rows", type=int, default=30_000)
+    parser.add_argument("--out", type=Path, default=Path("docs/mfh_study.json"))
+    options = parser.parse_args()
+
+    people = with_age_band(pq.read_table(census_income.train_path()))
+    valid, test = (with_age_band(part) for part in census_income.split_test())
+    schema = census_income.schema(dim=8)
+    schema = tfmtl.adapt(schema, tfmtl.read(people, schema, batch_size=8192))
+    orders = [np.random.default_rng(seed).permutation(people.num_rows)[: options.rows] for seed in range(options.seeds)]
+    for name, grid in grids().items():
+        weighted = shares(grid, people)
+        studies = [
+            Study(name, weighted, schema.features, people.take(order), valid.slice(0, VALID_ROWS), test)
+            for order in orders
+        ]
+        runs = compare(studies, epochs=options.epochs, tell=print)
+        print(f"\n{name}\n\n{table(studies[0], runs)}\n")
+        settings = {"seeds": options.seeds, "epochs": options.epochs, "train_rows": options.rows}
+        keep(options.out, studies[0], runs, settings)
+
+
+if __name__ == "__main__":
+    main()

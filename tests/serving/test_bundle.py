@@ -159,7 +159,6 @@ def test_a_model_of_the_other_keras_is_exported_too(tmp_path, rows):
         import numpy as np
         from serving.small_ranker import SCHEMA, random_rows, small_model
         from tfmtl.exporting import export
-from tfmtl.keras_host import LEGACY, keras
         from tfmtl.keras_host import LEGACY
         assert LEGACY
         export(small_model(), sys.argv[1], SCHEMA, examples=random_rows(16))

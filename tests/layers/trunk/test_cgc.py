@@ -128,7 +128,7 @@ def reached(layer, streams, task):
             {"buy": {"buy", "shared"}, "shared": {"shared"}},
         ),
     ],
-    ids=str,
+    ids=["cgc", "stem", "full", "stem_strict"],
 )
 def test_who_may_touch_whose_experts(streams, options, routes):
     layer = CGCLayer(8, **options)

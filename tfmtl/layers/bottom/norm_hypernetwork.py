@@ -14,6 +14,9 @@ Condition: TypeAlias = Literal["task+behavior", "task", "behavior", "none"]
 GAMMA, BETA = 0, 1
 """Where a norm's scale and shift lie on the last axis but one."""
 
+_COLUMN = {"task": 0, "behavior": 1}
+"""Where a pair holds the number of its task, and of its behaviour."""
+
 
 @register
 class NormHypernetwork(keras.layers.Layer):
@@ -95,14 +98,14 @@ class NormHypernetwork(keras.layers.Layer):
         return "behavior" in self.condition_on
 
     def build(self, input_shape: Any) -> None:
-        self.tables: dict[int, Any] = {}
+        self.tables: dict[str, Any] = {}
         if self.condition_on == "none":
             self.plain = add_table(self, "norms", (self.counts["num_norms"], 2, self.counts["width"]), "zeros")
         else:
             if self.reads_task:
-                self.tables[0] = self._table("task", self.counts["num_tasks"])
+                self.tables["task"] = self._table("task", self.counts["num_tasks"])
             if self.reads_behavior:
-                self.tables[1] = self._table("behavior", self.counts["num_behaviors"])
+                self.tables["behavior"] = self._table("behavior", self.counts["num_behaviors"])
             shape = (None, self.condition_dim * len(self.tables))
             self.hidden.build(shape)
             self.emit.build(self.hidden.compute_output_shape(shape))
@@ -118,7 +121,7 @@ class NormHypernetwork(keras.layers.Layer):
         if self.condition_on == "none":
             shape = (ops.shape(pairs)[0], *self.plain.shape)
             return ops.broadcast_to(ops.convert_to_tensor(self.plain) + plain, shape)
-        read = [ops.take(table, pairs[:, column], axis=0) for column, table in self.tables.items()]
+        read = [ops.take(table, pairs[:, _COLUMN[kind]], axis=0) for kind, table in self.tables.items()]
         written = self.emit(self.hidden(ops.concatenate(read, axis=-1)))
         return ops.reshape(written, (-1, self.counts["num_norms"], 2, self.counts["width"])) + plain
 

@@ -1,5 +1,8 @@
 """What the tests share: fresh processes, gradients, round trips."""
 
+import atexit
+import functools
+import json
 import os
 import subprocess
 import sys
@@ -15,14 +18,14 @@ from tfmtl.keras_host import keras, ops
 ROOT = Path(__file__).resolve().parent.parent
 
 
+def _environment() -> dict[str, str]:
+    """That of a new process: quiet, and it finds the package and the tests."""
+    return {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'tests'}"}
+
+
 def run_fresh(script: str, *arguments: Any, env: dict[str, str] | None = None, timeout: float = 300) -> str:
     """Runs `script` in a new Python process of the same Keras host and returns what it printed; fails if it fails."""
-    environment = {
-        **os.environ,
-        "TF_CPP_MIN_LOG_LEVEL": "3",
-        "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'tests'}",
-        **(env or {}),
-    }
+    environment = {**_environment(), **(env or {})}
     command = [sys.executable, "-c", textwrap.dedent(script), *map(str, arguments)]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=timeout)
     assert done.returncode == 0, f"the process failed:\n{done.stdout}\n{done.stderr[-6000:]}"
@@ -47,28 +50,54 @@ def assert_all_trained(model: Any, loss: Any) -> None:
 
 
 def assert_reloads(model: Any, inputs: Any, folder: Path) -> None:
-    """`model` saved as `.keras` and loaded by a fresh process must answer `inputs` with the same numbers."""
+    """`model` saved as `.keras` and loaded by a process that never built one must answer `inputs` with the same numbers."""
     path, given, wanted = folder / "model.keras", folder / "inputs.npz", folder / "outputs.npz"
     model.save(path)
     np.savez(given, **inputs)
     np.savez(wanted, **{name: np.asarray(y) for name, y in model(inputs).items()})
-    run_fresh(
-        """
-        import sys
+    process = _reloader()
+    process.stdin.write(json.dumps([str(path), str(given), str(wanted)]) + "\n")
+    process.stdin.flush()
+    answer = json.loads(process.stdout.readline() or '"the process ended"')
+    assert answer == "equal", answer
+
+
+@functools.cache
+def _reloader() -> subprocess.Popen:
+    """A process that has only imported tfmtl: it loads models and compares their answers, one after the other.
+
+    Starting one takes seconds, so the tests of a run share it; what it has loaded before leaves no layer behind.
+    """
+    script = """
+        import json, sys, traceback
         import numpy as np
         import tfmtl
         from tfmtl.keras_host import keras
-        model = keras.models.load_model(sys.argv[1])
-        outputs = model(dict(np.load(sys.argv[2])))
-        wanted = dict(np.load(sys.argv[3]))
-        assert set(outputs) == set(wanted), (set(outputs), set(wanted))
-        for name in wanted:
-            np.testing.assert_allclose(np.asarray(outputs[name]), wanted[name], rtol=1e-6, atol=1e-7)
-        """,
-        path,
-        given,
-        wanted,
+
+        def check(path, given, wanted):
+            outputs, wanted = keras.models.load_model(path)(dict(np.load(given))), dict(np.load(wanted))
+            assert set(outputs) == set(wanted), (set(outputs), set(wanted))
+            for name in wanted:
+                np.testing.assert_allclose(np.asarray(outputs[name]), wanted[name], rtol=1e-6, atol=1e-7)
+            return "equal"
+
+        for line in sys.stdin:
+            try:
+                answer = check(*json.loads(line))
+            except Exception:
+                answer = traceback.format_exc()[-6000:]
+            print(json.dumps(answer), flush=True)
+        """
+    process = subprocess.Popen(
+        [sys.executable, "-c", textwrap.dedent(script)],
+        env=_environment(),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
     )
+    atexit.register(process.kill)
+    return process
 
 
 def fit_callbackless(model: Any, *arguments: Any, **options: Any) -> Any:

@@ -64,6 +64,6 @@ class RowOptimizer(Optimizer):
 def sum_rows(gradient: tf.IndexedSlices) -> tf.IndexedSlices:
     """The same gradient with every row once."""
     rows, position = tf.unique(gradient.indices)
-    # Faster sums exist on CPU, but XLA compiles only this one for a number of rows known at run time.
+    # `scatter_nd` is faster on CPU, but XLA does not compile it for a number of rows known at run time.
     values = tf.math.unsorted_segment_sum(gradient.values, position, tf.size(rows))
     return tf.IndexedSlices(values, rows, gradient.dense_shape)

@@ -496,14 +496,14 @@ def test_lists_of_unequal_or_wrong_length_name_their_row(tmp_path):
 
 @pytest.mark.parametrize(("suffix", "bad"), zip(WRITERS, (2.0, -1.0, 0.5, 7.0, 1.5), strict=True))
 def test_names_the_row_of_a_label_that_is_no_label(tmp_path, suffix, bad):
-    labels = [0.0, 1.0, 1.0, 0.0, bad, 1.0, bad]
-    good = WRITERS[suffix](flat_table(7), tmp_path / f"1{suffix}")
-    table = flat_table(7)
+    labels = [0.0, 1.0] * 7 + [bad, 1.0, bad]  # Parquet: in its second row group
+    good = WRITERS[suffix](flat_table(17), tmp_path / f"1{suffix}")
+    table = flat_table(17)
     path = WRITERS[suffix](table.set_column(5, "click", pa.array(labels)), tmp_path / f"2{suffix}")
     source = [path] if "tfrecord" in suffix else [good, path]  # records must agree on integers or floats
     text = message_of(read(source, FLAT, batch_size=2))
     assert (
-        f"{path}: row 4: column click, label of the binary task click, must be 0, 1 or missing. Received: {bad:g}"
+        f"{path}: row 14: column click, label of the binary task click, must be 0, 1 or missing. Received: {bad:g}"
         in text
     )
 

@@ -55,6 +55,23 @@ def test_streams_hold_all_fields_and_an_interest_a_behaviour():
     np.testing.assert_array_equal(empty[2, 3:], 0)  # a row without history
 
 
+def test_attention_is_what_pooling_gives_to_the_events():
+    bottom = DTRNRepresentation(SCHEMA.features, SCHEMA.task_names, target="item")
+    bottom(ROWS)
+    moved(bottom)
+    found = bottom.attention(ROWS)
+    view = {task: np.asarray(of["view"]) for task, of in found.items()}
+    np.testing.assert_allclose(view["click"].sum(-1), [1, 1, 0, 1], atol=1e-6)
+    assert (view["buy"][~ROWS["view_mask"]] == 0).all() and tuple(found["buy"]["bought"].shape) == (4, 2)
+    assert np.abs(view["click"] - view["buy"]).max() > 1e-3
+    pooled = DTRNRepresentation(SCHEMA.features, SCHEMA.task_names)
+    pooled(ROWS)
+    np.testing.assert_allclose(pooled.attention(ROWS)["click"]["bought"][0], [0.5, 0.5])
+    bare = DTRNRepresentation(SCHEMA.features[:2], SCHEMA.task_names)
+    bare(ROWS)
+    assert bare.attention(ROWS) == {"click": {}, "buy": {}}
+
+
 def test_importances_learn_from_their_own_task_and_tables_from_all():
     bottom = DTRNRepresentation(SCHEMA.features, SCHEMA.task_names, target=("item", "city"))
     bottom(ROWS)

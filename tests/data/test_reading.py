@@ -251,6 +251,14 @@ def test_partial_batches():
     assert sizes(True) == ([10, 10, 10], 3, 10)
 
 
+def test_large_ids_stay_exact_where_tasks_read_them_too(tmp_path):
+    path = tmp_path / "rows.csv"
+    path.write_text(f"code,click\n{2**60 + 1},1\n{2**60 + 3},0\n")
+    schema = Schema([Categorical("code", hash_buckets=2, dtype="int64")], [Task("click", sample_space="code")])
+    x, _ = next(iter(read(path, schema, batch_size=2)))
+    assert x["code"].numpy().tolist() == [2**60 + 1, 2**60 + 3]
+
+
 def test_one_name_may_begin_another():
     schema = Schema([Numeric("age")], [Task("click", sample_space=("c", "yes"))])
     table = pa.table({"age": [1.0, 2.0], "click": [1, 0], "c": ["yes", "no"]})

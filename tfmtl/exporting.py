@@ -29,39 +29,58 @@ def export(
 ) -> Path:
     """Writes `model` with its preprocessing as the next version under `path`, if it answers as it does in memory.
 
-    Signatures, all batch-major and of any batch size:
+    Signatures, all of any batch size, with the schema's names for inputs and outputs:
 
     ```
-    serving_default   raw columns, named as in the schema      -> {task: (B, 1) float32}
+    serving_default   raw columns                             -> {task: (B, 1)}, and "score"
     serving_ids       encoded columns, as the model reads them -> the same
+    examples          "inputs": (B,) serialised tf.Example     -> the same
+    classify          "inputs": (B,) serialised tf.Example     -> "classes" (B, T) names of tasks, "scores" (B, T)
+    {task}            raw columns                             -> {task: (B, 1)}, at the cost of that task alone
+    rank              the user's raw columns (1, ...), all others (N, ...) -> {task: (N, 1)}, and "score"
     ```
 
-    Before the version appears, the exported graph is loaded back and asked about `examples` and about rows made to be
-    awkward (unknown ids, NaN, empty histories); every answer must be the model's. The version then appears by one
-    rename, so a server never sees half of it, whenever the export is killed.
+    `rank` is there if some features have `side="user"` and some have not. What depends on the user alone (lookups, histories,
+    the user's share of the first layer) is computed once. Its inputs differ in length, so REST wants them in column
+    format and a server that batches refuses them.
+
+    Before the version appears, the exported graph is loaded back and asked through every signature about `examples`
+    and about rows made to be awkward (unknown and huge ids, NaN, empty and overlong histories); every answer must be the
+    model's. The version then appears by one rename: a server never sees half of it, whenever the export is killed.
+
+    Beside the graph, in `assets.extra`: warm-up requests, `schema.json`, and a model card as JSON and Markdown. Beside the
+    versions, where a server's flags can name them: `models.config`, `batching.config`, `monitoring.config`; edited ones
+    are kept.
 
     Args:
         model: a functional model from encoded columns to `{task: (B, 1) float32}`.
         path: the base path, for example `models/ranker`. Versions are folders `1`, `2`, ... in it; they are prepared
-            beside it, in `.ranker.export-...`.
-        schema: an adapted schema with the features that the model reads and the tasks that it predicts.
-        preprocessor: what encodes raw columns; by default `tfmtl.Preprocessor(schema.features)`.
+            beside it, in `.ranker.export-...`, which only a killed export leaves behind.
+        schema: adapted; the features that the model reads and the tasks that it predicts.
+        preprocessor: what encodes raw columns; by default `Preprocessor(schema.features)`.
         version: a number that is not taken; by default one more than the highest.
         tasks: heads to export, by default all. What only other heads needed (experts, gates, tables) is left out.
-        examples: raw columns to compare on, `{column: values}` or a dataset of batches; the first 1,024 rows are used.
+        examples: real rows to compare on and to warm up with: raw columns `{column: values}`, a DataFrame, or a dataset of
+            batches. The first 1,024 are used.
+        score: a fused score to add to the predictions.
         keep: how many versions to keep, the newest; by default all.
+        metrics: for the model card, for example what `evaluate` returned.
+        data: for the model card: what the model was trained on, in words.
 
     Returns:
         The version's folder.
 
     Raises:
-        ValueError: a schema that is not adapted, a model that does not fit it, unknown tasks, or examples that lack a column.
+        ValueError: a schema that is not adapted, a model that does not fit it, unknown tasks, or examples that are no rows
+            of it.
         FileExistsError: the version exists.
+        OSError: `path` cannot be written, or is a mount point, beside which nothing can be prepared.
         ParityError: the exported graph answers otherwise than the model, or the model answers NaN. Nothing is published.
 
     Example:
 
-    >>> tfmtl.export(model, "models/ranker", schema, examples=tfmtl.read("valid.parquet", schema, batch_size=256))
+    >>> valid = tfmtl.read("valid.parquet", schema, batch_size=256)
+    >>> tfmtl.export(model, "models/ranker", schema, examples=valid, score=tfmtl.Score({"click": 1.0, "buy": 2.0}))
     PosixPath('/.../models/ranker/1')
     """
     return write_bundle(

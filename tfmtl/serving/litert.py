@@ -1,0 +1,43 @@
+"""An export's model as LiteRT (TensorFlow Lite)."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+import tensorflow as tf
+
+from tfmtl.serving.conversion import CORE, Arrays, check_converted, replacing
+from tfmtl.serving.loading import Bundle
+
+
+def export_litert(bundle: str | os.PathLike[str], target: str | os.PathLike[str]) -> Path:
+    """Converts an export, from encoded columns to predictions, to one LiteRT file.
+
+    The file has one signature, `serving_ids`, with its inputs and outputs by name, and needs no operator but LiteRT's own.
+    The interpreter has answered random rows as the export does before the file is there.
+
+    Args:
+        bundle: a base path, whose highest version is taken, or a version's folder.
+        target: the file to write.
+
+    Returns:
+        `target`.
+
+    Raises:
+        ParityError: the converted model answers otherwise; nothing is written.
+
+    Example:
+
+    >>> export_litert("models/ranker", "ranker.tflite")
+    PosixPath('/.../ranker.tflite')
+    """
+    loaded = Bundle(bundle)
+    model = tf.lite.TFLiteConverter.from_saved_model(str(loaded.path), signature_keys=[CORE]).convert()
+
+    def run(rows: Arrays) -> dict[str, np.ndarray]:
+        return dict(tf.lite.Interpreter(model_content=model).get_signature_runner(CORE)(**rows))
+
+    check_converted(loaded, run, "LiteRT")
+    with replacing(target) as file:
+        file.write_bytes(model)
+    return Path(target).absolute()

@@ -279,7 +279,8 @@ def test_the_config_makes_the_same_tree():
 
 def test_reloads_in_a_fresh_process(tmp_path):
     facet = PLE((8, (7, 6)), gate_units=(4,), activation="tanh", kernel_initializer=keras.initializers.HeNormal(seed=1))
-    tree = small_tree(facet=facet, merge="concat")
+    unsorted = {"group": ("new", "low"), "behavior": ("skip", "finish")}  # names follow the order of the facets
+    tree = small_tree(unsorted, facet=facet, merge="concat")
     inputs = {name: keras.Input((WIDTH,), name=name) for name in (*tree.tasks, SHARED)}
     assert_reloads(keras.Model(inputs, tree(inputs)), streams_of(tree), tmp_path)
 

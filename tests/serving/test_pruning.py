@@ -64,15 +64,20 @@ def test_tables_of_other_tasks_are_gone(versions):
     assert size(pruned) < 0.45 * size(everything)
 
 
+def test_a_tasks_own_signature_computes_no_more_than_an_export_of_that_task(versions):
+    _, everything, pruned = versions
+    assert matmuls(everything, "click") == matmuls(pruned, "serving_default") == matmuls(pruned, "click")
+
+
 def operations(folder):
     return json.loads((folder / "assets.extra" / "model_card.json").read_text())["signatures"]["serving_default"][
         "operations"
     ]
 
 
-def matmuls(folder):
-    """How many matmuls one call of `serving_default` runs."""
-    function = Bundle(folder).signatures["serving_default"]
+def matmuls(folder, signature="serving_default"):
+    """How many matmuls one call runs."""
+    function = Bundle(folder).signatures[signature]
     (called,) = [op for op in function.graph.get_operations() if "PartitionedCall" in op.type]
     library = {f.signature.name: f for f in function.graph.as_graph_def().library.function}
     body = library[called.get_attr("f").name]

@@ -3,9 +3,10 @@
 import numpy as np
 import pytest
 import tensorflow as tf
-from small_ranker import random_rows
+from small_ranker import SCHEMA, random_rows, small_model
 from tensorflow.core.protobuf import saved_model_pb2
 
+from tfmtl.exporting import export
 from tfmtl.serving.loading import Bundle
 from tfmtl.serving.score import Score
 
@@ -54,6 +55,15 @@ def test_is_an_output_of_what_serves_all_tasks(exported):
     answer = bundle(rows)
     np.testing.assert_allclose(answer["score"], answer["click"] * answer["buy"] ** 0.5, rtol=1e-5)
     assert "score" not in bundle(rows, "click")
+
+
+def test_a_single_tasks_own_signature_has_no_score(tmp_path):
+    bundle = Bundle(
+        export(small_model(), tmp_path / "ranker", SCHEMA, tasks=["buy"], score=Score({"buy": 2.0}, form="log"))
+    )
+    rows = random_rows(8)
+    assert set(bundle(rows, "buy")) == {"buy"}
+    np.testing.assert_allclose(bundle(rows)["score"], 2 * np.log(bundle(rows)["buy"]), rtol=1e-4)
 
 
 def test_rank_takes_weights_with_defaults(exported):

@@ -78,9 +78,9 @@ class Whole:
         tasks = tuple(tasks)
         ends = self.encoded if encoded else self.traced.inputs
         replaced = {ends[name].name: tensor for name, tensor in given.items()}
-        return dict(
-            zip(tasks, self.traced.insert(replaced, [self.traced.outputs[task] for task in tasks]), strict=True)
-        )
+        fetched = [self.traced.outputs[task] for task in tasks]
+        dead = Narrowing(self.traced, fetched).dead if len(tasks) < len(self.tasks) else {}
+        return dict(zip(tasks, self.traced.insert(replaced, fetched, dead), strict=True))
 
     def scored(self, predictions: Predictions, weights: Mapping[str, Tensor] | None = None) -> Predictions:
         """`predictions` with the score."""

@@ -1,6 +1,5 @@
 """The signatures of an exported model."""
 
-from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -38,15 +37,15 @@ def build_endpoints(whole: Whole, preprocessor: Encoder, schema: Schema) -> dict
         return preprocessor(ask_raw(rows))
 
     endpoints = {
-        "serving_default": Endpoint(_predict(whole, whole.tasks), ask_raw),
-        "serving_ids": Endpoint(_predict(whole, whole.tasks, encoded=True), ask_encoded),
+        "serving_default": Endpoint(_predict(whole), ask_raw),
+        "serving_ids": Endpoint(_predict(whole, encoded=True), ask_encoded),
         "examples": Endpoint(_examples(whole), ask_examples),
         "classify": Endpoint(_classify(whole), ask_examples, read=_read_classes),
     }
     ranked = rank_endpoint(whole, schema)
     if ranked is not None:
         endpoints["rank"] = ranked
-    return endpoints | {task: Endpoint(_predict(whole, [task]), ask_raw) for task in whole.tasks}
+    return endpoints | {task: Endpoint(_single(whole, task), ask_raw) for task in whole.tasks}
 
 
 def ask_examples(rows: Rows) -> Tensors:
@@ -69,15 +68,18 @@ def _feature(values: np.ndarray) -> tf.train.Feature:
     return tf.train.Feature(float_list=tf.train.FloatList(value=values))
 
 
-def _predict(whole: Whole, tasks: Iterable[str], *, encoded: bool = False) -> Any:
-    """From columns to `tasks`; all tasks together come with the score."""
-    tasks = tuple(tasks)
+def _predict(whole: Whole, *, encoded: bool = False) -> Any:
+    """From columns to all tasks, with the score."""
 
     def function(**columns: Any) -> Predictions:
-        predictions = whole.predict(columns, tasks, encoded=encoded)
-        return whole.scored(predictions) if tasks == whole.tasks else predictions
+        return whole.scored(whole.predict(columns, whole.tasks, encoded=encoded))
 
     return concrete_function(function, whole.encoded_signature if encoded else whole.raw_signature)
+
+
+def _single(whole: Whole, task: str) -> Any:
+    """From raw columns to one task."""
+    return concrete_function(lambda **columns: whole.predict(columns, [task]), whole.raw_signature)
 
 
 def _examples(whole: Whole) -> Any:

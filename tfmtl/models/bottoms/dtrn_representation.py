@@ -161,19 +161,22 @@ class DTRNRepresentation(Representation):
         """`{task: [(B, S, dim)]}`; nothing without histories."""
         if self.extract is None:
             return {task: [] for task in self.tasks}
-        return {task: [interest] for task, interest in self.extract(*self._searched(encoded, embedded)).items()}
+        return {
+            task: [interest]
+            for task, interest in self.extract(*self._searched(self.extract, encoded, embedded)).items()
+        }
 
     def attention(self, encoded: Encoded) -> dict[str, dict[str, Tensor]]:
         """What each task looks at in each history: `{task: {behavior: (B, L)}}`, weights that sum to 1 over the events."""
         if self.extract is None:
             return {task: {} for task in self.tasks}
-        return self.extract.attention(*self._searched(encoded, self.embed(encoded)))
+        return self.extract.attention(*self._searched(self.extract, encoded, self.embed(encoded)))
 
-    def _searched(self, encoded: Encoded, embedded: Encoded) -> list[Any]:
+    def _searched(self, extract: HyperSequenceExtractor, encoded: Encoded, embedded: Encoded) -> list[Any]:
         """The extractor's arguments: histories, masks and, where it searches for one, the target."""
         sequences = {f.name: self._to_dim(f.name, embedded[f.name]) for f in self.behaviors}
         arguments: list[Any] = [sequences, {f.name: encoded[f.mask] for f in self.behaviors}]
-        if self.extract.pooling == "target":
+        if extract.pooling == "target":
             target = ops.concatenate([embedded[name] for name in self.target], axis=-1)
             arguments.append(self._to_dim("target", target))
         return arguments

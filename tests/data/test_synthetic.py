@@ -64,7 +64,7 @@ def test_a_task_goes_by_its_own_history_and_attribute(plain, task):
     behavior, attribute = synthetic.READINGS[task]
     share = shares(plain, behavior, attribute)
     intercept = {"click": -0.5, "like": -1.5, "buy": -1.0}[task]
-    expected = 1 / (1 + np.exp(-(intercept + 8 * (share - 0.25))))
+    expected = 1 / (1 + np.exp(-(intercept + 4 * (2 * share - 0.5))))
     np.testing.assert_allclose(plain.truth[task], expected, rtol=1e-12)
     assert len(np.unique(share)) > 20
     label = expected > np.median(expected)
@@ -137,7 +137,7 @@ def test_rows_go_through_the_reader():
         (lambda: synthetic.correlated_regression(10, correlation=1.5), "correlation=1.5"),
         (lambda: synthetic.correlated_regression(10, correlation=0.5, d=1), "`d` must be >= 2. Received: d=1"),
         (lambda: synthetic.multi_behavior(0), "`rows` must be >= 1. Received: rows=0"),
-        (lambda: synthetic.multi_behavior(10, values=2), "`values` must be >= 3. Received: values=2"),
+        (lambda: synthetic.multi_behavior(10, values=1), "`values` must be >= 2. Received: values=1"),
         (lambda: synthetic.multi_behavior(10).split(10), "Received: first=10"),
     ],
 )

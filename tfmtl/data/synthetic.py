@@ -133,9 +133,7 @@ GROUPS = {"new": Group(0.2, 0.1, 0.1), "casual": Group(0.4, 0.5, 0.7), "heavy": 
 """One row in 50 is a new user's."""
 
 _INTERCEPT = {"click": -0.5, "like": -1.5, "buy": -1.0}
-_CHANCE = 0.25  # a share of matching events that speaks neither for nor against
 _LOYALTY = 0.8  # how often an event shows a favourite, and not just any value
-_FAVOURITES = 2
 
 
 def multi_behavior(
@@ -143,8 +141,9 @@ def multi_behavior(
     *,
     users: int = 2000,
     values: int = 12,
+    favourites: int = 2,
     length: int = 20,
-    strength: float = 8.0,
+    strength: float = 4.0,
     group_spread: float = 0.5,
     user_spread: float = 0.5,
     seed: int = 0,
@@ -156,7 +155,7 @@ def multi_behavior(
 
     ```
     share_t   = share of the events in the history of t's behaviour that have the item's value of t's attribute
-    logit_t   = b_t + strength (share_t - 1/4)
+    logit_t   = b_t + strength (favourites share_t - 1/2)
               + group_spread (f_t[item] + f_g[item] + f_{t,g}[item]) + user_spread v_{t,u}
     P(t = 1)  = sigmoid(logit_t)
     ```
@@ -175,6 +174,8 @@ def multi_behavior(
         rows: how many to draw.
         users: how many there are; they differ in how many rows they have.
         values: of each attribute, evenly common.
+        favourites: of a user among them, for every behaviour. The more there are, the fewer events of a history match an
+            item that the user cares for.
         length: events in the longest history; lengths vary, and some histories are empty.
         strength: how much the histories say.
         group_spread: how much the item says, and differently for each group.
@@ -189,32 +190,28 @@ def multi_behavior(
     Raises:
         ValueError: a count that is too small, or a negative spread.
     """
-    sizes = {
-        "rows": (rows, 1),
-        "users": (users, len(GROUPS)),
-        "values": (values, _FAVOURITES + 1),
-        "length": (length, 1),
-    }
-    _check_least({**sizes, "group_spread": (group_spread, 0), "user_spread": (user_spread, 0)})
+    counts = {"rows": (rows, 1), "users": (users, len(GROUPS)), "favourites": (favourites, 1), "length": (length, 1)}
+    spreads = {"group_spread": (group_spread, 0), "user_spread": (user_spread, 0)}
+    _check_least({**counts, **spreads, "values": (values, favourites)})
     rng = np.random.default_rng(seed)
     group_of = np.repeat(np.arange(len(GROUPS)), _counts(users))
     activity = np.array([group.activity for group in GROUPS.values()])[group_of]
-    favourites = rng.random((users, len(BEHAVIORS), len(ATTRIBUTES), values)).argsort(-1)[..., :_FAVOURITES]
+    liked = rng.random((users, len(BEHAVIORS), len(ATTRIBUTES), values)).argsort(-1)[..., :favourites]
     appeal = _appeal(rng, values)
     habits = rng.normal(size=(len(READINGS), users))
 
     user = rng.choice(users, size=rows, p=activity / activity.sum())
     group = group_of[user]
-    item = _items(rng, favourites[user], values)
+    item = _items(rng, liked[user], values)
     present = _present(rng, group, length)
-    events = _events(rng, favourites[user], values, length)
+    events = _events(rng, liked[user], values, length)
 
     truth = {}
     for t, name in enumerate(READINGS):
         # The t-th task reads the t-th attribute of the t-th behaviour.
         matches = (events[:, t, t] == item[:, t, None]) & present[:, t]
         share = matches.sum(-1) / np.maximum(present[:, t].sum(-1), 1)
-        logit = _INTERCEPT[name] + strength * (share - _CHANCE)
+        logit = _INTERCEPT[name] + strength * (favourites * share - 0.5)
         logit += group_spread * appeal[t, group, np.arange(len(ATTRIBUTES))[:, None], item.T].sum(0)
         truth[name] = 1 / (1 + np.exp(-logit - user_spread * habits[t, user]))
     labels = {name: (rng.random(rows) < chance).astype("int64") for name, chance in truth.items()}
@@ -252,18 +249,18 @@ def _appeal(rng: np.random.Generator, values: int) -> np.ndarray:
 
 def _items(rng: np.random.Generator, favourites: np.ndarray, values: int) -> np.ndarray:
     """What is shown, `(N, attributes)`: half of the values are favourites where their task looks for them."""
-    rows, _, attributes, _ = favourites.shape
+    rows, _, attributes, count = favourites.shape
     own = np.arange(attributes)
-    chosen = rng.integers(_FAVOURITES, size=(rows, attributes))
-    liked = favourites[np.arange(rows)[:, None], own, own, chosen]
-    return np.where(rng.random((rows, attributes)) < 0.5, liked, rng.integers(values, size=(rows, attributes)))
+    chosen = favourites[np.arange(rows)[:, None], own, own, rng.integers(count, size=(rows, attributes))]
+    return np.where(rng.random((rows, attributes)) < 0.5, chosen, rng.integers(values, size=(rows, attributes)))
 
 
 def _events(rng: np.random.Generator, favourites: np.ndarray, values: int, length: int) -> np.ndarray:
     """What the histories hold, `(N, behaviours, attributes, length)`."""
-    shape = (*favourites.shape[:3], length)
-    liked = np.take_along_axis(favourites, rng.integers(_FAVOURITES, size=shape), axis=-1)
-    return np.where(rng.random(shape) < _LOYALTY, liked, rng.integers(values, size=shape))
+    *which, count = favourites.shape
+    shape = (*which, length)
+    chosen = np.take_along_axis(favourites, rng.integers(count, size=shape), axis=-1)
+    return np.where(rng.random(shape) < _LOYALTY, chosen, rng.integers(values, size=shape))
 
 
 def _present(rng: np.random.Generator, group: np.ndarray, length: int) -> np.ndarray:

@@ -8,16 +8,26 @@ from tfmtl.keras_host import keras
 
 
 @pytest.mark.parametrize("seed", [None, 3])
-@pytest.mark.parametrize("shape", [(100, 4 * 60), (4, 100, 60)])
-def test_experts_differ_and_have_the_scale_of_one_kernel(seed, shape):
-    drawn = np.asarray(PerExpert(keras.initializers.GlorotUniform(seed=seed), 4)(shape))
-    kernels = np.split(drawn, 4, axis=1) if len(shape) == 2 else drawn
+@pytest.mark.parametrize(
+    ("shape", "transposed", "axis"), [((100, 4 * 60), False, 1), ((4 * 60, 100), True, 0), ((4, 100, 60), False, 0)]
+)
+def test_experts_differ_and_have_the_scale_of_one_kernel(seed, shape, transposed, axis):
+    drawn = np.asarray(PerExpert(keras.initializers.GlorotUniform(seed=seed), 4, transposed)(shape))
+    kernels = np.split(drawn, 4, axis=axis)
     limit = np.sqrt(6 / (100 + 60))
     for i, kernel in enumerate(kernels):
         assert np.abs(kernel).max() <= limit
         np.testing.assert_allclose(kernel.std(), limit / np.sqrt(3), rtol=0.05)
         for other in kernels[:i]:
             assert np.abs(kernel - other).max() > 0.1 * limit
+
+
+def test_transposed_draws_the_same_kernels():
+    drawn = [
+        np.asarray(PerExpert(keras.initializers.HeNormal(seed=5), 3, t)(s))
+        for t, s in ((False, (8, 12)), (True, (12, 8)))
+    ]
+    np.testing.assert_array_equal(drawn[0], drawn[1].T)
 
 
 def test_a_seed_repeats_the_whole_stack():
@@ -35,9 +45,9 @@ def test_fresh_instances_differ_by_salt_and_not_without():
 
 
 def test_config_round_trip():
-    original = PerExpert(keras.initializers.GlorotUniform(seed=5), 2)
+    original = PerExpert(keras.initializers.GlorotUniform(seed=5), 2, transposed=True)
     restored = PerExpert.from_config(original.get_config())
-    np.testing.assert_array_equal(np.asarray(original((3, 4))), np.asarray(restored((3, 4))))
+    np.testing.assert_array_equal(np.asarray(original((4, 3))), np.asarray(restored((4, 3))))
 
 
 @pytest.mark.parametrize("shape", [(10, 7), (3, 10, 4), (8,)])

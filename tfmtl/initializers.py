@@ -32,17 +32,22 @@ class PerExpert(keras.initializers.Initializer):
     Args:
         initializer: what draws one kernel; any Keras initializer or its name.
         num: experts in the stack. `(in, num * out)` holds them side by side, `(num, in, out)` behind each other.
+        transposed: `(num * out, in)` holds each kernel transposed, one below the other.
 
     Raises:
         ValueError: a shape that does not divide into `num` kernels.
     """
 
-    def __init__(self, initializer: Any, num: int):
+    def __init__(self, initializer: Any, num: int, transposed: bool = False):
         self.initializer = keras.initializers.get(initializer)
         self.num = num
+        self.transposed = transposed
 
     def __call__(self, shape: Any, dtype: Any = None, **kwargs: Any) -> Any:
         shape = tuple(shape)
+        if self.transposed and len(shape) == 2:
+            beside = PerExpert(self.initializer, self.num)(shape[::-1], dtype=dtype)
+            return ops.transpose(beside)
         stacked = len(shape) == 3
         if shape[0 if stacked else -1] % self.num or len(shape) not in (2, 3) or (stacked and shape[0] != self.num):
             raise ValueError(f"No {self.num} kernels fit side by side or behind each other. Received: shape={shape}")
@@ -51,4 +56,5 @@ class PerExpert(keras.initializers.Initializer):
         return ops.stack(kernels, axis=0) if stacked else ops.concatenate(kernels, axis=-1)
 
     def get_config(self) -> dict[str, Any]:
-        return {"initializer": keras.initializers.serialize(self.initializer), "num": self.num}
+        initializer = keras.initializers.serialize(self.initializer)
+        return {"initializer": initializer, "num": self.num, "transposed": self.transposed}

@@ -18,7 +18,7 @@ def reference(layer, x):
     outputs = []
     for i in range(layer.num):
         kernels = [
-            np.split(np.asarray(layer.kernels[0]), layer.num, axis=1)[i],
+            np.split(np.asarray(layer.kernels[0]), layer.num)[i].T,
             *(np.asarray(k)[i] for k in layer.kernels[1:]),
         ]
         biases = [np.split(np.asarray(layer.biases[0]), layer.num)[i], *(np.asarray(b)[i] for b in layer.biases[1:])]

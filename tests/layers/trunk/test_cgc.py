@@ -30,7 +30,7 @@ def reference(layer, streams):
     experts = {}
     for source in layer.experts:
         cell = layer.experts[source]
-        kernels = np.split(np.asarray(cell.kernels[0]), cell.num, axis=1)
+        kernels = [k.T for k in np.split(np.asarray(cell.kernels[0]), cell.num)]
         biases = np.split(np.asarray(cell.biases[0]), cell.num)
         experts[source] = [np.maximum(streams[source] @ k + b, 0) for k, b in zip(kernels, biases, strict=True)]
     outputs = {}
@@ -221,10 +221,7 @@ def test_no_two_experts_start_equal(streams, seed):
     ple = PLE((10, 10), kernel_initializer=keras.initializers.GlorotUniform(seed=seed))
     ple(streams)
     kernels = [
-        k
-        for level in ple.levels
-        for e in level.experts.values()
-        for k in np.split(np.asarray(e.kernels[0]), e.num, axis=1)
+        k for level in ple.levels for e in level.experts.values() for k in np.split(np.asarray(e.kernels[0]), e.num)
     ]
     assert len(kernels) == 12
     for i, kernel in enumerate(kernels):

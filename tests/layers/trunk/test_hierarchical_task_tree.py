@@ -201,7 +201,7 @@ def test_no_two_switchers_start_equal(seed):
         switchers = tree.switchers.values()
         levels = [level for switcher in switchers for level in getattr(switcher, "levels", [switcher])]
         cells = [experts for level in levels for experts in level.experts.values()]
-        kernels += [k for cell in cells for k in np.split(np.asarray(cell.kernels[0]), cell.num, axis=1)]
+        kernels += [k for cell in cells for k in np.split(np.asarray(cell.kernels[0]), cell.num)]
     assert len(kernels) == 2 * (2 * 2 + 4) * 6  # trees, their levels, experts of a level
     stacked = np.stack(kernels).reshape(len(kernels), -1)
     distances = np.abs(stacked[:, None] - stacked[None]).max(-1) + np.eye(len(kernels))

@@ -17,8 +17,9 @@ class Experts(keras.layers.Layer):
     e_i = relu(... relu(x W_{i,1} + b_{i,1}) ... W_{i,L} + b_{i,L})        i = 1 .. num
     ```
 
-    The first kernels lie side by side in one `(D, num * units[0])` matrix, so the experts cost one wide matmul and a free
-    reshape; deeper layers are one batched matmul of `(num, units[l-1], units[l])`.
+    The first kernels lie transposed, one below the other, in one `(num * units[0], D)` matrix, so the experts cost one wide
+    matmul and a free reshape; that way round, the gradient of `x` is a product of two matrices as they lie in memory. Deeper
+    layers are one batched matmul of `(num, units[l-1], units[l])`.
 
     Args:
         num: experts.
@@ -70,26 +71,37 @@ class Experts(keras.layers.Layer):
         width = input_shape[-1]
         self.kernels, self.biases = [], []
         for depth, units in enumerate(self.units):
-            wide = (width, self.num * units) if depth == 0 else (self.num, width, units)
+            shape = (self.num * units, width) if depth == 0 else (self.num, width, units)
             bias = (self.num * units,) if depth == 0 else (self.num, units)
-            drawn = PerExpert(fresh(self.kernel_initializer, depth), self.num)
-            self.kernels.append(self.add_weight(name=f"kernel_{depth}", shape=wide, initializer=drawn))
+            drawn = PerExpert(fresh(self.kernel_initializer, depth), self.num, transposed=depth == 0)
+            self.kernels.append(self.add_weight(name=f"kernel_{depth}", shape=shape, initializer=drawn))
             self.biases.append(self.add_weight(name=f"bias_{depth}", shape=bias, initializer="zeros"))
             width = units
         self.built = True
 
     def call(self, x: Tensor, training: bool | None = None) -> Tensor:
+        return self._apply(x, self.kernels, self.biases, training)
+
+    def call_with(self, others: Sequence["Experts"], x: Tensor, training: bool | None = None) -> Tensor:
+        """The experts of this layer and of `others`, alike but for their number, over one input: `(B, all num, U)`."""
+        layers = [self, *others]
+        kernels = [ops.concatenate([layer.kernels[depth] for layer in layers]) for depth in range(len(self.units))]
+        biases = [ops.concatenate([layer.biases[depth] for layer in layers]) for depth in range(len(self.units))]
+        return self._apply(x, kernels, biases, training)
+
+    def _apply(self, x: Tensor, kernels: list[Tensor], biases: list[Tensor], training: bool | None) -> Tensor:
         dtype = self.compute_dtype
         # `add` of a vector after a 2-D matmul becomes a bias that the CPU kernel fuses with matmul and activation.
-        h = ops.add(ops.matmul(x, ops.cast(self.kernels[0], dtype)), ops.cast(self.biases[0], dtype))
-        h = self._finish(h, training)
+        h = ops.matmul(x, ops.transpose(ops.cast(kernels[0], dtype)))
+        h = self._finish(ops.add(h, ops.cast(biases[0], dtype)), training)
+        h = ops.reshape(h, (-1, h.shape[-1] // self.units[0], self.units[0]))
         if len(self.units) > 1:
-            h = ops.transpose(ops.reshape(h, (-1, self.num, self.units[0])), (1, 0, 2))  # (E, B, U)
-            for kernel, bias in zip(self.kernels[1:], self.biases[1:], strict=True):
+            h = ops.transpose(h, (1, 0, 2))  # (E, B, U)
+            for kernel, bias in zip(kernels[1:], biases[1:], strict=True):
                 h = ops.matmul(h, ops.cast(kernel, dtype)) + ops.cast(bias, dtype)[:, None, :]
                 h = self._finish(h, training)
-            return ops.transpose(h, (1, 0, 2))  # (B, E, U)
-        return ops.reshape(h, (-1, self.num, self.units[0]))
+            h = ops.transpose(h, (1, 0, 2))
+        return h  # (B, E, U)
 
     def _finish(self, h: Tensor, training: bool | None) -> Tensor:
         h = self.activation(h)

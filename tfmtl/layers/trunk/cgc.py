@@ -8,6 +8,7 @@ from tfmtl.keras_host import keras, ops, register
 from tfmtl.layers.core.experts import Experts
 from tfmtl.layers.core.gate import Gate
 from tfmtl.layers.core.mlp import check_units
+from tfmtl.layers.trunk.one_input import mix_one_input
 from tfmtl.layers.trunk.streams import task_names
 from tfmtl.typing import SHARED, Streams, Tensor
 
@@ -29,6 +30,9 @@ class CGCLayer(keras.layers.Layer):
     One layer is the cell of five papers: `(num_task_experts, num_shared_experts)` of `(0, 1)` is a shared bottom, `(0, n)`
     MMoE, `(n, 0)` single-task models, `(n, m)` CGC and, stacked, PLE; `cross_task="detached"` with `gate_input="sum"` is
     STEM-Net's all-forward task-specific-backward gate. A stream with one candidate passes it on and has no gate.
+
+    Where all streams are one tensor, as under a shared bottom, a training step makes all experts in one matmul and all
+    gates in another (`one_input.py`): the same numbers from fewer products.
 
     Args:
         units: width of an expert, or the widths of its layers.
@@ -191,6 +195,9 @@ class CGCLayer(keras.layers.Layer):
         return {stream: gate(self._selector(stream, streams)) for stream, gate in self.mixers.items()}
 
     def call(self, streams: Streams, training: bool | None = None) -> Streams:
+        if training and self._mixes_one_input(streams):
+            sources = {stream: self.candidates(stream) for stream in self.mixers}
+            return mix_one_input(streams[SHARED], self.experts, self.mixers, sources, training)
         weights = self.gates(streams)
         mixed: dict[str, list[Tensor]] = {stream: [] for stream in self._readers()}
         share = {stream: self._split(stream, gate) for stream, gate in weights.items()}
@@ -201,6 +208,16 @@ class CGCLayer(keras.layers.Layer):
                     for stream, part in zip(readers, self._mix(source, values, readers, share), strict=True):
                         mixed[stream].append(part)
         return {stream: _sum(parts) for stream, parts in mixed.items()}
+
+    def _mixes_one_input(self, streams: Streams) -> bool:
+        """Whether all experts and gates read one tensor and no gradient stops on its way."""
+        return (
+            len(self._sources()) == len(self.tasks) + 1
+            and len({id(stream) for stream in streams.values()}) == 1
+            and self.gate_input == "task"
+            and not self.gate_units
+            and not any(self._is_stopped(stream, source) for stream in self._readers() for source in self._sources())
+        )
 
     def _split(self, stream: str, gate: Tensor) -> dict[str, Tensor]:
         """The weights that `stream` gives to each source's experts."""

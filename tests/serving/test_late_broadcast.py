@@ -10,12 +10,15 @@ from tfmtl.keras_host import keras
 from tfmtl.models.bottoms import SharedBottomRepresentation, STEMRepresentation
 from tfmtl.models.build import build, encoded_inputs
 from tfmtl.models.heads import Towers
+from tfmtl.models.presets.dtrn import dtrn
 from tfmtl.models.trunks import CGC, MMoE
 from tfmtl.serving.endpoints import trace_whole
 from tfmtl.serving.graphs import concrete_function, trace
 from tfmtl.serving.late_broadcast import LateBroadcast
 from tfmtl.serving.loading import Bundle
+from tfmtl.serving.ranking import rank_endpoint
 from tfmtl.serving.server.graph_session import GraphSession
+from tfmtl.spec import Categorical, Numeric, Schema, Sequence, Task
 
 TASKS = SCHEMA.task_names
 USER = ["city", "age", "seen_item", "seen_city"]
@@ -163,3 +166,120 @@ def test_two_users_at_once_are_refused(exported):
     rows = as_tensors(random_rows(2)) | {"click_weight": tf.ones(1), "buy_weight": tf.ones(1)}
     with pytest.raises(tf.errors.InvalidArgumentError, match=r"is not compatible with expected shape \[1"):
         session.run({rank.inputs[name].name: x.numpy() for name, x in rows.items()}, [rank.outputs["click"].name])
+
+
+def rank_of(function, user, item):
+    """`function({"user": (1, ...), "item": (N, ...)})` as `rank` computes it, and its operations."""
+    specs = {name: tf.TensorSpec((None, *x.shape[1:]), tf.float32) for name, x in (("user", user), ("item", item))}
+    traced = trace(lambda given: {"z": function(given["user"], given["item"])}, specs)
+
+    def rank(user, item):
+        return {"z": LateBroadcast(traced, {"user": user}, {"item": item}).fetch([traced.outputs["z"]])[0]}
+
+    once = specs | {"user": tf.TensorSpec(user.shape, tf.float32)}
+    concrete = concrete_function(rank, once)
+    answer = concrete(user=tf.constant(user), item=tf.constant(item))["z"].numpy()
+    repeated = {"user": tf.constant(np.repeat(user, len(item), axis=0)), "item": tf.constant(item)}
+    np.testing.assert_allclose(answer, function(repeated["user"], repeated["item"]), rtol=1e-5, atol=1e-6)
+    return [op.type for op in concrete.graph.get_operations()], concrete
+
+
+def numbers(*shape, seed=0):
+    return np.random.default_rng([seed, *shape]).normal(size=shape).astype("float32")
+
+
+KEYS, QUERIES, QUERY = numbers(1, 5, 4), numbers(7, 4, 3), numbers(7, 4)
+
+
+@pytest.mark.parametrize(
+    ("function", "item"),
+    [
+        (lambda keys, query: tf.matmul(keys, query[:, :, None])[..., 0], QUERY),
+        (lambda keys, query: tf.matmul(query[:, None], keys, transpose_b=True)[:, 0], QUERY),
+        (lambda keys, queries: tf.matmul(keys, queries), QUERIES),
+        (lambda keys, queries: tf.matmul(tf.transpose(queries, (0, 2, 1)), tf.transpose(keys, (0, 2, 1))), QUERIES),
+        (lambda keys, query: keys - query[:, None], QUERY),
+        (lambda keys, query: tf.where(keys > query[:, None], keys, 0.0), QUERY),
+        # Tasks first, rows second, as DTRN has them; the rows next to the matrices, or not.
+        (lambda keys, query: tf.matmul(tf.stack([keys, 2 * keys]), query[None, :, :, None])[0], QUERY),
+        (lambda keys, query: tf.matmul(tf.stack([keys, 2 * keys], 1), query[:, None, :, None])[:, 1], QUERY),
+    ],
+)
+def test_the_users_rows_are_broadcast_not_repeated(function, item):
+    types, _ = rank_of(function, KEYS, item)
+    assert "Tile" not in types
+
+
+def test_candidates_multiply_the_users_keys_as_one_matrix():
+    _, rank = rank_of(lambda keys, query: tf.matmul(keys, query[:, :, None])[..., 0], KEYS, QUERY)
+    (product,) = [op for op in rank.graph.get_operations() if op.type.startswith("BatchMatMul") or op.type == "MatMul"]
+    assert {x.shape.rank for x in product.inputs} == {2}
+
+
+def test_rows_that_share_an_axis_keep_their_order():
+    """Two histories of a user in one batch: repeated, the first history comes N times, then the second."""
+
+    def function(user, item):
+        both = tf.reshape(tf.stack([user, 10 * user]), (-1, 2))  # (2 B, 2)
+        return tf.transpose(tf.reshape(both * tf.concat([item, item], 0), (2, -1, 2)), (1, 0, 2))
+
+    rank_of(function, numbers(1, 2), numbers(5, 2))
+
+
+@pytest.mark.parametrize("order", [(0, 1), (1, 0)])
+def test_flattened_columns_stay_apart(order):
+    weights = numbers(5 * 4, 3)
+
+    def function(user, item):
+        fields = [user, item]
+        flat = tf.reshape(tf.concat([fields[i] for i in order], 1), (-1, 5 * 4))
+        return tf.matmul(flat, weights)
+
+    types, rank = rank_of(function, numbers(1, 3, 4), numbers(6, 2, 4))
+    shared = [op for op in rank.graph.get_operations() if op.type == "MatMul" and op.inputs[0].shape[0] == 1]
+    assert [op.inputs[0].shape[1] for op in shared] == [3 * 4]
+    assert "Tile" not in types
+
+
+@pytest.mark.parametrize("shape", [(-1, 4, 5), (-1, 10, 2), (-1, 2, 10), (-1, 20)])
+def test_columns_cut_anew(shape):
+    """Of (B, 5, 4) of which three columns are the user's; at other widths a column may be partly theirs."""
+    rank_of(lambda user, item: tf.reshape(tf.concat([user, item], 1), shape) ** 2, numbers(1, 3, 4), numbers(6, 2, 4))
+
+
+def histories_model():
+    events = (Categorical("item", num_ids=20, dim=4, table="items"),)
+    schema = Schema(
+        [
+            Categorical("item", num_ids=20, dim=4, table="items", side="item"),
+            Categorical("city", num_ids=9, dim=4, side="user"),
+            Numeric("price", transform=None, side="item"),
+            Sequence("seen", events, length=7, side="user"),
+            Sequence("bought", events, length=7, side="user"),
+            Sequence("liked", events, length=8, side="user"),
+        ],
+        [Task("click"), Task("buy")],
+    )
+    return schema, dtrn(schema, target="item", units=(8,), tower_units=(4,))
+
+
+def test_dtrn_reads_the_users_histories_once():
+    schema, model = histories_model()
+    for weight in model.weights:  # what starts at zero would hide the hypernetwork
+        weight.assign(weight + 0.3 * np.random.default_rng(len(weight.shape)).normal(size=weight.shape))
+    preprocessor = Preprocessor(schema.features)
+    rank = rank_endpoint(trace_whole(model, preprocessor, schema.task_names, None), schema).concrete
+    rng = np.random.default_rng(1)
+    user = {f"{name}_item": rng.integers(-1, 20, (1, 6)) for name in ("seen", "bought", "liked")} | {
+        "city": np.array([3])
+    }
+    items = {"item": rng.integers(-1, 20, 11), "price": rng.normal(size=11).astype("float32")}
+    full = {name: np.repeat(column, 11, axis=0) for name, column in user.items()} | items
+    expected = model(preprocessor(full), training=False)
+    for task, answer in rank(**{name: tf.constant(column) for name, column in (user | items).items()}).items():
+        np.testing.assert_allclose(answer, expected[task], rtol=1e-5, atol=1e-6)
+    shapes = [y.shape for op in rank.graph.get_operations() for y in op.outputs if y.shape.rank]
+    events = [
+        shape for shape in shapes if shape.rank > 2 and None in shape.as_list() and shape[-2:] in ([7, 4], [8, 4])
+    ]
+    assert not events  # no history's events stand there once for each candidate

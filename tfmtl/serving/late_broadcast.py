@@ -4,8 +4,10 @@ from collections.abc import Iterable, Mapping
 
 import tensorflow as tf
 
+from tfmtl.serving.broadcast_rules import BROADCAST_RULES
 from tfmtl.serving.graphs import Copier, Trace, needed_operations
-from tfmtl.serving.parts import RULES, Each, Fixed, Once, Parts, Shifted, Value, is_batch_major
+from tfmtl.serving.part_rules import PART_RULES
+from tfmtl.serving.parts import Each, Fixed, Once, Parts, Shifted, Value, rows_axis
 from tfmtl.typing import Tensor
 
 
@@ -13,9 +15,10 @@ class LateBroadcast:
     """Rebuilds a traced graph inside the function being traced, for one row of some inputs and N rows of the others.
 
     The user's tensors stay `(1, ...)` until they meet a candidate's. Where the two are set side by side they stay apart for
-    longer (`RULES`): through element-wise operations, lookups and splits, up to the matmul that reads them. So a model's
-    user tables, histories and their share of the first layer cost one row. Everything not known here reads the user's
-    rows repeated N times, which is what the whole graph would have computed.
+    longer (`PART_RULES`): through element-wise operations, lookups and splits, up to the matmul that reads them. Where an
+    operation broadcasts, one reads the other as it is (`BROADCAST_RULES`). So a model's user tables, histories, what a
+    transformer makes of them, and their share of the first layer cost one row. Everything not known here reads the
+    user's rows repeated N times, which is what the whole graph would have computed.
 
     Args:
         traced: the graph.
@@ -50,10 +53,11 @@ class LateBroadcast:
             return [Fixed(y) for y in self._copy(op, [self._alone(x) for x in op.inputs])]
         if all(isinstance(value, (Fixed, Once)) for value in inputs):
             return [Once(y) for y in self._copy(op, [self._alone(x) for x in op.inputs])]
-        if op.type in RULES and any(isinstance(value, (Once, Parts, Shifted)) for value in inputs):
-            results = RULES[op.type](self.copier.copy, op, inputs)
-            if results is not None:
-                return results
+        if any(isinstance(value, (Once, Parts, Shifted)) for value in inputs):
+            for rules in (PART_RULES, BROADCAST_RULES):
+                results = rules[op.type](self.copier.copy, op, inputs) if op.type in rules else None
+                if results is not None:
+                    return results
         return [Each(y) for y in self._copy(op, [self._each(x) for x in op.inputs])]
 
     def _copy(self, op: tf.Operation, inputs: Iterable[Tensor]) -> list[Tensor]:
@@ -80,13 +84,14 @@ class LateBroadcast:
                 self.repeated[tensor.name] = value.whole(self._tile(value.once))
             elif isinstance(value, Shifted):
                 self.repeated[tensor.name] = value.whole()
-            elif is_batch_major(tensor):
-                self.repeated[tensor.name] = self._tile(value.tensor)
+            elif (axis := rows_axis(tensor, value.tensor)) is not None:
+                self.repeated[tensor.name] = self._tile(value.tensor, axis)
             else:  # not made of rows, such as a shape: it has to be computed from the repeated rows
                 copies = self._copy(tensor.op, [self._each(x) for x in tensor.op.inputs])
                 self.repeated[tensor.name] = copies[tensor.value_index]
         return self.repeated[tensor.name]
 
-    def _tile(self, rows: Tensor) -> Tensor:
+    def _tile(self, rows: Tensor, axis: int = 0) -> Tensor:
         """`rows`, repeated for every candidate."""
-        return tf.tile(rows, tf.concat([[self.count], tf.ones(rows.shape.rank - 1, tf.int32)], 0))
+        ones = [1] * rows.shape.rank
+        return tf.tile(rows, tf.stack([*ones[:axis], self.count, *ones[axis + 1 :]]))

@@ -11,7 +11,8 @@ import numpy as np
 import tensorflow as tf
 
 from tfmtl.serving.graphs import Trace, needed_operations
-from tfmtl.serving.parts import ELEMENTWISE, static
+from tfmtl.serving.part_rules import ELEMENTWISE
+from tfmtl.serving.parts import static
 from tfmtl.typing import Tensor
 
 Live: TypeAlias = dict[int, np.ndarray]

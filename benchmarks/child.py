@@ -12,6 +12,11 @@ Steps = Callable[[int], list[float]]
 """Does that many steps; returns the seconds of each."""
 
 
+def peak_bytes() -> int:
+    """The most memory that this process has held so far."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
 def serve(run: Steps, **facts: Any) -> None:
     """Says `facts` once, then answers every number on standard input with that many durations, until the input ends."""
     answers = os.fdopen(os.dup(sys.stdout.fileno()), "w", buffering=1)
@@ -20,8 +25,7 @@ def serve(run: Steps, **facts: Any) -> None:
     print(json.dumps(facts), file=answers)
     for line in sys.stdin:
         seconds = run(int(line))
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-        print(json.dumps({"seconds": seconds, "peak_bytes": peak}), file=answers)
+        print(json.dumps({"seconds": seconds, "peak_bytes": peak_bytes()}), file=answers)
 
 
 def fit_steps(keras: Any, model: Any, dataset: Any) -> Steps:

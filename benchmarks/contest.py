@@ -69,11 +69,16 @@ class Contestant:
 
 @dataclass
 class Timing:
-    """What a contestant did in a sitting: the seconds of its steps, by round."""
+    """What a contestant did in a sitting.
+
+    Args:
+        rounds: the seconds of its steps, by round.
+        facts: what it said of itself: versions, weights, and of memory what its imports took and its step needs.
+        peak_bytes: the most memory that it held.
+    """
 
     rounds: list[list[float]]
-    versions: dict[str, str]
-    weights: int
+    facts: dict[str, Any]
     peak_bytes: int
 
 
@@ -93,7 +98,4 @@ def sit(entries: Mapping[str, Entry], *, rounds: int, steps: int) -> dict[str, T
         for number in range(rounds):
             for label in list(running)[:: 1 if number % 2 == 0 else -1]:
                 seconds[label].append(running[label].run(steps))
-        return {
-            label: Timing(seconds[label], who.facts["versions"], who.facts["weights"], who.peak_bytes)
-            for label, who in running.items()
-        }
+        return {label: Timing(seconds[label], who.facts, who.peak_bytes) for label, who in running.items()}

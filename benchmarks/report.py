@@ -4,7 +4,7 @@ import statistics
 from typing import Any
 
 from contest import Timing
-from sittings import Claim, Sitting
+from sittings import NEEDED_MEMORY, Claim, Sitting
 
 
 def median_ms(rounds: list[list[float]]) -> float:
@@ -31,15 +31,20 @@ def _row(label: str, timing: Timing | None) -> dict[str, Any]:
         "label": label,
         "median_ms": median_ms(timing.rounds),
         "p10_p90_ms": [low, high],
-        "weights": timing.weights,
+        "weights": timing.facts["weights"],
         "peak_gib": timing.peak_bytes / 2**30,
-        "versions": timing.versions,
+        "versions": timing.facts["versions"],
     }
 
 
 def _judge(claim: Claim, timings: dict[str, Timing]) -> dict[str, Any]:
     judged = {"text": claim.text, "target": _target(claim), "ratio": None}
-    if claim.label in timings and claim.against in timings:
+    if claim.against == NEEDED_MEMORY:
+        timing = timings[claim.label]
+        judged["ratio"] = (timing.peak_bytes - timing.facts["imported_bytes"]) / timing.facts["needed_bytes"]
+        judged["rounds"] = [judged["ratio"]] * 2
+        judged["holds"] = judged["ratio"] <= claim.at_most
+    elif claim.label in timings and claim.against in timings:
         upper, lower = timings[claim.label].rounds, timings[claim.against].rounds
         by_round = [claim.factor * median_ms([u]) / median_ms([v]) for u, v in zip(upper, lower, strict=True)]
         judged["ratio"] = claim.factor * median_ms(upper) / median_ms(lower)
@@ -103,7 +108,7 @@ def _rows(rows: list[dict[str, Any]]) -> list[str]:
         low, high = row["p10_p90_ms"]
         versions = ", ".join(f"{name} {version}" for name, version in row["versions"].items())
         lines.append(
-            f"| {row['label']} | {row['median_ms']:.0f} | {low:.0f}-{high:.0f} | {row['weights']:,} | "
+            f"| {row['label']} | {row['median_ms']:.3g} | {low:.3g}-{high:.3g} | {row['weights']:,} | "
             f"{row['peak_gib']:.1f} GiB | {versions} |"
         )
     return lines

@@ -7,7 +7,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 from typing import Any
 
 import tensorflow as tf
-from child import fit_steps, serve
+from child import fit_steps, peak_bytes, serve
 from workload import (
     CATEGORICAL,
     DIM,
@@ -60,9 +60,13 @@ def stem_net(schema: tfmtl.Schema, experts: dict[str, int]) -> keras.Model:
 def main() -> None:
     workload = Workload.from_arguments()
     keras.mixed_precision.set_global_policy(workload.precision)
+    imported = peak_bytes()
     model = compiled(workload)
+    weights = model.count_params()
+    needed = 3 * 4 * weights + 4 * workload.activation_bytes  # weights, two moments, four batches
     versions = {"tfmtl": tfmtl.__version__, "keras": keras.__version__, "tensorflow": tf.__version__}
-    serve(fit_steps(keras, model, dataset(workload)), versions=versions, weights=model.count_params())
+    run = fit_steps(keras, model, dataset(workload))
+    serve(run, versions=versions, weights=weights, imported_bytes=imported, needed_bytes=needed)
 
 
 if __name__ == "__main__":

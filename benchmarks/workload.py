@@ -22,7 +22,7 @@ class Workload:
         batch: rows a step.
         precision: "float32" or "mixed_bfloat16".
         metrics: whether the AUC, log loss and calibration of every task are kept.
-        model: "ple" or "stem_net".
+        model: "ple" or "stem_net"; for the readers, what is read.
     """
 
     ids: int = 20_000
@@ -60,6 +60,13 @@ class Workload:
     def batches(self) -> tuple[np.ndarray, ...]:
         """The arrays cut into batches, `(16, B, ...)`, so that no contestant's time has the cutting in it."""
         return tuple(values.reshape(BATCHES, self.batch, -1) for values in self.arrays())
+
+    @property
+    def activation_bytes(self) -> int:
+        """What a step of PLE has to keep for its way back, in float32: input, experts, mixtures and towers."""
+        experts, readers = self.tasks * TASK_EXPERTS + SHARED_EXPERTS, self.tasks * LEVELS + LEVELS - 1
+        numbers = CATEGORICAL * DIM + NUMERIC + (LEVELS * experts + readers) * EXPERT_UNITS + self.tasks * TOWER_UNITS
+        return 4 * self.batch * numbers
 
     @property
     def matmul_flops(self) -> int:

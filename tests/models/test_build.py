@@ -79,6 +79,8 @@ def test_the_two_readings_of_ples_depth():
     assert presets.ple(SCHEMA, units=(8,), tower_units=()).get_layer("trunk").units == (8,)
     with pytest.raises(ValueError, match="depth='deep'"):
         presets.ple(SCHEMA, depth="deep")
+    with pytest.raises(ValueError, match=r"units=\(\)"):
+        presets.ple(SCHEMA, units=())
 
 
 def test_works_without_build():

@@ -139,9 +139,8 @@ def ple(
     if depth not in PLE_DEPTHS:
         raise ValueError(f"`depth` must be one of {sorted(PLE_DEPTHS)}. Received: depth={depth!r}")
     levels, tower = PLE_DEPTHS[depth]
-    return _shared_bottom_model(
-        schema, PLE(units or levels, **options), tower if tower_units is None else tower_units, "ple"
-    )
+    trunk = PLE(levels if units is None else units, **options)
+    return _shared_bottom_model(schema, trunk, tower if tower_units is None else tower_units, "ple")
 
 
 def _shared_bottom_model(schema: Schema, trunk: Any, tower_units: Units, name: str) -> keras.Model:

@@ -116,8 +116,10 @@ def test_looks_up_and_multiplies_the_users_columns_once():
     assert sorted(op.outputs[0].shape[0] or 0 for op in lookups) == [0, 1]
     history = [op for op in lookups if op.outputs[0].shape[0] == 1]
     assert [op.outputs[0].shape[1] for op in history] == [1 + 1 + 2 * 5]  # city, age and five events of two fields
-    first_layer = [op for op in rank.graph.get_operations() if op.type == "MatMul" and op.inputs[0].shape[0] == 1]
-    assert {op.inputs[0].shape[1] for op in first_layer} == {4 * 4}
+    products = [op.inputs[0].shape for op in rank.graph.get_operations() if op.type == "MatMul"]
+    assert {shape[1] for shape in products if shape[0] == 1} == {32}
+    # Candidates: device, item, price and style with their flags; then the towers, and 8 units to a gate or head.
+    assert {shape[1] for shape in products if shape[0] is None} == {4 + 4 + 2 + 6, 8, 4}
     assert not [op for op in rank.graph.get_operations() if op.type == "Tile"]
 
 
@@ -226,18 +228,27 @@ def test_rows_that_share_an_axis_keep_their_order():
     rank_of(function, numbers(1, 2), numbers(5, 2))
 
 
+@pytest.mark.parametrize(
+    "multiply",
+    [
+        tf.matmul,
+        lambda x, weights: tf.matmul(x, tf.constant(weights.T), transpose_b=True),
+        lambda x, weights: tf.matmul(x, tf.transpose(tf.constant(weights.T))),
+        lambda x, weights: tf.matmul(x, tf.transpose(tf.constant(weights)), transpose_b=True),
+    ],
+)
 @pytest.mark.parametrize("order", [(0, 1), (1, 0)])
-def test_flattened_columns_stay_apart(order):
+def test_flattened_columns_stay_apart(order, multiply):
     weights = numbers(5 * 4, 3)
 
     def function(user, item):
         fields = [user, item]
         flat = tf.reshape(tf.concat([fields[i] for i in order], 1), (-1, 5 * 4))
-        return tf.matmul(flat, weights)
+        return multiply(flat, weights)
 
     types, rank = rank_of(function, numbers(1, 3, 4), numbers(6, 2, 4))
-    shared = [op for op in rank.graph.get_operations() if op.type == "MatMul" and op.inputs[0].shape[0] == 1]
-    assert [op.inputs[0].shape[1] for op in shared] == [3 * 4]
+    products = [op.inputs[0].shape.as_list() for op in rank.graph.get_operations() if op.type == "MatMul"]
+    assert products == [[1, 5 * 4], [None, 2 * 4]]
     assert "Tile" not in types
 
 

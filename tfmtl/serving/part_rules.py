@@ -100,16 +100,17 @@ def pad(copy: Copy, op: tf.Operation, inputs: list[Value]) -> list[Value] | None
 def matmul(copy: Copy, op: tf.Operation, inputs: list[Value]) -> list[Value] | None:
     """`[u, c] W = u W_u + c W_c`: the user's share is the same for all rows."""
     x, kernel = inputs
-    if (
-        not isinstance(x, Parts)
-        or not isinstance(kernel, Fixed)
-        or op.get_attr("transpose_a")
-        or op.get_attr("transpose_b")
-    ):
+    if not isinstance(x, Parts) or not isinstance(kernel, Fixed) or op.get_attr("transpose_a"):
         return None
-    users, others = x.positions()
-    share = tf.matmul(x.once, _rows(kernel.tensor, users))
-    return [Shifted(tf.matmul(x.each, _rows(kernel.tensor, others)), share[0])]
+    weight, transposed = kernel.tensor, op.get_attr("transpose_b")
+    if weight.op.type == "Transpose":  # of a matrix: a slice of what it transposes is not written out twice
+        weight, transposed = weight.op.inputs[0], not transposed
+    _, others = x.positions()
+    # The user's one row with zeros for the candidate reads the weight as it is; a slice of it would be a copy.
+    alone = Parts(x.once, tf.zeros((1, len(others)), x.once.dtype), x.layout).whole(x.once)
+    once = tf.matmul(alone, weight, transpose_b=transposed)
+    each = tf.matmul(x.each, _taken(weight, others, int(transposed)), transpose_b=transposed)
+    return [Shifted(each, once[0])]
 
 
 def reshape(copy: Copy, op: tf.Operation, inputs: list[Value]) -> list[Value] | None:
@@ -164,8 +165,9 @@ def _operands(tensor: Tensor, shape: tf.TensorShape, rank: int, parts: Parts) ->
     return once, each
 
 
-def _rows(kernel: Tensor, rows: np.ndarray) -> Tensor:
-    """Rows of a matrix; those that lie together are not copied."""
-    runs = np.split(rows, np.flatnonzero(np.diff(rows) != 1) + 1)
-    slices = [kernel[run[0] : run[-1] + 1] for run in runs]
-    return slices[0] if len(slices) == 1 else tf.concat(slices, 0)
+def _taken(matrix: Tensor, positions: np.ndarray, axis: int) -> Tensor:
+    """Rows (axis 0) or columns of a matrix; those that lie together are taken together."""
+    runs = np.split(positions, np.flatnonzero(np.diff(positions) != 1) + 1)
+    bounds = [slice(run[0], run[-1] + 1) for run in runs]
+    slices = [matrix[bound] if axis == 0 else matrix[:, bound] for bound in bounds]
+    return slices[0] if len(slices) == 1 else tf.concat(slices, axis)

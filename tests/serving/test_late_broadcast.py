@@ -294,3 +294,19 @@ def test_dtrn_reads_the_users_histories_once():
         shape for shape in shapes if shape.rank > 2 and None in shape.as_list() and shape[-2:] in ([7, 4], [8, 4])
     ]
     assert not events  # no history's events stand there once for each candidate
+
+
+def test_a_string_that_is_looked_up_counts_as_one_row():
+    schema = Schema(
+        [Categorical("city", vocabulary=("Oslo", "Rome"), side="user"), Categorical("item", num_ids=5, side="item")],
+        [Task("click")],
+    )
+    inputs = encoded_inputs(schema.features)
+    vectors = [keras.layers.Embedding(6, 4)(inputs[name]) for name in ("city", "item")]
+    model = keras.Model(inputs, {"click": keras.layers.Dense(1)(keras.layers.Multiply()(vectors))})
+    preprocessor = Preprocessor(schema.features)
+    rank = rank_endpoint(trace_whole(model, preprocessor, ("click",), None), schema).concrete
+    answer = rank(city=tf.constant(["Rome"]), item=tf.range(5, dtype=tf.int64))["click"]
+    full = {"city": tf.repeat("Rome", 5), "item": tf.range(5, dtype=tf.int64)}
+    np.testing.assert_allclose(answer, model(preprocessor(full))["click"], rtol=1e-5)
+    assert not [op for op in rank.graph.get_operations() if op.type == "Tile"]

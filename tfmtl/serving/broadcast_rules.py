@@ -1,5 +1,7 @@
 """Operations that read the user's row and the candidates' rows: the row is broadcast instead of repeated."""
 
+from typing import Any
+
 import tensorflow as tf
 
 from tfmtl.serving.parts import Copy, Each, Fixed, Once, Rule, Value, rows_axis
@@ -44,18 +46,22 @@ def _aligned(op: tf.Operation, inputs: list[Value]) -> tuple[int, list[Tensor]] 
 
 def _by_one(x: Tensor, y: Tensor) -> Tensor:
     """`(..., N, M, K)` times `(..., 1, K, P)`: one product of `(N M, K)` and `(K, P)`."""
-    rows, matrix = tf.shape(x)[-3:], tf.squeeze(y, -3)
-    product = tf.matmul(tf.reshape(x, tf.concat([tf.shape(x)[:-3], [-1], rows[2:]], 0)), matrix)
-    split = tf.concat([tf.shape(product)[:-2], rows[:2], tf.shape(product)[-1:]], 0)
-    return tf.reshape(product, split)
+    *outer, rows, columns, inner = _sizes(x)
+    product = tf.matmul(tf.reshape(x, [*outer, -1, inner]), tf.squeeze(y, -3))
+    *outer, _, width = _sizes(product)
+    return tf.reshape(product, [*outer, rows, columns, width])
 
 
 def _swapped(x: Tensor) -> Tensor:
     """Matrices transposed; a row or a column is not moved."""
-    if 1 not in x.shape[-2:]:
-        return tf.linalg.matrix_transpose(x)
-    shape = tf.shape(x)
-    return tf.reshape(x, tf.concat([shape[:-2], shape[-1:], shape[-2:-1]], 0))
+    *outer, rows, columns = _sizes(x)
+    return tf.reshape(x, [*outer, columns, rows]) if 1 in (rows, columns) else tf.linalg.matrix_transpose(x)
+
+
+def _sizes(x: Tensor) -> list[Any]:
+    """The shape: numbers where they are known, tensors elsewhere."""
+    dynamic = tf.shape(x)
+    return [dynamic[axis] if size is None else size for axis, size in enumerate(x.shape)]
 
 
 # fmt: off

@@ -62,9 +62,12 @@ class LateBroadcast:
 
     def _copy(self, op: tf.Operation, inputs: Iterable[Tensor]) -> list[Tensor]:
         """The outputs of a copy of `op` over whole rows, with the shapes that Python code had told the graph."""
+        inputs = list(inputs)
         copies = self.copier.copy(op, inputs)
         for old, new in zip(op.outputs, copies, strict=True):
             new.set_shape(old.shape)
+            if op.type == "LookupTableFindV2" and old.shape.rank == inputs[1].shape.rank:
+                new.set_shape(inputs[1].shape)  # a table that is captured does not tell that it holds single values
         return copies
 
     def _alone(self, tensor: Tensor) -> Tensor:

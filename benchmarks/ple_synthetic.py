@@ -1,0 +1,219 @@
+"""What sharing gains on two tasks as they grow alike: figure 7 of the PLE paper at a size that one core can run.
+
+    python benchmarks/ple_synthetic.py                          # about 10 minutes on one core; writes docs/ple_synthetic.{json,png}
+    python benchmarks/ple_synthetic.py --seeds 1 --rows 20000
+    python benchmarks/ple_synthetic.py --plot                   # draws again what the JSON holds
+
+The rows are those of `tfmtl.data.synthetic.correlated_regression`. Gain is the test MSE of the single-task model minus that of
+the multi-task model: above zero it is better. Every model is as deep as the others, [64, 32, 16] and one output; CGC and PLE
+own one expert a task and one shared expert a level, MMoE three, as in the paper's own comparison of experts. `PLE alone` is
+PLE once for each task, with all of its experts and nothing shared: what its gates and width are worth without the other task.
+"""
+
+import os
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+import argparse
+import json
+import time
+from collections.abc import Callable
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+import tfmtl
+from tfmtl.data import synthetic
+from tfmtl.data.preprocessing import Preprocessor
+from tfmtl.data.reading import read
+from tfmtl.keras_host import keras
+from tfmtl.metrics import exact
+from tfmtl.models import presets
+from tfmtl.spec import Schema
+from tfmtl.training.objectives import objectives
+
+TASKS = ("first", "second")
+SINGLE = "single-task"
+ALONE = "PLE alone"
+FIRST, SECOND, THIRD = 64, 32, 16
+OWN = {"num_task_experts": 1, "num_shared_experts": 1}
+
+
+def alone(schema: Schema) -> keras.Model:
+    """A PLE of its own for each task, as one model."""
+    outputs, inputs = {}, None
+    for task in schema.tasks:
+        bottom = tfmtl.SharedBottomRepresentation(schema.features, [task.name])
+        trunk = tfmtl.PLE((FIRST, SECOND), **OWN)
+        head = tfmtl.Towers([task], units=(THIRD,))
+        model = tfmtl.build(schema.with_tasks([task.name]), bottom, trunk, head, name=f"{task.name}_alone")
+        inputs = model.input if inputs is None else inputs
+        outputs |= model(inputs)
+    return keras.Model(inputs, outputs)
+
+
+MODELS: dict[str, Callable[[Schema], keras.Model]] = {
+    # One feature, passed on as it is: nothing below the trunk that two single tasks could share.
+    SINGLE: lambda s: presets.single_task(s, units=(FIRST,), tower_units=(SECOND, THIRD)),
+    "shared-bottom": lambda s: presets.shared_bottom(s, units=(FIRST,), tower_units=(SECOND, THIRD)),
+    "MMoE": lambda s: presets.mmoe(s, units=FIRST, num_experts=3, tower_units=(SECOND, THIRD)),
+    "CGC": lambda s: presets.cgc(s, units=FIRST, tower_units=(SECOND, THIRD), **OWN),
+    "PLE": lambda s: presets.ple(s, units=(FIRST, SECOND), tower_units=(THIRD,), **OWN),
+    ALONE: alone,
+}
+
+
+def arrays(data: synthetic.Synthetic) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+    """All rows as one batch of what a model reads, and the labels."""
+    batch = read(data.rows, data.schema, batch_size=data.rows.num_rows).map(Preprocessor(data.schema.features))
+    x, y = next(iter(batch))
+    return {name: v.numpy() for name, v in x.items()}, {name: v.numpy() for name, v in y.items()}
+
+
+class Contestant:
+    """A model that is compiled once and trained from a new start for each seed and correlation."""
+
+    def __init__(self, make: Callable[[Schema], keras.Model], schema: Schema, options: Any):
+        self.make, self.schema, self.options = make, schema, options
+        self.model = make(schema)
+        rate = keras.optimizers.schedules.CosineDecay(options.rate, options.epochs * -(-options.rows // options.batch))
+        self.model.compile(
+            keras.optimizers.Adam(rate),
+            loss=objectives(schema.tasks)["loss"],
+            steps_per_execution=16,
+            jit_compile=False,
+        )
+        self.model.optimizer.build(self.model.trainable_variables)
+
+    def test_errors(self, train: Any, test: Any, seed: int) -> list[float]:
+        """The test MSE of each task after training."""
+        keras.utils.set_random_seed(seed)
+        self.model.set_weights(self.make(self.schema).get_weights())
+        for variable in self.model.optimizer.variables:  # step count and moments
+            variable.assign(keras.ops.zeros_like(variable))
+        self.model.fit(*train, batch_size=self.options.batch, epochs=self.options.epochs, verbose=0)
+        predictions = self.model.predict_on_batch(test[0])
+        return [exact.mean_squared_error(test[1][task], predictions[task].reshape(-1)) for task in TASKS]
+
+
+def measure(options: Any) -> dict[str, Any]:
+    """Runs what `--out` does not hold yet, and keeps every correlation of every seed as soon as it is there."""
+    settings = {
+        key: value for key, value in vars(options).items() if key not in ("out", "plot", "seeds", "correlations")
+    }
+    versions = {"tfmtl": tfmtl.__version__, "keras": keras.__version__, "tensorflow": tf.__version__}
+    found: dict[str, Any] = {"versions": versions, "settings": settings, "parameters": {}, "runs": []}
+    if options.out.exists():
+        found = json.loads(options.out.read_text())
+        if found["settings"] != settings:
+            raise SystemExit(f"{options.out} holds another study: {found['settings']}")
+    contestants: dict[str, Contestant] = {}
+    for seed, correlation in product(range(options.seeds), options.correlations):
+        if any((run["seed"], run["correlation"]) == (seed, correlation) for run in found["runs"]):
+            continue
+        started, processor = time.perf_counter(), time.process_time()
+        count = options.rows + options.test_rows
+        data = synthetic.correlated_regression(count, correlation=correlation, d=options.d, seed=seed)
+        train, test = (arrays(part) for part in data.split(options.rows))
+        if not contestants:
+            contestants = {name: Contestant(make, data.schema, options) for name, make in MODELS.items()}
+            found["parameters"] = {name: one.model.count_params() for name, one in contestants.items()}
+        mse = {name: contestant.test_errors(train, test, seed) for name, contestant in contestants.items()}
+        seconds = {"wall": time.perf_counter() - started, "processor": time.process_time() - processor}
+        found["runs"].append({"seed": seed, "correlation": correlation, "test_mse": mse, "seconds": seconds})
+        options.out.parent.mkdir(parents=True, exist_ok=True)
+        options.out.write_text(json.dumps(found, indent=1) + "\n")
+        told = ", ".join(f"{name} {np.mean(of):.4f}" for name, of in mse.items())
+        print(f"{seconds['wall']:4.0f} s  seed {seed}, correlation {correlation:+.2f}: {told}", flush=True)
+    return found
+
+
+def errors(found: dict[str, Any], name: str) -> tuple[list[float], np.ndarray]:
+    """The correlations, and the test MSE `(correlations, seeds, tasks)`."""
+    at = sorted({run["correlation"] for run in found["runs"]})
+    return at, np.array([[run["test_mse"][name] for run in found["runs"] if run["correlation"] == p] for p in at])
+
+
+def gains(found: dict[str, Any], name: str) -> np.ndarray:
+    """MSE of the single-task model minus that of `name`, `(correlations, seeds, tasks)`."""
+    return errors(found, SINGLE)[1] - errors(found, name)[1]
+
+
+def spread(values: np.ndarray) -> str:
+    """Mean over the seeds and its standard error."""
+    error = values.std(ddof=1) / len(values) ** 0.5 if len(values) > 1 else float("nan")
+    return f"{values.mean():+.4f} ± {error:.4f}"
+
+
+def table(found: dict[str, Any]) -> str:
+    """Gains as Markdown, mean of both tasks."""
+    names = [name for name in MODELS if name != SINGLE]
+    at, single = errors(found, SINGLE)
+    lines = [f"| correlation | {SINGLE} MSE | {' | '.join(names)} |", "|---" * (len(names) + 2) + "|"]
+    for place, correlation in enumerate(at):
+        cells = [spread(gains(found, name)[place].mean(-1)) for name in names]
+        lines.append(f"| {correlation:+.2f} | {single[place].mean():.4f} | {' | '.join(cells)} |")
+    cells = [spread(gains(found, name).mean((0, 2))) for name in names]
+    return "\n".join([*lines, f"| all | {single.mean():.4f} | {' | '.join(cells)} |"])
+
+
+def plot(found: dict[str, Any], path: Path) -> None:
+    """One panel for each task: gain against correlation."""
+    import matplotlib
+
+    matplotlib.use("agg")
+    import matplotlib.pyplot as plt
+
+    at, _ = errors(found, SINGLE)
+    figure, axes = plt.subplots(1, 2, figsize=(9, 3.4), sharey=True)
+    for task, (axis, title) in enumerate(zip(axes, TASKS, strict=True)):
+        for name in MODELS:
+            if name != SINGLE:
+                gain = gains(found, name)[..., task]
+                error = gain.std(axis=1, ddof=1) / gain.shape[1] ** 0.5 if gain.shape[1] > 1 else None
+                style = {"linestyle": "--" if name == ALONE else "-", "marker": "o", "markersize": 4, "capsize": 2}
+                axis.errorbar(at, gain.mean(axis=1), yerr=error, label=name, **style)
+        axis.axhline(0, color="black", linewidth=0.8)
+        axis.set_yscale("symlog", linthresh=0.01)  # linear to 0.01: one run that got stuck would flatten the rest
+        ticks = (-0.03, -0.01, -0.005, 0, 0.005, 0.01)
+        axis.set_yticks(ticks, map(str, ticks))
+        axis.set_xticks([-1, -0.5, 0, 0.5, 1])
+        axis.set_title(f"task {title}")
+        axis.set_xlabel("correlation of the tasks' weights")
+    axes[0].set_ylabel("gain in test MSE")
+    axes[0].legend()
+    figure.tight_layout()
+    figure.savefig(path, dpi=120)
+
+
+def floats(text: str) -> list[float]:
+    return [float(part) for part in text.split(",")]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--correlations", type=floats, default=[-1.0, 0.0, 0.25, 0.5, 0.75, 1.0])
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--rows", type=int, default=50_000)
+    parser.add_argument("--test-rows", type=int, default=20_000)
+    parser.add_argument("--d", type=int, default=64)
+    parser.add_argument("--epochs", type=int, default=10)
+    parser.add_argument("--batch", type=int, default=512)
+    parser.add_argument("--rate", type=float, default=3e-3)
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--out", type=Path, default=Path("docs/ple_synthetic.json"))
+    parser.add_argument("--plot", action="store_true", help="only draw what --out holds")
+    options = parser.parse_args()
+    tf.config.threading.set_intra_op_parallelism_threads(options.threads)
+    tf.config.threading.set_inter_op_parallelism_threads(options.threads)
+
+    found = json.loads(options.out.read_text()) if options.plot else measure(options)
+    print(table(found))
+    plot(found, options.out.with_suffix(".png"))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,6 +1,6 @@
 """What a request costs: in process, through the local server over gRPC and over REST; and `rank` against full rows.
 
-    python benchmarks/serving.py                # exports a PLE model to a temporary folder
+    python benchmarks/serving.py                # exports three models to a temporary folder; about 4 minutes
     python benchmarks/serving.py exports/ranker # an export of yours; requests come from its warm-up file
 
 Contestants take turns, one call each, so that whatever else the machine does falls on all of them alike. Server and
@@ -22,9 +22,10 @@ import grpc
 import numpy as np
 import requests
 import tensorflow as tf
+from serving_flops import ranking_flops
+from serving_models import Workload, workloads
 from tensorflow_serving.apis import predict_pb2, prediction_log_pb2, prediction_service_pb2_grpc
 
-import tfmtl
 from tfmtl.data.preprocessing import Preprocessor
 from tfmtl.serving.bundle import write_bundle
 from tfmtl.serving.server import LocalServer
@@ -33,36 +34,17 @@ from tfmtl.serving.server.warmup import WARMUP_FILE
 from tfmtl.serving.tensors import from_proto, to_proto
 
 CANDIDATES = 500
+AIM = 3.0
+"""How many times as fast as full rows `rank` is to be."""
+
+NO_LIMIT = [("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1)]
+NOTES = """\
+"Matmuls" is how many times fewer floating-point operations all matmuls take for `rank`, counted in both graphs. What is left
+is the candidates' own: no way of computing the user's share goes below it. A model can beat that ratio by what is no
+matmul (strings looked up, tables read, softmax over histories, bytes parsed) and falls short of it by what neither
+saves. The local server parses requests in Python; "in process" has no server and no parsing."""
+
 Call = Callable[[], Any]
-
-
-def schema() -> tfmtl.Schema:
-    """20 categorical columns, 10 numbers and a history, half of them the user's."""
-    sides = ("user", "item")
-    categorical = [
-        tfmtl.Categorical(
-            f"c{index}", num_ids=20_000, dim=16, side=sides[index % 2], table="items" if index == 1 else None
-        )
-        for index in range(20)
-    ]
-    numeric = [tfmtl.Numeric(f"n{index}", transform=None, side=sides[index % 2]) for index in range(10)]
-    event = tfmtl.Categorical("item", num_ids=20_000, dim=16, table="items")
-    history = tfmtl.Sequence("seen", (event,), length=20, side="user")
-    return tfmtl.Schema([*categorical, *numeric, history], [tfmtl.Task("click"), tfmtl.Task("buy")])
-
-
-def export_ple(folder: Path) -> None:
-    """PLE of the training benchmark's size: 2 levels, 4 + 4 experts of 256, towers of 64."""
-    described = schema()
-    preprocessor = Preprocessor(described.features)
-    model = tfmtl.ple(described, units=(256, 256), num_task_experts=4, num_shared_experts=4, tower_units=(64,))
-    random = np.random.default_rng(0)
-    rows: dict[str, np.ndarray] = {}
-    for name, spec in preprocessor.raw_signature.items():
-        shape = (64, 20) if len(spec.shape) > 1 else (64,)
-        ids = spec.dtype == tf.int64
-        rows[name] = random.integers(0, 20_000, shape) if ids else random.normal(size=shape).astype(np.float32)
-    write_bundle(model, folder, described, preprocessor, examples=rows)
 
 
 def warmup_requests(version: Path) -> dict[str, predict_pb2.PredictRequest]:
@@ -110,10 +92,10 @@ def over_rest(url: str, request: predict_pb2.PredictRequest) -> Call | None:
     return call
 
 
-def compare(calls: dict[str, Call], rounds: int) -> dict[str, np.ndarray]:
+def compare(calls: dict[str, Call], rounds: int, warm: int = 20) -> dict[str, np.ndarray]:
     """Milliseconds of each call, the calls taking turns."""
     for call in calls.values():
-        for _ in range(20):
+        for _ in range(warm):
             call()
     times = np.empty((rounds, len(calls)))
     for index in range(rounds):
@@ -125,61 +107,160 @@ def compare(calls: dict[str, Call], rounds: int) -> dict[str, np.ndarray]:
 
 
 def ranking_requests(
-    whole: predict_pb2.PredictRequest, rank: predict_pb2.PredictRequest, once: set[str]
-) -> dict[str, predict_pb2.PredictRequest]:
-    """One user and many candidates: as full rows, and as `rank` takes them."""
-    columns = {name: np.repeat(array, CANDIDATES, axis=0) for name, array in arrays(whole).items()}
+    columns: dict[str, np.ndarray], once: set[str]
+) -> tuple[predict_pb2.PredictRequest, predict_pb2.PredictRequest]:
+    """One user and many candidates: as full rows, and as `rank` takes them.
+
+    Args:
+        columns: a row for each candidate; of the user's columns the first row is taken.
+        once: the user's columns.
+    """
     full, short = predict_pb2.PredictRequest(), predict_pb2.PredictRequest()
-    full.model_spec.CopyFrom(whole.model_spec)
-    short.model_spec.CopyFrom(rank.model_spec)
+    full.model_spec.name = short.model_spec.name = "default"
+    full.model_spec.signature_name, short.model_spec.signature_name = "serving_default", "rank"
     for name, array in columns.items():
-        full.inputs[name].CopyFrom(to_proto(array))
-        short.inputs[name].CopyFrom(to_proto(array[:1] if name in once else array))
-    return {"full rows": full, "rank": short}
+        one = array[:1]
+        full.inputs[name].CopyFrom(to_proto(np.repeat(one, len(array), axis=0) if name in once else array))
+        short.inputs[name].CopyFrom(to_proto(one if name in once else array))
+    return full, short
 
 
-def measure(base: Path, rounds: int) -> list[str]:
-    """The report's lines."""
-    version = max(find_versions(base).items())[1]
-    loaded = tf.saved_model.load(str(version))
-    asked = warmup_requests(version)
+def reading(request: predict_pb2.PredictRequest) -> Call:
+    """From the bytes of a request to arrays, as the local server reads it."""
+    data = request.SerializeToString()
+    return lambda: arrays(predict_pb2.PredictRequest.FromString(data))
+
+
+def measure_signatures(loaded: Any, stub: Any, rest_url: str, asked: dict[str, Any], rounds: int) -> list[str]:
+    """A table of what one row costs through each signature."""
     lines = [
         "| signature, 1 row | in process p50 / p99 | gRPC p50 / p99 | REST p50 / p99 | 2 x in process + 1 ms | kept |",
         "| --- | --- | --- | --- | --- | --- |",
     ]
-    with LocalServer(base, poll_interval=0) as server, grpc.insecure_channel(server.grpc_address) as channel:
-        stub = prediction_service_pb2_grpc.PredictionServiceStub(channel)
-        for name, request in asked.items():
-            request.model_spec.name = "default"
-            calls = {
-                "in process": in_process(loaded.signatures[name], request),
-                "gRPC": lambda request=request: stub.Predict(request),
-            }
-            rest = over_rest(server.rest_url, request)
-            if rest is not None:
-                calls["REST"] = rest
-            times = compare(calls, rounds)
-            bound = 2 * np.median(times["in process"]) + 1
-            kept = "yes" if np.median(times["gRPC"]) < bound else "no"
-            rest_text = shown(times["REST"]) if rest is not None else "-"
-            lines.append(
-                f"| {name} | {shown(times['in process'])} | {shown(times['gRPC'])} | {rest_text} | {bound:.2f} | {kept} |"
+    for name, request in asked.items():
+        request.model_spec.name = "default"
+        calls = {
+            "in process": in_process(loaded.signatures[name], request),
+            "gRPC": lambda request=request: stub.Predict(request),
+        }
+        rest = over_rest(rest_url, request)
+        if rest is not None:
+            calls["REST"] = rest
+        times = compare(calls, rounds)
+        bound = 2 * np.median(times["in process"]) + 1
+        kept = "yes" if np.median(times["gRPC"]) < bound else "no"
+        rest_text = shown(times["REST"]) if rest is not None else "-"
+        lines.append(
+            f"| {name} | {shown(times['in process'])} | {shown(times['gRPC'])} | {rest_text} | {bound:.2f} | {kept} |"
+        )
+    return lines
+
+
+def measure_ranking(loaded: Any, stub: Any, columns: dict[str, np.ndarray], once: set[str], rounds: int) -> list[str]:
+    """Cells of a table: full rows and `rank` over gRPC, then in process, then reading the request alone."""
+    full, short = ranking_requests(columns, once)
+    times = compare(
+        {
+            "full": lambda: stub.Predict(full),
+            "rank": lambda: stub.Predict(short),
+            "full here": in_process(loaded.signatures["serving_default"], full),
+            "rank here": in_process(loaded.signatures["rank"], short),
+            "read full": reading(full),
+            "read rank": reading(short),
+        },
+        rounds,
+        warm=3,
+    )
+    ratio = np.median(times["full"]) / np.median(times["rank"])
+    here = np.median(times["full here"]) / np.median(times["rank here"])
+    return [
+        shown(times["full"]),
+        shown(times["rank"]),
+        f"**{ratio:.1f}**",
+        shown(times["full here"]),
+        shown(times["rank here"]),
+        f"{here:.1f}",
+        f"{np.median(times['read full']):.1f} / {np.median(times['read rank']):.1f}",
+        f"{full.ByteSize() / 1e3:,.0f} / {short.ByteSize() / 1e3:,.0f}",
+        "yes" if ratio >= AIM else "no",
+    ]
+
+
+RANKING_TABLE = (
+    "| model | full rows, gRPC p50 / p99 | rank, gRPC | times as fast | full rows, in process | rank, in process "
+    "| times as fast | reading full / rank | kB full / rank | 3 times over gRPC | matmuls, GFLOP full / rank | matmuls |"
+)
+
+
+def export_workload(workload: Workload, base: Path) -> str:
+    """Exports the model; returns the cells on its matmuls."""
+    model = workload.build(workload.schema)
+    write_bundle(model, base, workload.schema, Preprocessor(workload.schema.features), examples=workload.rows(16))
+    full, rank = ranking_flops(workload, model, CANDIDATES)
+    return f"{full / 1e9:.2f} / {rank / 1e9:.2f} | {full / rank:.1f}"
+
+
+def measure(folder: Path, rounds: int) -> list[str]:
+    """The report on the three models."""
+    details: list[str] = []
+    table = [RANKING_TABLE, "| --- " * 12 + "|"]
+    chosen = workloads()
+    for letter, workload in chosen.items():
+        matmuls = export_workload(workload, folder / letter)
+        loaded, asked = load(folder / letter)
+        with LocalServer(folder / letter, poll_interval=0, start_timeout=600) as server, channel(server) as connection:
+            stub = prediction_service_pb2_grpc.PredictionServiceStub(connection)
+            if letter == "a":
+                details = measure_signatures(loaded, stub, server.rest_url, asked, rounds)
+            cells = measure_ranking(
+                loaded, stub, workload.rows(CANDIDATES), workload.user_columns, max(30, rounds // 10)
             )
+            table.append(f"| {letter} | " + " | ".join([*cells, matmuls]) + " |")
+    titles = [f"- {letter}: {workload.title}" for letter, workload in chosen.items()]
+    return [
+        f"## One user, {CANDIDATES} candidates",
+        "",
+        *titles,
+        "",
+        *table,
+        "",
+        NOTES,
+        "",
+        "## One row, model a",
+        "",
+        *details,
+    ]
+
+
+def measure_export(base: Path, rounds: int) -> list[str]:
+    """The report on an export, asked what its warm-up file asks."""
+    loaded, asked = load(base)
+    with LocalServer(base, poll_interval=0, start_timeout=600) as server, channel(server) as connection:
+        stub = prediction_service_pb2_grpc.PredictionServiceStub(connection)
+        lines = measure_signatures(loaded, stub, server.rest_url, asked, rounds)
         if "rank" in asked:
             shapes = loaded.signatures["rank"].structured_input_signature[1]
-            once = {name for name, spec in shapes.items() if spec.shape.rank and spec.shape[0] == 1}
-            both = ranking_requests(asked["serving_default"], asked["rank"], once)
-            calls = {name: lambda request=request: stub.Predict(request) for name, request in both.items()}
-            for name, request in both.items():
-                signature = loaded.signatures[request.model_spec.signature_name or "serving_default"]
-                calls[f"{name}, in process"] = in_process(signature, request)
-            times = compare(calls, max(50, rounds // 10))
-            sizes = {name: f", {request.ByteSize():,} bytes" for name, request in both.items()}
-            ratio = np.median(times["full rows"]) / np.median(times["rank"])
-            lines += ["", f"1 user x {CANDIDATES} candidates over gRPC, p50 / p99:"]
-            lines += [f"- {name}{sizes.get(name, '')}: {shown(values)}" for name, values in times.items()]
-            lines.append(f"- `rank` is {ratio:.1f} times as fast as full rows")
+            columns = arrays(asked["serving_default"])
+            once = {name for name in columns if shapes[name].shape[0] == 1}
+            rows = {name: np.repeat(array[:1], CANDIDATES, axis=0) for name, array in columns.items()}
+            cells = measure_ranking(loaded, stub, rows, once, max(30, rounds // 10))
+            lines += [
+                "",
+                RANKING_TABLE,
+                "| --- " * 12 + "|",
+                f"| {base.name} | " + " | ".join([*cells, "-", "-"]) + " |",
+            ]
     return lines
+
+
+def load(base: Path) -> tuple[Any, dict[str, predict_pb2.PredictRequest]]:
+    """The newest version of an export, and a request for each of its signatures."""
+    version = max(find_versions(base).items())[1]
+    return tf.saved_model.load(str(version)), warmup_requests(version)
+
+
+def channel(server: LocalServer) -> grpc.Channel:
+    return grpc.insecure_channel(server.grpc_address, options=NO_LIMIT)
 
 
 def shown(times: np.ndarray) -> str:
@@ -188,19 +269,22 @@ def shown(times: np.ndarray) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("base_path", nargs="?", type=Path, help="an export; a PLE model is exported without it")
-    parser.add_argument("--rounds", type=int, default=1000, help="calls of each contestant")
+    parser.add_argument("base_path", nargs="?", type=Path, help="an export; three models are exported without it")
+    parser.add_argument("--rounds", type=int, default=300, help="calls of each contestant")
     options = parser.parse_args()
-    load = os.getloadavg()[0]
+    load_before = os.getloadavg()[0]
     with tempfile.TemporaryDirectory() as folder:
-        base = options.base_path or Path(folder) / "ranker"
-        if options.base_path is None:
-            export_ple(base)
-        lines = measure(base, options.rounds)
-    where = f"{date.today()}, {os.cpu_count()} x {platform.processor() or platform.machine()}, load before {load:.1f}"
-    page = "\n".join(
-        ["# Serving", "", f"Milliseconds; {options.rounds} calls each, in turns. {where}.", "", *lines, ""]
+        lines = (
+            measure(Path(folder), options.rounds)
+            if options.base_path is None
+            else measure_export(options.base_path, options.rounds)
+        )
+    cores = len(os.sched_getaffinity(0))
+    where = f"{date.today()}, {cores} x {platform.processor() or platform.machine()}, load before {load_before:.1f}"
+    rounds = (
+        f"{options.rounds} calls of one row and {max(30, options.rounds // 10)} of {CANDIDATES} rows each, in turns"
     )
+    page = "\n".join(["# Serving", "", f"Milliseconds, p50 / p99; {rounds}. {where}.", "", *lines, ""])
     Path(__file__).with_name("serving.md").write_text(page)
     print(page)
 

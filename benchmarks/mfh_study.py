@@ -1,12 +1,16 @@
-"""What the two studies of MFH share: the contestants, a run of one of them, and the tables."""
+"""What the two studies of MFH share: the contestants, a run of one of them, and the tables.
+
+python benchmarks/mfh_study.py docs/mfh_study.json      # the tables of the runs in that file
+"""
 
 import os
+import sys
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import json
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -32,6 +36,9 @@ BATCH = 512
 UNITS = (64, 32)
 TOWER = (32,)
 REFERENCE = "flat PLE"
+
+Kept = dict[str, Any]
+"""A study's figures as JSON; `runs` holds a list by contestant, one entry a seed."""
 
 
 @dataclass(frozen=True)
@@ -87,7 +94,7 @@ class Contestant:
     """One model, traced once and trained anew for each seed."""
 
     def __init__(self, study: Study, make: Callable[[], tuple[keras.Model, Schema]]):
-        self.make = make
+        self.make, self.grid = make, study.grid
         self.model, self.schema = make()
         targets = objectives(self.schema.tasks)
         losses = {"loss": targets["loss"], "loss_weights": targets["loss_weights"]}
@@ -108,79 +115,93 @@ class Contestant:
             name: read(part, study.schema, batch_size=8192).map(preprocessor).cache()
             for name, part in (("train", study.train), ("valid", study.valid), ("test", study.test))
         }
-        started, curve = time.perf_counter(), []
-        for _ in range(epochs):
+        started, curve = time.process_time(), []
+        for epoch in range(1, epochs + 1):
             self.model.fit(batches, shuffle=False, verbose=0)
-            figures = {part: self.evaluate(dataset) for part, dataset in parts.items()}
-            curve.append({p: {t: figures[p][f"{t}_auc"] for t in study.schema.task_names} for p in parts})
-        return {"parameters": self.model.count_params(), "seconds": time.perf_counter() - started, "curve": curve}
+            # The training rows are wanted after the last epoch only.
+            curve.append({part: self._aucs(parts[part]) for part in parts if part != "train" or epoch == epochs})
+        return {"parameters": self.model.count_params(), "seconds": time.process_time() - started, "curve": curve}
+
+    def _aucs(self, rows: tf.data.Dataset) -> dict[str, float]:
+        figures = self.evaluate(rows)
+        return {task.name: round(figures[f"{task.name}_auc"], 5) for task in self.grid.tasks}
 
 
-def compare(studies: Sequence[Study], *, epochs: int, tell: Callable[[str], None]) -> dict[str, list[dict[str, Any]]]:
-    """Every contestant on every study; study i is trained with seed i."""
-    runs: dict[str, list[dict[str, Any]]] = {}
-    for name, make in contestants(studies[0]).items():
-        contestant = Contestant(studies[0], make)
-        for seed, study in enumerate(studies):
-            runs.setdefault(name, []).append(contestant.run(study, seed=seed, epochs=epochs))
-            tell(f"{study.name}, {name}, seed {seed}: {runs[name][-1]['seconds']:.0f} s")
+def compare(
+    studies: Sequence[Study], path: Path, settings: Mapping[str, Any], *, epochs: int, tell: Callable[[str], None]
+) -> Kept:
+    """Every contestant on every study, study i with seed i; runs what `path` does not hold yet, and keeps each run there."""
+    first = studies[0]
+    kept = _kept(path, first, {**settings, "epochs": epochs})
+    for name, make in contestants(first).items():
+        runs = kept["runs"].setdefault(name, [])
+        if len(runs) >= len(studies):
+            continue
+        contestant = Contestant(first, make)
+        for seed in range(len(runs), len(studies)):
+            runs.append(contestant.run(studies[seed], seed=seed, epochs=epochs))
+            others = json.loads(path.read_text()) if path.exists() else {}
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(json.dumps({**others, first.name: kept}) + "\n")
+            tell(f"{first.name}, {name}, seed {seed}: {runs[-1]['seconds']:.0f} s")
         keras.backend.clear_session()
-    return runs
+    return kept
 
 
-def best_epoch(curve: list[dict[str, Any]]) -> int:
-    """The epoch with the best mean AUC of all tasks on the validation rows."""
-    return int(np.argmax([np.mean(list(epoch["valid"].values())) for epoch in curve]))
+def _kept(path: Path, study: Study, settings: Mapping[str, Any]) -> Kept:
+    """What `path` holds of the study, if it was run with these settings."""
+    studies = json.loads(path.read_text()) if path.exists() else {}
+    groups = {group: study.rows_of(group) for group in study.grid.group_names}
+    versions = {"tfmtl": tfmtl.__version__, "keras": keras.__version__, "tensorflow": tf.__version__}
+    new = {"versions": versions, "settings": settings, "rows": groups, "cells": study.grid.cells, "runs": {}}
+    kept = studies.get(study.name, new)
+    if kept["settings"] != json.loads(json.dumps(settings)):
+        raise SystemExit(f"{path} holds another {study.name}: {kept['settings']}")
+    return kept
 
 
-def group_auc(epoch: Mapping[str, Any], part: str, grid: TaskGrid, group: str) -> float:
-    """The mean AUC of a group's tasks."""
-    return float(np.mean([epoch[part][tasks[group]] for tasks in grid.cells.values()]))
-
-
-def figures(study: Study, runs: Iterable[Mapping[str, Any]], group: str) -> dict[str, np.ndarray]:
-    """For each seed: test AUC of the group at the chosen epoch, and at the last one, and the gap to its training AUC."""
-    found: dict[str, list[float]] = {"test": [], "last": [], "gap": []}
-    for one in runs:
-        chosen, last = one["curve"][best_epoch(one["curve"])], one["curve"][-1]
-        found["test"].append(group_auc(chosen, "test", study.grid, group))
-        found["last"].append(group_auc(last, "test", study.grid, group))
-        found["gap"].append(group_auc(last, "train", study.grid, group) - found["last"][-1])
-    return {name: np.array(values) for name, values in found.items()}
-
-
-def table(study: Study, runs: Mapping[str, list[dict[str, Any]]]) -> str:
-    """The study as Markdown: a block for each group."""
+def table(kept: Kept) -> str:
+    """A study as Markdown: a block for each group, mean and standard error over the seeds."""
     head = "| | parameters | test AUC | against flat PLE | test AUC, last epoch | train - test, last epoch |\n|---|---|---|---|---|---|"
     blocks = []
-    for group in study.grid.group_names:
-        reference = figures(study, runs[REFERENCE], group)["test"]
-        lines = [f"**{group}**, {study.rows_of(group):,} rows to train on", "", head]
-        for name, ones in runs.items():
-            found = figures(study, ones, group)
-            gain = "" if name == REFERENCE else _spread(found["test"] - reference, signed=True)
-            cells = (
-                f"{ones[0]['parameters']:,}",
-                _spread(found["test"]),
-                gain,
-                _spread(found["last"]),
-                _spread(found["gap"]),
-            )
-            lines.append(f"| {name} | {' | '.join(cells)} |")
+    for group, rows in kept["rows"].items():
+        tasks = [cells[group] for cells in kept["cells"].values()]
+        found = {name: [_figures(one["curve"], tasks) for one in runs] for name, runs in kept["runs"].items()}
+        reference = np.array([figures["test"] for figures in found[REFERENCE]])
+        lines = [f"**{group}**, {rows:,} rows to train on", "", head]
+        for name, figures in found.items():
+            test, last, gap = (np.array([one[key] for one in figures]) for key in ("test", "last", "gap"))
+            gain = "" if name == REFERENCE else _spread(test - reference, "+")
+            size = f"{kept['runs'][name][0]['parameters']:,}"
+            lines.append(f"| {' | '.join([name, size, _spread(test), gain, _spread(last), _spread(gap)])} |")
         blocks.append("\n".join(lines))
     return "\n\n".join(blocks)
 
 
-def _spread(values: np.ndarray, *, signed: bool = False) -> str:
+def _figures(curve: list[dict[str, Any]], tasks: Sequence[str]) -> dict[str, float]:
+    """Mean AUC of `tasks`: on the test rows after the epoch with the best mean AUC of all tasks on the validation rows,
+    after the last epoch, and how much higher it then is on the training rows."""
+    chosen = curve[int(np.argmax([np.mean(list(epoch["valid"].values())) for epoch in curve]))]
+
+    def mean(epoch: Mapping[str, Any], part: str) -> float:
+        return float(np.mean([epoch[part][task] for task in tasks]))
+
+    test, last = mean(chosen, "test"), mean(curve[-1], "test")
+    return {"test": test, "last": last, "gap": mean(curve[-1], "train") - last}
+
+
+def _spread(values: np.ndarray, sign: str = "") -> str:
     """Mean and standard error over the seeds."""
-    error = values.std(ddof=1) / len(values) ** 0.5 if len(values) > 1 else float("nan")
-    return f"{values.mean():{'+' if signed else ''}.4f} ± {error:.4f}"
+    error = f" ± {values.std(ddof=1) / len(values) ** 0.5:.4f}" if len(values) > 1 else ""
+    return f"{values.mean():{sign}.4f}{error}"
 
 
-def keep(path: Path, study: Study, runs: Mapping[str, Any], settings: Mapping[str, Any]) -> None:
-    """Writes every figure as JSON, beside those of other studies in the same file."""
-    kept = json.loads(path.read_text()) if path.exists() else {}
-    versions = {"tfmtl": tfmtl.__version__, "keras": keras.__version__}
-    groups = {group: study.rows_of(group) for group in study.grid.group_names}
-    kept[study.name] = {"versions": versions, "settings": dict(settings), "rows": groups, "runs": runs}
-    path.write_text(json.dumps(kept, indent=1) + "\n")
+def main() -> None:
+    """Prints the tables of the studies that were run."""
+    path = Path(sys.argv[1] if len(sys.argv) > 1 else "docs/mfh_study.json")
+    for name, kept in json.loads(path.read_text()).items():
+        print(f"## {name}\n\n{table(kept)}\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import tensorflow as tf
-from small_ranker import SCHEMA
+from small_ranker import SCHEMA as PLAIN_SCHEMA
 
 from tfmtl.exporting import export
 from tfmtl.models.presets import ple
@@ -12,7 +12,10 @@ from tfmtl.serving.conversion import check_converted, encoded_rows, replacing
 from tfmtl.serving.litert import export_litert
 from tfmtl.serving.loading import Bundle
 from tfmtl.serving.parity import ParityError
+from tfmtl.spec import Categorical, Schema
 
+# Vocabularies of integers are tables that LiteRT does not have.
+SCHEMA = Schema([*PLAIN_SCHEMA.features, Categorical("code", vocabulary=(3, 5, 9), dim=4)], PLAIN_SCHEMA.tasks)
 ROWS = encoded_rows(SCHEMA, 7, seed=1)
 
 

@@ -1,12 +1,13 @@
 """An export's model as LiteRT (TensorFlow Lite)."""
 
 import os
+import tempfile
 from pathlib import Path
 
 import numpy as np
 import tensorflow as tf
 
-from tfmtl.serving.conversion import CORE, Arrays, check_converted, replacing
+from tfmtl.serving.conversion import CORE, Arrays, check_converted, core_signature, replacing
 from tfmtl.serving.loading import Bundle
 
 
@@ -32,7 +33,7 @@ def export_litert(bundle: str | os.PathLike[str], target: str | os.PathLike[str]
     PosixPath('/.../ranker.tflite')
     """
     loaded = Bundle(bundle)
-    model = tf.lite.TFLiteConverter.from_saved_model(str(loaded.path), signature_keys=[CORE]).convert()
+    model = _converted(loaded)
 
     def run(rows: Arrays) -> dict[str, np.ndarray]:
         return dict(tf.lite.Interpreter(model_content=model).get_signature_runner(CORE)(**rows))
@@ -41,3 +42,13 @@ def export_litert(bundle: str | os.PathLike[str], target: str | os.PathLike[str]
     with replacing(target) as file:
         file.write_bytes(model)
     return Path(target).absolute()
+
+
+def _converted(bundle: Bundle) -> bytes:
+    """The core alone: the converter would also take the tables that other signatures read, and not all can be."""
+    core, _ = core_signature(bundle)
+    root = tf.Module()
+    root.weights = list(core.graph.variables)
+    with tempfile.TemporaryDirectory() as folder:
+        tf.saved_model.save(root, folder, signatures={CORE: core})
+        return tf.lite.TFLiteConverter.from_saved_model(folder, signature_keys=[CORE]).convert()

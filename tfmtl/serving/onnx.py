@@ -38,7 +38,7 @@ def export_onnx(bundle: str | os.PathLike[str], target: str | os.PathLike[str], 
         import onnxruntime
         import tf2onnx
     except ImportError as error:
-        raise ImportError("ONNX needs `pip install tf2onnx onnxruntime`.") from error
+        raise ImportError("ONNX needs `pip install tfmtl[onnx]`.") from error
     loaded = Bundle(bundle)
     core, specs = core_signature(loaded)
     outputs = list(core.structured_outputs)

@@ -11,7 +11,9 @@ or to say openly what stands in for them:
 
 - `view`: the user opens the item now. Every view in the log is a row with label 1. For each, `negatives` items are drawn
   by their popularity before the split, none that the user ever acts on, as rows with label 0. What is learned is to tell
-  the viewed item from popular others, not a click-through rate.
+  the viewed item from popular others, not a click-through rate. Beware of item ids on a small sample of users: of 650, in
+  training 0.4 % of the viewed and 4 % of the drawn items have no row of their own in the table, in testing 77 % and 8 %,
+  so a model that has learned to take such an item for a drawn one ranks the wrong way round.
 - `cart`, `fav`, `buy`: the user does so with the viewed item within `horizon` after the view. Defined for views alone (sample
   space `view`) and counted on real ones: the log is complete, so 0 means that it did not happen. Missing where the
   horizon reaches past the split or past the end of the log, because there it is not known or not to be known.

@@ -32,6 +32,7 @@ SAMPLE = 256  # rows sent to the server
 def main() -> None:
     options = _options()
     console = Console()
+    keras.mixed_precision.set_global_policy(options.precision)
     schema = census_income.schema()
     train, test = _rows(census_income.train_path(), options.rows), _rows(census_income.test_path(), options.rows)
 
@@ -148,6 +149,7 @@ def _options():
     parser.add_argument("--epochs", type=int, default=6)
     parser.add_argument("--learning-rate", type=float, default=2e-3)
     parser.add_argument("--rows", type=int, help="use only so many rows of either split")
+    parser.add_argument("--precision", default="float32", help="float32, or mixed_bfloat16 where the hardware has it")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--out", default="runs/census_income", help="folder for the model and its export")
     return parser.parse_args()

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import tensorflow as tf
+from fresh import run_forked
 
 from tfmtl.keras_host import keras, ops
 
@@ -23,13 +24,12 @@ def _environment() -> dict[str, str]:
     return {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'tests'}"}
 
 
-def run_fresh(script: str, *arguments: Any, env: dict[str, str] | None = None, timeout: float = 300) -> str:
+def run_fresh(script: str, *arguments: Any, env: dict[str, str] | None = None, timeout: int = 300) -> str:
     """Runs `script` in a new Python process of the same Keras host and returns what it printed; fails if it fails."""
     environment = {**_environment(), **(env or {})}
-    command = [sys.executable, "-c", textwrap.dedent(script), *map(str, arguments)]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=timeout)
-    assert done.returncode == 0, f"the process failed:\n{done.stdout}\n{done.stderr[-6000:]}"
-    return done.stdout
+    code, stdout, stderr = run_forked(textwrap.dedent(script), [*map(str, arguments)], environment, timeout)
+    assert code == 0, f"the process failed with exit code {code}:\n{stdout}\n{stderr[-6000:]}"
+    return stdout
 
 
 def gradients(loss: Any, variables: list[Any]) -> list[np.ndarray | None]:

@@ -103,12 +103,20 @@ def fit_one_step(model):
 
 
 def export(models, folder):
-    """All models as signatures of one SavedModel."""
+    """All models as signatures of one SavedModel, which holds their layers: a whole model would be traced once more."""
     specs = {name: tf.TensorSpec((None, *rows.shape[1:]), rows.dtype, name=name) for name, rows in ROWS.items()}
     root = tf.Module()
-    root.models = models
+    root.weights = [model.variables for model in models.values()]
+    root.layers = {name: held(name, model) for name, model in models.items()}
     signatures = {name: tf.function(model).get_concrete_function(specs) for name, model in models.items()}
     tf.saved_model.save(root, str(folder), signatures=signatures)
+
+
+def held(trunk, model):
+    """tf_keras traces every layer that it is to save several times: every bottom and head under PLE, every trunk on one bottom."""
+    if not LEGACY or trunk == "ple":
+        return model.layers
+    return [model.get_layer("trunk")] if isinstance(model.get_layer("bottom"), SharedBottomRepresentation) else []
 
 
 # The suite runs twice; heads know nothing of the host, so the second run takes one and leaves the others to the slow tests.

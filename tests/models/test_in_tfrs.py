@@ -1,8 +1,12 @@
 """Our layers inside a TensorFlow Recommenders model, which needs tf_keras."""
 
+import pytest
 from harness import run_fresh
 
+from tfmtl.keras_host import LEGACY
 
+
+@pytest.mark.skipif(not LEGACY, reason="runs once, with the tests of tf_keras")
 def test_cgc_in_a_tfrs_model_with_one_ranking_task_each():
     printed = run_fresh(
         """

@@ -5,6 +5,7 @@ from small_ranker import SCHEMA, random_rows, small_model
 
 from tfmtl.exporting import export
 from tfmtl.keras_host import keras
+from tfmtl.serving.loading import Bundle
 from tfmtl.serving.score import Score
 
 
@@ -36,3 +37,8 @@ def exported(model, schema, rows, tmp_path_factory):
         metrics={"click": {"auc": 0.75, "gauc": float("nan")}},
         data="64 made-up rows",
     )
+
+
+@pytest.fixture(scope="session")
+def bundle(exported):
+    return Bundle(exported)

@@ -51,11 +51,6 @@ def expected(model, rows):
     return model.predict(Preprocessor(SCHEMA.features)(rows), verbose=0)
 
 
-@pytest.fixture(scope="module")
-def bundle(exported):
-    return Bundle(exported)
-
-
 def test_version_one_is_a_folder_called_1(exported):
     assert exported.name == "1"
     assert sorted(child.name for child in exported.parent.iterdir()) == [

@@ -15,7 +15,6 @@ from tfmtl.models.trunks import CGC, MMoE
 from tfmtl.serving.endpoints import trace_whole
 from tfmtl.serving.graphs import concrete_function, trace
 from tfmtl.serving.late_broadcast import LateBroadcast
-from tfmtl.serving.loading import Bundle
 from tfmtl.serving.ranking import rank_endpoint
 from tfmtl.serving.server.graph_session import GraphSession
 from tfmtl.spec import Categorical, Numeric, Schema, Sequence, Task
@@ -154,8 +153,8 @@ def test_a_prediction_of_the_user_alone_is_repeated():
 
 
 @pytest.mark.parametrize("count", [0, 1, 2])
-def test_any_number_of_candidates(exported, count):
-    bundle, rows = Bundle(exported), random_rows(count)
+def test_any_number_of_candidates(bundle, count):
+    rows = random_rows(count)
     user = {name: column[:1] for name, column in random_rows(3).items() if name in USER}
     answer = bundle({**rows, **user, "click_weight": [1.0], "buy_weight": [1.0]}, "rank")
     assert {tuple(y.shape) for y in answer.values()} == {(count, 1)}

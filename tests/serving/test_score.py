@@ -50,8 +50,8 @@ def test_refuses(arguments, message):
         Score(**arguments)
 
 
-def test_is_an_output_of_what_serves_all_tasks(exported):
-    bundle, rows = Bundle(exported), random_rows(8)
+def test_is_an_output_of_what_serves_all_tasks(bundle):
+    rows = random_rows(8)
     answer = bundle(rows)
     np.testing.assert_allclose(answer["score"], answer["click"] * answer["buy"] ** 0.5, rtol=1e-5)
     assert "score" not in bundle(rows, "click")
@@ -66,8 +66,8 @@ def test_a_single_tasks_own_signature_has_no_score(tmp_path):
     np.testing.assert_allclose(bundle(rows)["score"], 2 * np.log(bundle(rows)["buy"]), rtol=1e-4)
 
 
-def test_rank_takes_weights_with_defaults(exported):
-    bundle, rows = Bundle(exported), random_rows(8)
+def test_rank_takes_weights_with_defaults(exported, bundle):
+    rows = random_rows(8)
     rows |= {name: rows[name][:1] for name in ("city", "age", "seen_item", "seen_city")}
     answer = bundle({**rows, "click_weight": [0.0], "buy_weight": [3.0]}, "rank")
     np.testing.assert_allclose(answer["score"], answer["buy"] ** 3.0, rtol=1e-5)

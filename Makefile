@@ -9,7 +9,7 @@ HOSTS = tests/layers tests/models tests/losses tests/metrics tests/optimizers te
 .PHONY: help demo test lint bench bench-peers clean
 
 help:
-	@echo "make demo    train, compare, export, serve and query PLE on Census-Income (about 5 minutes on 2 cores)"
+	@echo "make demo    train, compare, export, serve and query PLE on Census-Income (about 3 minutes on 2 cores)"
 	@echo "make test    linters and the whole suite, on both Keras generations"
 	@echo "make lint    ruff and mypy"
 	@echo "make bench   side-by-side timings, written to benchmarks/results.md (make bench-peers installs the peers)"

@@ -63,9 +63,9 @@ def main() -> None:
     (out / "schema.json").write_text(schema.to_json())
     sample = tfmtl.read(test, schema, batch_size=SAMPLE)
     version = tfmtl.export(model, out / "export" / "census_income", schema, examples=sample)
-    console.print(f"saved    {out / 'census_income.keras'}\nexported {version}")
+    console.print(f"saved    {out / 'census_income.keras'}\nexported {os.path.relpath(version)}")
     ask(console, model, version.parent, next(iter(sample))[0], preprocessor)
-    console.print(next_steps(version.parent), highlight=False)
+    console.print(next_steps(os.path.relpath(version.parent)), highlight=False, soft_wrap=True)  # to be copied whole
 
 
 def fit(schema, together, train, preprocessor, options):

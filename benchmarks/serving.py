@@ -42,7 +42,10 @@ NOTES = """\
 "Matmuls" is how many times fewer floating-point operations all matmuls take for `rank`, counted in both graphs. What is left
 is the candidates' own: no way of computing the user's share goes below it. A model can beat that ratio by what is no
 matmul (strings looked up, tables read, softmax over histories, bytes parsed) and falls short of it by what neither
-saves. The local server parses requests in Python; "in process" has no server and no parsing."""
+saves. The local server parses requests in Python; "in process" has no server and no parsing.
+
+Model a came first and misses the aim of 3; b and c, where the user is the heavy side, were added after that, to see where the aim
+can be held."""
 
 Call = Callable[[], Any]
 

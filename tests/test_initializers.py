@@ -54,3 +54,8 @@ def test_config_round_trip():
 def test_refuses_shapes_that_do_not_divide(shape):
     with pytest.raises(ValueError, match="2 kernels"):
         PerExpert("zeros", 2)(shape)
+
+
+def test_transposed_kernels_need_a_matrix():
+    with pytest.raises(ValueError, match=r"shape=\(2, 3, 4\)"):
+        PerExpert("zeros", 2, transposed=True)((2, 3, 4))

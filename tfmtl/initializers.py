@@ -46,8 +46,9 @@ class PerExpert(keras.initializers.Initializer):
     def __call__(self, shape: Any, dtype: Any = None, **kwargs: Any) -> Any:
         shape = tuple(shape)
         if self.transposed and len(shape) == 2:
-            beside = PerExpert(self.initializer, self.num)(shape[::-1], dtype=dtype)
-            return ops.transpose(beside)
+            return ops.transpose(PerExpert(self.initializer, self.num)(shape[::-1], dtype=dtype))
+        if self.transposed:
+            raise ValueError(f"Transposed kernels lie in a matrix. Received: shape={shape}")
         stacked = len(shape) == 3
         if shape[0 if stacked else -1] % self.num or len(shape) not in (2, 3) or (stacked and shape[0] != self.num):
             raise ValueError(f"No {self.num} kernels fit side by side or behind each other. Received: shape={shape}")

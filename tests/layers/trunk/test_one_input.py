@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import tensorflow as tf
 from harness import gradients, ops
 
 from tfmtl.keras_host import keras
@@ -37,13 +38,14 @@ def copies(x):
 
 def answers(layer, streams, x):
     """Outputs, and the gradients of all weights and of what the streams were made from."""
+    source = tf.Variable(x)
 
     def loss():
-        outputs = layer(streams(x), training=True)
+        outputs = layer(streams(source + 0.0), training=True)
         return sum((i + 1.0) * ops.sum(outputs[name] ** 2) for i, name in enumerate(sorted(outputs)))
 
-    weights = [*layer.trainable_variables]
-    return {k: np.asarray(v) for k, v in layer(streams(x), training=True).items()}, gradients(loss, weights)
+    found = gradients(loss, [*layer.trainable_variables, source])
+    return {k: np.asarray(v) for k, v in layer(streams(x), training=True).items()}, found
 
 
 @pytest.mark.parametrize(
@@ -70,8 +72,9 @@ def test_equals_the_cell_over_separate_streams(x, joined, options):
     assert set(outputs) == set(wanted)
     for name, value in wanted.items():
         np.testing.assert_allclose(outputs[name], value, rtol=1e-5, atol=1e-6)
-    for weight, slope, wanted_slope in zip(layer.trainable_variables, slopes, wanted_slopes, strict=True):
-        np.testing.assert_allclose(slope, wanted_slope, rtol=1e-4, atol=1e-5, err_msg=weight.name)
+    names = [*(weight.name for weight in layer.trainable_variables), "input"]
+    for name, slope, wanted_slope in zip(names, slopes, wanted_slopes, strict=True):
+        np.testing.assert_allclose(slope, wanted_slope, rtol=1e-4, atol=1e-5, err_msg=name)
 
 
 def test_a_task_reaches_its_own_and_the_shared_experts_alone(x, joined):

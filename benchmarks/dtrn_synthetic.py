@@ -17,7 +17,8 @@ history in one row or column of this table:
 Each event has a verdict, good or bad. What counts for a task is the mean verdict of the events that have the item's value
 of the attribute in the table.
 
-`own`: `tfmtl.data.synthetic.multi_behavior`, where every task goes by a history and an attribute of its own.
+`own`: `tfmtl.data.synthetic.multi_behavior`, where every task goes by a history and an attribute of its own; buys are labelled
+on the rows with a click alone. `own_labelled`: the same with every task labelled on every row.
 
 The contestants differ in what the hypernetwork reads. `shared transformer` reads nothing: one transformer with one set of
 layer normalisations for all tasks and behaviours, the paper's DTRN without its extractor.
@@ -74,9 +75,18 @@ def crossed(rows: int, *, seed: int) -> Synthetic:
     return Synthetic(pa.table(columns), Schema([*shown, *histories], [Task(task) for task in READINGS]), truth)
 
 
+def own_labelled(rows: int, *, seed: int) -> Synthetic:
+    """`multi_behavior` with a label for every task in every row, drawn from the same truth."""
+    drawn = synthetic.multi_behavior(rows, user_spread=0, seed=seed)
+    buy = (np.random.default_rng([seed, 1]).random(rows) < drawn.truth["buy"]).astype("int64")
+    labelled = drawn.rows.set_column(drawn.rows.schema.get_field_index("buy"), "buy", [buy])
+    return Synthetic(labelled, Schema(drawn.schema.features, [Task(task) for task in READINGS]), drawn.truth)
+
+
 DRAWN: dict[str, Callable[..., Synthetic]] = {
     "crossed": crossed,
     "own": partial(synthetic.multi_behavior, user_spread=0),
+    "own_labelled": own_labelled,
 }
 
 

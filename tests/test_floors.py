@@ -10,7 +10,7 @@ PACKAGE = ROOT / "tfmtl"
 
 FLOORS = [
     {"typing", "keras_host", "version"},
-    {"initializers", "replicas", "rowwise"},
+    {"initializers", "replicas", "rowwise", "tf_ops"},
     {"spec", "losses", "metrics", "optimizers"},
     {"layers", "data", "training", "serving", "analysis"},
     {"models", "exporting"},
@@ -68,7 +68,7 @@ def test_stages_do_not_know_each_other(path):
 
 @pytest.mark.parametrize("path", FILES, ids=module_of)
 def test_tensorflow_stays_where_it_belongs(path):
-    if room(module_of(path)) in {"data", "training", "serving", "optimizers", "exporting", "cli", "replicas"}:
+    if room(module_of(path)) in {"data", "training", "serving", "optimizers", "exporting", "cli", "replicas", "tf_ops"}:
         return
     foreign = {name for name in imports(path) if name.split(".")[0] in ("tensorflow", "tf_keras")}
     if path.name != "keras_host.py":

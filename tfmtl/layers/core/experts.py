@@ -6,6 +6,7 @@ from typing import Any
 from tfmtl.initializers import PerExpert, fresh
 from tfmtl.keras_host import keras, ops, register
 from tfmtl.layers.core.mlp import check_units
+from tfmtl.layers.core.wide_dense import wide_dense
 from tfmtl.typing import Tensor
 
 
@@ -91,20 +92,18 @@ class Experts(keras.layers.Layer):
 
     def _apply(self, x: Tensor, kernels: list[Tensor], biases: list[Tensor], training: bool | None) -> Tensor:
         dtype = self.compute_dtype
-        # `add` of a vector after a 2-D matmul becomes a bias that the CPU kernel fuses with matmul and activation.
-        h = ops.matmul(x, ops.transpose(ops.cast(kernels[0], dtype)))
-        h = self._finish(ops.add(h, ops.cast(biases[0], dtype)), training)
+        h = wide_dense(x, ops.cast(kernels[0], dtype), ops.cast(biases[0], dtype), self.activation, training)
+        h = self._drop(h, training)
         h = ops.reshape(h, (-1, h.shape[-1] // self.units[0], self.units[0]))
         if len(self.units) > 1:
             h = ops.transpose(h, (1, 0, 2))  # (E, B, U)
             for kernel, bias in zip(kernels[1:], biases[1:], strict=True):
                 h = ops.matmul(h, ops.cast(kernel, dtype)) + ops.cast(bias, dtype)[:, None, :]
-                h = self._finish(h, training)
+                h = self._drop(self.activation(h), training)
             h = ops.transpose(h, (1, 0, 2))
         return h  # (B, E, U)
 
-    def _finish(self, h: Tensor, training: bool | None) -> Tensor:
-        h = self.activation(h)
+    def _drop(self, h: Tensor, training: bool | None) -> Tensor:
         return h if self.drop is None else self.drop(h, training=training)
 
     def compute_output_shape(self, input_shape: Any) -> tuple[int | None, ...]:

@@ -85,12 +85,7 @@ class FusedTables(keras.layers.Layer):
         known = ops.logical_and(moved >= 0, moved < rows)
         rows_found = lookup(table, ops.where(known, moved, 0) + first)  # (B, N, copies * D)
         values = ops.cast(rows_found, self.compute_dtype)
-        edges = [sum(widths[: i + 1]) for i in range(len(widths) - 1)]
-        parts = ops.split(values, edges, axis=1) if edges else [values]
-        return {
-            column: part[:, 0] if len(i.shape) == 1 else part
-            for column, i, part in zip(group.first_row, ids, parts, strict=True)
-        }
+        return dict(zip(group.first_row, _parts(values, ids), strict=True))
 
     def compute_output_shape(self, input_shape: Any) -> dict[str, tuple[int | None, ...]]:
         return {
@@ -144,6 +139,16 @@ def _group_by_width(features: Iterable[Feature]) -> dict[int, _Group]:
                 column = feature.column(field)
                 groups.setdefault(field.dim, _Group()).add(column, feature.table_name(field), field.rows)
     return groups
+
+
+def _parts(values: Tensor, ids: list[Tensor]) -> list[Tensor]:
+    """What of `values`, `(B, N, W)`, belongs to each of `ids`: `(B, W)`, or `(B, L, W)` for a sequence."""
+    if all(len(i.shape) == 1 for i in ids):
+        return ops.unstack(values, len(ids), axis=1)  # cheaper than slices, on the way back above all
+    widths = [1 if len(i.shape) == 1 else i.shape[1] for i in ids]
+    edges = [sum(widths[: i + 1]) for i in range(len(widths) - 1)]
+    parts = ops.split(values, edges, axis=1) if edges else [values]
+    return [part[:, 0] if len(i.shape) == 1 else part for i, part in zip(ids, parts, strict=True)]
 
 
 def _check_columns(group: _Group, encoded: Encoded) -> None:

@@ -7,6 +7,7 @@ from tfmtl.initializers import fresh
 from tfmtl.keras_host import keras, ops, register
 from tfmtl.layers.core.experts import Experts
 from tfmtl.layers.core.gate import Gate
+from tfmtl.layers.core.mixing import mix
 from tfmtl.layers.core.mlp import check_units
 from tfmtl.layers.trunk.one_input import mix_one_input
 from tfmtl.layers.trunk.streams import task_names
@@ -205,7 +206,7 @@ class CGCLayer(keras.layers.Layer):
             experts = self.experts[source](streams[source], training=training)  # (B, E, U)
             for readers, values in self._routes(source, experts):
                 if readers:
-                    for stream, part in zip(readers, self._mix(source, values, readers, share), strict=True):
+                    for stream, part in zip(readers, self._mix(source, values, readers, share, training), strict=True):
                         mixed[stream].append(part)
         return {stream: _sum(parts) for stream, parts in mixed.items()}
 
@@ -240,13 +241,18 @@ class CGCLayer(keras.layers.Layer):
         return self.shared_stream_stop_specific if stream == SHARED else self.cross_task == "detached"
 
     def _mix(
-        self, source: str, experts: Tensor, readers: list[str], share: dict[str, dict[str, Tensor]]
+        self,
+        source: str,
+        experts: Tensor,
+        readers: list[str],
+        share: dict[str, dict[str, Tensor]],
+        training: bool | None,
     ) -> list[Tensor]:
         """`sum_i w_i e_i` over the experts of one source, for all its readers in one batched matmul."""
         if not any(stream in share for stream in readers):
             return [experts[:, 0]] * len(readers)  # the only candidate of each
-        rows = ops.stack([share[stream][source] for stream in readers], axis=1)  # (B, R, E)
-        return ops.unstack(ops.matmul(rows, experts), len(readers), axis=1)  # R x (B, U)
+        weights = ops.stack([share[stream][source] for stream in readers], axis=1)  # (B, R, E)
+        return mix(weights, experts, training)
 
     def compute_output_shape(self, input_shape: Mapping[str, Any]) -> dict[str, tuple[int | None, ...]]:
         tasks = task_names(input_shape, needs_shared=False)

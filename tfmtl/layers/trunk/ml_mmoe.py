@@ -7,6 +7,7 @@ from tfmtl.initializers import PerExpert
 from tfmtl.keras_host import keras, ops, register
 from tfmtl.layers.core.experts import Experts
 from tfmtl.layers.core.gate import Gate
+from tfmtl.layers.core.mixing import mix
 from tfmtl.layers.core.mlp import check_units
 from tfmtl.layers.trunk.streams import task_names
 from tfmtl.typing import SHARED, Streams, Tensor
@@ -88,7 +89,8 @@ class MLMMoE(keras.layers.Layer):
         experts = self.first(x, training=training)  # (B, E, U)
         for level in range(len(self.kernels)):
             experts = self._climb(level, x, experts)
-        return {task: ops.matmul(gate(streams[task])[:, None, :], experts)[:, 0] for task, gate in self.mixers.items()}
+        weights = ops.stack([gate(streams[task]) for task, gate in self.mixers.items()], axis=1)  # (B, T, E)
+        return dict(zip(self.mixers, mix(weights, experts, training), strict=True))
 
     def _climb(self, level: int, x: Tensor, experts: Tensor) -> Tensor:
         """The experts of the next level, `(B, E, V)`."""

@@ -3,9 +3,10 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from tfmtl.keras_host import keras, ops, register
+from tfmtl.keras_host import keras, register
 from tfmtl.layers.core.experts import Experts
 from tfmtl.layers.core.gate import Gate
+from tfmtl.layers.core.mixing import mix
 from tfmtl.layers.core.mlp import check_units
 from tfmtl.layers.trunk.streams import task_names
 from tfmtl.typing import SHARED, Streams
@@ -72,7 +73,7 @@ class OMoE(keras.layers.Layer):
 
     def call(self, streams: Streams, training: bool | None = None) -> Streams:
         x = streams[SHARED]
-        mixed = ops.matmul(self.gate(x)[:, None, :], self.experts(x, training=training))[:, 0]
+        (mixed,) = mix(self.gate(x)[:, None, :], self.experts(x, training=training), training)
         return dict.fromkeys(self.tasks, mixed)
 
     def compute_output_shape(self, input_shape: Mapping[str, Any]) -> dict[str, tuple[int | None, ...]]:

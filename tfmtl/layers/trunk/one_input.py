@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from tfmtl.keras_host import ops
 from tfmtl.layers.core.experts import Experts
 from tfmtl.layers.core.gate import Gate
+from tfmtl.layers.core.mixing import mix
 from tfmtl.typing import Streams, Tensor
 
 
@@ -38,8 +39,7 @@ def mix_one_input(
     logits = ops.matmul(x, ops.cast(ops.concatenate(kernels, axis=1), dtype))
     logits = ops.cast(logits, "float32") + ops.concatenate(masks)
     weights = ops.softmax(ops.reshape(logits, (-1, len(gates), values.shape[1])), axis=-1)  # (B, R, E)
-    mixed = ops.matmul(ops.cast(weights, dtype), values)
-    return dict(zip(gates, ops.unstack(mixed, len(gates), axis=1), strict=True))
+    return dict(zip(gates, mix(ops.cast(weights, dtype), values, training), strict=True))
 
 
 def _spread(gate: Gate, experts: Mapping[str, Experts], candidates: Sequence[str]) -> tuple[Tensor, Tensor]:

@@ -36,7 +36,7 @@ def dataset(workload: Workload) -> tf.data.Dataset:
 
 def compiled(workload: Workload) -> keras.Model:
     categorical = [tfmtl.Categorical(f"s{i}", num_ids=workload.ids, dim=DIM) for i in range(CATEGORICAL)]
-    numeric = [tfmtl.Numeric(f"d{i}", transform=None) for i in range(NUMERIC)]
+    numeric = [tfmtl.Numeric(f"d{i}", transform=None, flag_missing=False) for i in range(NUMERIC)]
     schema = tfmtl.Schema([*categorical, *numeric], [tfmtl.Task(name) for name in workload.task_names])
     experts = {"num_task_experts": TASK_EXPERTS, "num_shared_experts": SHARED_EXPERTS}
     if workload.model == "ple":

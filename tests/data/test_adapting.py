@@ -94,6 +94,21 @@ def test_standardizes_without_missing_values():
     assert (adapted.feature("c").mean, adapted.feature("c").std) == ((4.0,), (1.0,))
 
 
+@pytest.mark.parametrize(
+    ("given", "learned"), [(None, {"whole": False, "holes": True}), (True, dict.fromkeys(("whole", "holes"), True))]
+)
+def test_flags_where_something_was_missing(given, learned):
+    """A flag that is 0 in every row has weights that nothing trains."""
+    features = [Numeric(name, flag_missing=given) for name in learned]
+    batches = [
+        {"whole": np.array([1, np.inf]), "holes": np.array([1, 2])},
+        {"whole": np.array([3, 4]), "holes": np.array([NAN, 2])},
+    ]
+    adapted = adapt(schema(*features), batches)
+    assert {name: adapted.feature(name).flag_missing for name in learned} == learned
+    assert Schema.from_json(adapted.to_json()) == adapted
+
+
 @settings(max_examples=30, deadline=None)
 @given(st.lists(st.lists(st.floats(-1e6, 1e6, width=32), max_size=8), min_size=1, max_size=6))
 def test_moments_do_not_depend_on_the_batches(batches):

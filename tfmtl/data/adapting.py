@@ -99,7 +99,8 @@ class _Summaries:
             if isinstance(summary, Quantiles):
                 return replace(feature, boundaries=summary.boundaries(feature.num_buckets))
             mean, std = summary.statistics()
-            return replace(feature, mean=mean, std=std)
+            flag = summary.any_missing if feature.flag_missing is None else feature.flag_missing
+            return replace(feature, mean=mean, std=std, flag_missing=flag)
         except ValueError as error:
             raise ValueError(f"Column {feature.name!r} {error}") from error
 

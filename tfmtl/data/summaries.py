@@ -57,9 +57,10 @@ def _text(value: Any) -> str | None:
 
 
 class Moments:
-    """Mean and standard deviation of the finite numbers, one for each position of a row."""
+    """Mean and standard deviation of the finite numbers, one for each position of a row, and whether any was missing."""
 
     def __init__(self, size: int):
+        self.any_missing = False
         self._count = np.zeros(size)
         self._mean = np.zeros(size)
         self._squares = np.zeros(size)  # sum of squared distances to the mean
@@ -67,6 +68,7 @@ class Moments:
     def update(self, numbers: np.ndarray) -> None:
         """Adds the numbers of one batch, `(B,)` or `(B, size)`."""
         numbers = numbers.reshape(len(numbers), len(self._count)).astype("float64")
+        self.any_missing |= bool(np.isnan(numbers).any())
         finite = np.isfinite(numbers)
         count = finite.sum(axis=0)
         mean = np.where(finite, numbers, 0).sum(axis=0) / np.maximum(count, 1)

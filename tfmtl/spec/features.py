@@ -116,7 +116,7 @@ class Categorical:
 
 @dataclass(frozen=True)
 class Numeric:
-    """A column of numbers. A missing value (NaN) is told apart from every number.
+    """A column of numbers. A missing value (NaN) is told apart from every number, where there are some to learn from.
 
     Args:
         name: the column.
@@ -125,13 +125,16 @@ class Numeric:
             (`sign(x) log(1 + |x|)`), `"buckets"` (quantile bins, each with an embedding; bin 0 holds NaN), or None.
         dim: width of the embedding: of a bin, or of a linear map of the numbers. None passes the numbers on as they are,
             `(B, 2 size)`: the values, NaN as 0, and a flag for each that was NaN. Buckets take 16 by default.
+        flag_missing: whether there are flags. None, the default, lets `adapt` decide where it learns statistics: no flags, if no
+            value was missing, because no row would train their weights; flags everywhere else. Without them a missing value is
+            a 0, which is the mean after `"standardize"`. Buckets always have their bin 0.
         num_buckets: bins that `"buckets"` learns; repeated quantiles fall together.
         boundaries: the learned (or given) edges between bins, increasing.
         mean, std: the learned (or given) statistics of `"standardize"`, one for each of `size`.
         side: as in `Categorical`.
 
     Raises:
-        ValueError: an unknown transform, `size`, `dim` or `num_buckets` below 1, buckets with `size > 1`, boundaries
+        ValueError: an unknown transform or `flag_missing`, `size`, `dim` or `num_buckets` below 1, buckets with `size > 1`, boundaries
             that do not increase, or statistics of the wrong length or with `std <= 0`.
     """
 
@@ -140,6 +143,7 @@ class Numeric:
     size: int = 1
     transform: Transform | None = "standardize"
     dim: int | None = None
+    flag_missing: bool | None = None
     num_buckets: int = 64
     boundaries: tuple[float, ...] | None = None
     mean: tuple[float, ...] | None = None
@@ -158,6 +162,10 @@ class Numeric:
                 raise ValueError(f"Buckets of {self.name!r} need size=1. Received: size={self.size}")
             if self.dim is None:
                 object.__setattr__(self, "dim", 16)
+        if self.flag_missing not in (None, True, False):
+            raise ValueError(
+                f"`flag_missing` of {self.name!r} must be None, True or False. Received: flag_missing={self.flag_missing!r}"
+            )
         for field in ("size", "dim", "num_buckets"):
             _check_positive(self.name, field, getattr(self, field))
         for field in ("boundaries", "mean", "std"):
@@ -185,6 +193,11 @@ class Numeric:
         if self.transform == "buckets":
             return self.boundaries is not None
         return self.transform != "standardize" or self.mean is not None
+
+    @property
+    def width(self) -> int:
+        """How many numbers the model reads: the values, and their flags if there are some."""
+        return self.size if self.flag_missing is False else 2 * self.size
 
     @property
     def rows(self) -> int:

@@ -49,6 +49,27 @@ def test_fields_follow_the_equations():
     assert all(np.isfinite(field).all() for field in fields.values())
 
 
+@pytest.mark.parametrize("dim", [None, 3])
+def test_numbers_without_flags(dim):
+    """A missing value is a 0, and nothing else is read."""
+    features = [
+        Numeric("age", transform=None, flag_missing=False, dim=dim),
+        Numeric("size", size=2, transform=None, flag_missing=False, dim=dim),
+    ]
+    rows = {name: ROWS[name] for name in ("age", "size")}
+    layer, stem = FeatureEmbedding(features), STEMEmbedding(features, ["buy", "shared"])
+    wanted = {"age": np.array([[31], [0], [-2]], "float32"), "size": np.array([[0.5, 0], [1, 2], [0, 0]], "float32")}
+    for embed, fields in ((layer, layer(rows)), (stem, stem(rows)["buy"])):
+        for name, numbers in wanted.items():
+            if dim:
+                kernel, bias = (np.asarray(w)[..., :dim] for w in embed.projections[name].get_weights())
+                numbers = numbers @ kernel + bias
+            np.testing.assert_allclose(np.asarray(fields[name]), numbers, rtol=1e-5, atol=1e-6)
+    shapes = {name: values.shape for name, values in rows.items()}
+    assert layer.compute_output_shape(shapes) == {name: (3, dim or n) for name, n in (("age", 1), ("size", 2))}
+    assert stem.compute_output_shape(shapes)["buy"] == layer.compute_output_shape(shapes)
+
+
 def test_a_shared_table_is_one_table():
     layer = FeatureEmbedding(FEATURES)
     fields = layer(ROWS)

@@ -17,7 +17,8 @@ class FeatureEmbedding(keras.layers.Layer):
 
     ```
     categorical, bucketed:  y = E[id]                                 row 0: missing or unknown
-    numeric:                y = [x, is_missing]  or  [x, is_missing] W + b  with `dim`;  a missing x counts as 0
+    numeric:                y = [x, is_missing]  or  [x, is_missing] W + b  with `dim`;  a missing x counts as 0;
+                            without is_missing where `flag_missing` is False
     sequence:               y = pool(E[id_1], ..., E[id_n])           over the events of the mask, for each of its fields
     ```
 
@@ -81,7 +82,7 @@ class FeatureEmbedding(keras.layers.Layer):
         self.tables.build(input_shape)
         for feature in self.features:
             if isinstance(feature, Numeric) and feature.dim:
-                self.projections[feature.name].build((None, 2 * feature.size))
+                self.projections[feature.name].build((None, feature.width))
         self.built = True
 
     def call(self, encoded: Encoded) -> Encoded:
@@ -99,7 +100,7 @@ class FeatureEmbedding(keras.layers.Layer):
     def _numbers(self, feature: Numeric, encoded: Encoded) -> Tensor:
         if feature.name not in encoded:
             raise ValueError(f"The input lacks columns [{feature.name!r}]. Received: keys={sorted(encoded)}")
-        values = flag_missing(encoded[feature.name], self.compute_dtype)
+        values = numbers(feature, encoded[feature.name], self.compute_dtype)
         return self.projections[feature.name](values) if feature.dim else values
 
     def _events(self, feature: Sequence, looked_up: Encoded, encoded: Encoded) -> Encoded:
@@ -117,7 +118,7 @@ class FeatureEmbedding(keras.layers.Layer):
             if isinstance(feature, Categorical):
                 shapes[feature.name] = (batch, feature.dim)
             elif isinstance(feature, Numeric):
-                shapes[feature.name] = (batch, feature.dim or 2 * feature.size)
+                shapes[feature.name] = (batch, feature.dim or feature.width)
             elif self.pool_sequences:
                 shapes.update({feature.column(field): (batch, field.dim) for field in feature.fields})
             else:
@@ -137,9 +138,9 @@ class FeatureEmbedding(keras.layers.Layer):
         }
 
 
-def flag_missing(numbers: Tensor, dtype: str) -> Tensor:
-    """`(B,)` or `(B, size)` -> `(B, 2 size)`: the numbers, NaN as 0, then a 1 for each that was NaN."""
-    numbers = numbers[:, None] if len(numbers.shape) == 1 else numbers
-    missing = ops.isnan(numbers)
-    values = ops.where(missing, ops.zeros_like(numbers), numbers)
-    return ops.concatenate([ops.cast(values, dtype), ops.cast(missing, dtype)], axis=-1)
+def numbers(feature: Numeric, x: Tensor, dtype: str) -> Tensor:
+    """`(B,)` or `(B, size)` -> `(B, width)`: the numbers, NaN as 0, then a 1 for each that was NaN if it is to be flagged."""
+    x = x[:, None] if len(x.shape) == 1 else x
+    missing = ops.isnan(x)
+    values = ops.cast(ops.where(missing, ops.zeros_like(x), x), dtype)
+    return values if feature.flag_missing is False else ops.concatenate([values, ops.cast(missing, dtype)], axis=-1)

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from tfmtl.keras_host import keras, ops, register
-from tfmtl.layers.bottom.feature_embedding import flag_missing
+from tfmtl.layers.bottom.feature_embedding import numbers
 from tfmtl.layers.core.fused_tables import FusedTables
 from tfmtl.layers.core.pooling import pool_events
 from tfmtl.spec.features import Categorical, Numeric, feature_from_dict, feature_to_dict
@@ -87,7 +87,7 @@ class STEMEmbedding(keras.layers.Layer):
         self.tables.build(input_shape)
         for feature in self.features:
             if isinstance(feature, Numeric) and feature.dim:
-                self.projections[feature.name].build((None, 2 * feature.size))
+                self.projections[feature.name].build((None, feature.width))
         self.built = True
 
     def call(self, encoded: Encoded) -> dict[str, Encoded]:
@@ -108,8 +108,8 @@ class STEMEmbedding(keras.layers.Layer):
         for stream, part in zip(self.streams, ops.split(wide, len(self.streams), axis=-1), strict=True):
             fields[stream][name] = part
 
-    def _numbers(self, fields: dict[str, Encoded], feature: Numeric, numbers: Tensor) -> None:
-        values = flag_missing(numbers, self.compute_dtype)
+    def _numbers(self, fields: dict[str, Encoded], feature: Numeric, x: Tensor) -> None:
+        values = numbers(feature, x, self.compute_dtype)
         if feature.dim:
             self._share_out(fields, feature.name, self.projections[feature.name](values))
         else:
@@ -123,7 +123,7 @@ class STEMEmbedding(keras.layers.Layer):
             if isinstance(feature, Categorical):
                 shapes[feature.name] = (batch, feature.dim)
             elif isinstance(feature, Numeric):
-                shapes[feature.name] = (batch, feature.dim or 2 * feature.size)
+                shapes[feature.name] = (batch, feature.dim or feature.width)
             else:
                 shapes.update({feature.column(field): (batch, field.dim) for field in feature.fields})
         return {stream: dict(shapes) for stream in self.streams}

@@ -70,6 +70,38 @@ def test_numbers_without_flags(dim):
     assert stem.compute_output_shape(shapes)["buy"] == layer.compute_output_shape(shapes)
 
 
+ORDERS = {
+    "one width": [FEATURES[1]],
+    "numbers alone": [FEATURES[2], FEATURES[3]],
+    "neighbours": [FEATURES[0], FEATURES[1], FEATURES[4], FEATURES[2]],
+    "mixed": [FEATURES[1], FEATURES[4], FEATURES[2], FEATURES[0], FEATURES[3]],
+    "with a history": list(FEATURES),
+}
+
+
+@pytest.mark.parametrize("features", ORDERS.values(), ids=ORDERS)
+@pytest.mark.parametrize("policy", ["float32", "mixed_bfloat16"])
+def test_training_joins_the_same_fields(features, policy):
+    """The fields as they lie in the lookup, in the order of the features, with the same gradients."""
+    layer = SharedBottomRepresentation(features, ["buy"], dtype=policy)
+    rows = {column: ROWS[column] for column in encoded_inputs(features)}
+    wanted = layer(rows)["buy"]
+    joined = layer(rows, training=True)
+    assert joined["buy"] is joined["shared"] and joined["buy"].dtype == wanted.dtype
+    np.testing.assert_array_equal(
+        np.asarray(ops.cast(joined["buy"], "float32")), np.asarray(ops.cast(wanted, "float32"))
+    )
+    assert tuple(joined["buy"].shape) == layer.compute_output_shape({k: v.shape for k, v in rows.items()})["buy"]
+    if layer.trainable_variables:
+        slope = ops.cast(np.random.default_rng(0).normal(size=wanted.shape), wanted.dtype)
+        found, expected = (
+            gradients(lambda t=training: ops.sum(layer(rows, training=t)["buy"] * slope), layer.trainable_variables)
+            for training in (True, False)
+        )
+        for got, value in zip(found, expected, strict=True):
+            np.testing.assert_allclose(got, value, rtol=1e-5, atol=1e-6)
+
+
 def test_a_shared_table_is_one_table():
     layer = FeatureEmbedding(FEATURES)
     fields = layer(ROWS)

@@ -1,12 +1,14 @@
 """From encoded columns to one vector a field."""
 
 from collections.abc import Iterable
+from itertools import accumulate, groupby
 from typing import Any
 
 from tfmtl.keras_host import keras, ops, register
 from tfmtl.layers.core.fused_tables import FusedTables
 from tfmtl.layers.core.pooling import pool_events
-from tfmtl.spec.features import Categorical, Numeric, Sequence, feature_from_dict, feature_to_dict
+from tfmtl.layers.core.side_by_side import side_by_side
+from tfmtl.spec.features import Categorical, Feature, Numeric, Sequence, feature_from_dict, feature_to_dict
 from tfmtl.spec.schema import check_features
 from tfmtl.typing import Encoded, Tensor
 
@@ -97,6 +99,21 @@ class FeatureEmbedding(keras.layers.Layer):
                 fields.update(self._events(feature, looked_up, encoded))
         return fields
 
+    def joined(self, encoded: Encoded) -> Tensor:
+        """All fields side by side, `(B, sum D)`. Neighbours of one width are taken from the lookup as they lie there."""
+        if any(isinstance(feature, Sequence) for feature in self.features):
+            return side_by_side(self(encoded).values())
+        runs = [(dim, list(run)) for dim, run in groupby(self.features, _table_width)]
+        blocks = self.tables.blocks(encoded)
+        found = {dim: iter(_cut(block, [len(run) for d, run in runs if d == dim])) for dim, block in blocks.items()}
+        parts: list[Tensor] = []
+        for dim, run in runs:
+            if dim:
+                parts.append(ops.reshape(next(found[dim]), (-1, len(run) * dim)))
+            else:
+                parts += [self._numbers(feature, encoded) for feature in run if isinstance(feature, Numeric)]
+        return side_by_side(parts)
+
     def _numbers(self, feature: Numeric, encoded: Encoded) -> Tensor:
         if feature.name not in encoded:
             raise ValueError(f"The input lacks columns [{feature.name!r}]. Received: keys={sorted(encoded)}")
@@ -136,6 +153,16 @@ class FeatureEmbedding(keras.layers.Layer):
             "embeddings_initializer": keras.initializers.serialize(self.embeddings_initializer),
             "embeddings_regularizer": keras.regularizers.serialize(regularizer) if regularizer else None,
         }
+
+
+def _table_width(feature: Feature) -> int:
+    """0 for what is not looked up."""
+    return feature.dim if isinstance(feature, Categorical) else 0
+
+
+def _cut(block: Tensor, sizes: list[int]) -> list[Tensor]:
+    """Parts of `block`, `(B, N, W)`, with as many ids as `sizes` says."""
+    return ops.split(block, list(accumulate(sizes[:-1])), axis=1) if len(sizes) > 1 else [block]
 
 
 def numbers(feature: Numeric, x: Tensor, dtype: str) -> Tensor:

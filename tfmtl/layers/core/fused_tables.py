@@ -1,6 +1,7 @@
 """Embedding tables of one width, kept in one weight and read in one gather."""
 
 from collections.abc import Iterable
+from itertools import accumulate
 from typing import Any
 
 from tfmtl.initializers import fresh
@@ -65,12 +66,18 @@ class FusedTables(keras.layers.Layer):
         self.built = True
 
     def call(self, encoded: Encoded) -> Encoded:
+        blocks = self.blocks(encoded)
         found: Encoded = {}
         for dim, group in self.groups.items():
-            found.update(self._look_up(self.tables[str(dim)], group, encoded))
+            parts = _parts(blocks[dim], [encoded[column] for column in group.first_row])
+            found.update(zip(group.first_row, parts, strict=True))
         return found
 
-    def _look_up(self, table: Tensor, group: "_Group", encoded: Encoded) -> Encoded:
+    def blocks(self, encoded: Encoded) -> dict[int, Tensor]:
+        """For each width what was looked up, `(B, N, copies * dim)`: the ids of its columns in the order of the features."""
+        return {dim: self._look_up(self.tables[str(dim)], group, encoded) for dim, group in self.groups.items()}
+
+    def _look_up(self, table: Tensor, group: "_Group", encoded: Encoded) -> Tensor:
         _check_columns(group, encoded)
         ids = [encoded[column] for column in group.first_row]
         flat = [i[:, None] if len(i.shape) == 1 else i for i in ids]
@@ -84,8 +91,7 @@ class FusedTables(keras.layers.Layer):
         # An id that no preprocessor made must not read another feature's rows.
         known = ops.logical_and(moved >= 0, moved < rows)
         rows_found = lookup(table, ops.where(known, moved, 0) + first)  # (B, N, copies * D)
-        values = ops.cast(rows_found, self.compute_dtype)
-        return dict(zip(group.first_row, _parts(values, ids), strict=True))
+        return ops.cast(rows_found, self.compute_dtype)
 
     def compute_output_shape(self, input_shape: Any) -> dict[str, tuple[int | None, ...]]:
         return {
@@ -141,13 +147,12 @@ def _group_by_width(features: Iterable[Feature]) -> dict[int, _Group]:
     return groups
 
 
-def _parts(values: Tensor, ids: list[Tensor]) -> list[Tensor]:
-    """What of `values`, `(B, N, W)`, belongs to each of `ids`: `(B, W)`, or `(B, L, W)` for a sequence."""
+def _parts(block: Tensor, ids: list[Tensor]) -> list[Tensor]:
+    """What of a block, `(B, N, W)`, belongs to each of `ids`: `(B, W)`, or `(B, L, W)` for a sequence."""
     if all(len(i.shape) == 1 for i in ids):
-        return ops.unstack(values, len(ids), axis=1)  # cheaper than slices, on the way back above all
+        return ops.unstack(block, len(ids), axis=1)  # cheaper than slices, on the way back above all
     widths = [1 if len(i.shape) == 1 else i.shape[1] for i in ids]
-    edges = [sum(widths[: i + 1]) for i in range(len(widths) - 1)]
-    parts = ops.split(values, edges, axis=1) if edges else [values]
+    parts = ops.split(block, list(accumulate(widths[:-1])), axis=1) if len(ids) > 1 else [block]
     return [part[:, 0] if len(i.shape) == 1 else part for i, part in zip(ids, parts, strict=True)]
 
 

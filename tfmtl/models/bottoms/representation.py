@@ -3,9 +3,9 @@
 from collections.abc import Iterable
 from typing import Any
 
-from tfmtl.keras_host import keras, ops
+from tfmtl.keras_host import keras
 from tfmtl.spec.names import check_distinct
-from tfmtl.typing import SHARED, Encoded, Tensor
+from tfmtl.typing import SHARED
 
 
 class Representation(keras.layers.Layer):
@@ -42,12 +42,6 @@ class Representation(keras.layers.Layer):
         config = super().get_config()
         config.pop("autocast", None)
         return {**config, "tasks": list(self.tasks)}
-
-
-def side_by_side(fields: Encoded) -> Tensor:
-    """All fields `(B, D_f)` as one `(B, sum D_f)`."""
-    parts = list(fields.values())
-    return ops.concatenate(parts, axis=-1) if len(parts) > 1 else parts[0]
 
 
 def total_width(shapes: Iterable[tuple[int | None, ...]]) -> int:

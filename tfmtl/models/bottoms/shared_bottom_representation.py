@@ -5,7 +5,8 @@ from typing import Any
 
 from tfmtl.keras_host import register
 from tfmtl.layers.bottom.feature_embedding import FeatureEmbedding
-from tfmtl.models.bottoms.representation import Representation, embedding_config, side_by_side, total_width
+from tfmtl.layers.core.side_by_side import side_by_side
+from tfmtl.models.bottoms.representation import Representation, embedding_config, total_width
 from tfmtl.typing import Encoded, Streams
 
 
@@ -50,8 +51,9 @@ class SharedBottomRepresentation(Representation):
         self.embed.build(input_shape)
         self.built = True
 
-    def call(self, encoded: Encoded) -> Streams:
-        x = side_by_side(self.embed(encoded))
+    def call(self, encoded: Encoded, training: bool | None = None) -> Streams:
+        # A served graph keeps its fields apart: `rank` computes the user's once.
+        x = self.embed.joined(encoded) if training else side_by_side(self.embed(encoded).values())
         return dict.fromkeys(self.streams, x)
 
     def compute_output_shape(self, input_shape: Any) -> dict[str, tuple[int | None, ...]]:

@@ -5,7 +5,8 @@ from typing import Any
 
 from tfmtl.keras_host import register
 from tfmtl.layers.bottom.stem_embedding import STEMEmbedding
-from tfmtl.models.bottoms.representation import Representation, embedding_config, side_by_side, total_width
+from tfmtl.layers.core.side_by_side import side_by_side
+from tfmtl.models.bottoms.representation import Representation, embedding_config, total_width
 from tfmtl.typing import Encoded, Streams
 
 
@@ -58,7 +59,7 @@ class STEMRepresentation(Representation):
         self.built = True
 
     def call(self, encoded: Encoded) -> Streams:
-        return {stream: side_by_side(fields) for stream, fields in self.embed(encoded).items()}
+        return {stream: side_by_side(fields.values()) for stream, fields in self.embed(encoded).items()}
 
     def compute_output_shape(self, input_shape: Any) -> dict[str, tuple[int | None, ...]]:
         return {

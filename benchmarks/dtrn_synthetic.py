@@ -1,7 +1,8 @@
-"""DTRN against one transformer for all tasks, on two sets of which the truth is known.
+"""DTRN against one transformer for all tasks, on three sets of which the truth is known.
 
     python benchmarks/dtrn_synthetic.py                         # writes docs/dtrn_crossed.json
     python benchmarks/dtrn_synthetic.py --data own              # writes docs/dtrn_own.json
+    python benchmarks/dtrn_synthetic.py --data own_labelled     # writes docs/dtrn_own_labelled.json
     python benchmarks/dtrn_synthetic.py --seeds 1 --epochs 2 --models "DTRN" "shared transformer"
     python benchmarks/dtrn_synthetic.py --table                 # the table of what the JSON holds
 

@@ -78,17 +78,17 @@ MODELS = {
 }
 
 
-def ranked(whole):
+def ranked(whole, user=USER, tasks=TASKS):
     """`rank` by hand: `{name: (1, ...) or (N, ...)}` -> predictions."""
 
     def function(**given):
-        once = {name: given[name] for name in USER}
-        each = {name: tensor for name, tensor in given.items() if name not in USER}
-        copies = LateBroadcast(whole.traced, once, each).fetch([whole.traced.outputs[task] for task in TASKS])
-        return dict(zip(TASKS, copies, strict=True))
+        once = {name: given[name] for name in user}
+        each = {name: tensor for name, tensor in given.items() if name not in user}
+        copies = LateBroadcast(whole.traced, once, each).fetch([whole.traced.outputs[task] for task in tasks])
+        return dict(zip(tasks, copies, strict=True))
 
     specs = {
-        name: tf.TensorSpec((1, *spec.shape[1:]), spec.dtype) if name in USER else spec
+        name: tf.TensorSpec((1, *spec.shape[1:]), spec.dtype) if name in user else spec
         for name, spec in whole.raw_signature.items()
     }
     return concrete_function(function, specs)
@@ -120,6 +120,28 @@ def test_looks_up_and_multiplies_the_users_columns_once():
     # Candidates: device, item, price and style with their flags; then the towers, and 8 units to a gate or head.
     assert {shape[1] for shape in products if shape[0] is None} == {4 + 4 + 2 + 6, 8, 4}
     assert not [op for op in rank.graph.get_operations() if op.type == "Tile"]
+
+
+@pytest.mark.parametrize("bottom", [SharedBottomRepresentation, STEMRepresentation])
+def test_columns_of_one_width_without_a_history_come_apart(bottom):
+    """A lookup that no sequence shares is unstacked."""
+    user, item = ["city", "device", "age"], ["brand", "price"]
+    features = [Categorical(name, num_ids=9, dim=4) for name in (*user[:2], *item, user[2])]
+    schema = Schema(features, [Task("click")])
+    model = build(
+        schema, bottom(features, ("click",)), MMoE((8,), num_experts=3), Towers(schema.tasks, units=(4,)), name="ranker"
+    )
+    preprocessor = Preprocessor(features)
+    rank = ranked(trace_whole(model, preprocessor, ("click",), None), user, ("click",))
+    kinds = [op.type for op in rank.graph.get_operations()]
+    assert "Unpack" not in kinds and "Tile" not in kinds
+    shapes = [op.inputs[0].shape for op in rank.graph.get_operations() if op.type == "MatMul"]
+    assert 4 * len(user) not in {shape[1] for shape in shapes if shape[0] is None}
+    rng = np.random.default_rng(0)
+    rows = {name: tf.constant(rng.integers(0, 9, 7)) for name in (*user, *item)}
+    one = {name: rows[name][:1] for name in user}
+    expected = model(preprocessor(rows | {name: tf.repeat(ids, 7) for name, ids in one.items()}), training=False)
+    np.testing.assert_allclose(rank(**(rows | one))["click"], expected["click"], rtol=1e-5, atol=1e-6)
 
 
 def test_what_is_not_made_of_rows_is_computed_from_the_repeated_rows():

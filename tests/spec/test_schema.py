@@ -78,6 +78,7 @@ def test_encoded_features_keep_their_rows_and_nothing_else():
         (lambda: Numeric("a", transform="buckets", boundaries=(1, 1)), "increase"),
         (lambda: Numeric("a", mean=(0,), std=(0,)), "std > 0"),
         (lambda: Numeric("a", flag_missing="no"), "flag_missing='no'"),
+        (lambda: Numeric("a", flag_missing=0), "flag_missing=0"),
         (lambda: Numeric("a", mean=(0,)), "both"),
         (lambda: Numeric("a", transform="buckets").rows, "adapt"),
         (lambda: Sequence("a", (), length=3), "one `Categorical` or more"),

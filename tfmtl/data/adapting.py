@@ -20,7 +20,8 @@ def adapt(schema: Schema, dataset: Iterable[Any]) -> Schema:
     - `vocabulary="adapt"`: the ids that occur `min_count` times or more, the most frequent first, ties in the order of
       the ids. Features of one table learn one vocabulary from all their columns. Missing ids never enter.
     - `transform="buckets"`: at most `num_buckets` bins of nearly equal mass; a value that repeats often has its own.
-    - `transform="standardize"`: mean and standard deviation of each position; a constant column gets deviation 1.
+    - `transform="standardize"`: mean and standard deviation of each position; a constant column gets deviation 1. Where
+      `flag_missing` is None, whether any value was missing, and so whether the model reads flags: adapt on enough rows.
 
     NaN and infinite numbers are left out. What a feature already holds stays as it is.
 

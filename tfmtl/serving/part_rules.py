@@ -1,5 +1,6 @@
 """Operations over tensors of which some columns are the user's: both shares stay apart."""
 
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -88,6 +89,17 @@ def split(copy: Copy, op: tf.Operation, inputs: list[Value]) -> list[Value] | No
     return [value.columns(start, stop) for start, stop in pairwise(edges)]
 
 
+def unstack(copy: Copy, op: tf.Operation, inputs: list[Value]) -> list[Value] | None:
+    """Each column is the user's or the candidate's."""
+    value, rank = inputs[0], op.inputs[0].shape.rank
+    if not isinstance(value, Parts) or rank is None or op.get_attr("axis") % rank != 1:
+        return None
+    columns = [value.columns(start, start + 1) for start in range(len(value.layout))]
+    return [
+        replace(column, tensor=tf.squeeze(column.tensor, 1)) for column in columns if isinstance(column, (Once, Each))
+    ]
+
+
 def pad(copy: Copy, op: tf.Operation, inputs: list[Value]) -> list[Value] | None:
     """Zeros beside later axes leave the columns what they are."""
     value, widths = inputs[0], tf.get_static_value(op.inputs[1])
@@ -146,6 +158,7 @@ PART_RULES: dict[str, Rule] = {
     "ResourceGather": gather,
     "Split": split,
     "SplitV": split,
+    "Unpack": unstack,
     **dict.fromkeys(ELEMENTWISE, elementwise),
     **dict.fromkeys(("Add", "AddV2", "BiasAdd"), add),
 }

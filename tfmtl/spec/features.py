@@ -6,6 +6,8 @@ from dataclasses import KW_ONLY, dataclass, fields, replace
 from itertools import pairwise
 from typing import Any, Literal, TypeAlias, get_args
 
+import numpy as np
+
 from tfmtl.spec.names import check_distinct, check_name
 from tfmtl.typing import IdDtype, Side
 
@@ -116,7 +118,7 @@ class Categorical:
 
 @dataclass(frozen=True)
 class Numeric:
-    """A column of numbers. A missing value (NaN) is told apart from every number, where there are some to learn from.
+    """A column of numbers. A missing value (NaN) is told apart from every number, unless `flag_missing` is off.
 
     Args:
         name: the column.
@@ -124,10 +126,12 @@ class Numeric:
         transform: `"standardize"` (subtract the mean, divide by the standard deviation), `"log1p"`
             (`sign(x) log(1 + |x|)`), `"buckets"` (quantile bins, each with an embedding; bin 0 holds NaN), or None.
         dim: width of the embedding: of a bin, or of a linear map of the numbers. None passes the numbers on as they are,
-            `(B, 2 size)`: the values, NaN as 0, and a flag for each that was NaN. Buckets take 16 by default.
-        flag_missing: whether there are flags. None, the default, lets `adapt` decide where it learns statistics: no flags, if no
-            value was missing, because no row would train their weights; flags everywhere else. Without them a missing value is
-            a 0, which is the mean after `"standardize"`. Buckets always have their bin 0.
+            `(B, 2 size)`: the values, NaN as 0, and a flag for each that was NaN; `(B, size)` without flags. Buckets take
+            16 by default.
+        flag_missing: whether there are flags, for all of `size` alike. None, the default, lets `adapt` decide where it learns
+            `mean` and `std`: no flags if no value of the column was missing, because no row would train their weights.
+            Anywhere else None means flags. Without them a missing value is a 0, which is the mean after `"standardize"`.
+            Buckets always have their bin 0.
         num_buckets: bins that `"buckets"` learns; repeated quantiles fall together.
         boundaries: the learned (or given) edges between bins, increasing.
         mean, std: the learned (or given) statistics of `"standardize"`, one for each of `size`.
@@ -162,10 +166,12 @@ class Numeric:
                 raise ValueError(f"Buckets of {self.name!r} need size=1. Received: size={self.size}")
             if self.dim is None:
                 object.__setattr__(self, "dim", 16)
-        if self.flag_missing not in (None, True, False):
+        if not isinstance(self.flag_missing, (bool, np.bool_, type(None))):
             raise ValueError(
                 f"`flag_missing` of {self.name!r} must be None, True or False. Received: flag_missing={self.flag_missing!r}"
             )
+        if self.flag_missing is not None:
+            object.__setattr__(self, "flag_missing", bool(self.flag_missing))
         for field in ("size", "dim", "num_buckets"):
             _check_positive(self.name, field, getattr(self, field))
         for field in ("boundaries", "mean", "std"):

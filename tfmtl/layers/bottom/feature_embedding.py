@@ -100,7 +100,10 @@ class FeatureEmbedding(keras.layers.Layer):
         return fields
 
     def joined(self, encoded: Encoded) -> Tensor:
-        """All fields side by side, `(B, sum D)`. Neighbours of one width are taken from the lookup as they lie there."""
+        """All fields side by side, `(B, sum D)`: what `call` gives, once the layer is built, with sequences pooled.
+
+        Neighbours of one width are taken from the lookup as they lie there.
+        """
         if any(isinstance(feature, Sequence) for feature in self.features):
             return side_by_side(self(encoded).values())
         runs = [(dim, list(run)) for dim, run in groupby(self.features, _table_width)]
@@ -117,7 +120,7 @@ class FeatureEmbedding(keras.layers.Layer):
     def _numbers(self, feature: Numeric, encoded: Encoded) -> Tensor:
         if feature.name not in encoded:
             raise ValueError(f"The input lacks columns [{feature.name!r}]. Received: keys={sorted(encoded)}")
-        values = numbers(feature, encoded[feature.name], self.compute_dtype)
+        values = values_and_flags(feature, encoded[feature.name], self.compute_dtype)
         return self.projections[feature.name](values) if feature.dim else values
 
     def _events(self, feature: Sequence, looked_up: Encoded, encoded: Encoded) -> Encoded:
@@ -165,7 +168,7 @@ def _cut(block: Tensor, sizes: list[int]) -> list[Tensor]:
     return ops.split(block, list(accumulate(sizes[:-1])), axis=1) if len(sizes) > 1 else [block]
 
 
-def numbers(feature: Numeric, x: Tensor, dtype: str) -> Tensor:
+def values_and_flags(feature: Numeric, x: Tensor, dtype: str) -> Tensor:
     """`(B,)` or `(B, size)` -> `(B, width)`: the numbers, NaN as 0, then a 1 for each that was NaN if it is to be flagged."""
     x = x[:, None] if len(x.shape) == 1 else x
     missing = ops.isnan(x)

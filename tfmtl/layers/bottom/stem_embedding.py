@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from tfmtl.keras_host import keras, ops, register
-from tfmtl.layers.bottom.feature_embedding import numbers
+from tfmtl.layers.bottom.feature_embedding import values_and_flags
 from tfmtl.layers.core.fused_tables import FusedTables
 from tfmtl.layers.core.pooling import pool_events
 from tfmtl.spec.features import Categorical, Numeric, feature_from_dict, feature_to_dict
@@ -109,7 +109,7 @@ class STEMEmbedding(keras.layers.Layer):
             fields[stream][name] = part
 
     def _numbers(self, fields: dict[str, Encoded], feature: Numeric, x: Tensor) -> None:
-        values = numbers(feature, x, self.compute_dtype)
+        values = values_and_flags(feature, x, self.compute_dtype)
         if feature.dim:
             self._share_out(fields, feature.name, self.projections[feature.name](values))
         else:

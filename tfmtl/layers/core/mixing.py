@@ -12,7 +12,7 @@ def mix(weights: Tensor, experts: Tensor, training: bool | None = None) -> list[
 
     One batched matmul, a small product for each row. With few experts, starting such a product costs a CPU more than
     computing it, most of all on the way back, so in training several rows share one: a reader's weights are zero for the
-    experts of the other rows.
+    experts of the other rows. A row that is not finite then spoils those beside it too; its gradients spoil the step anyway.
 
     Args:
         weights: `(B, R, E)`.
@@ -24,7 +24,8 @@ def mix(weights: Tensor, experts: Tensor, training: bool | None = None) -> list[
     """
     _, readers, num = weights.shape
     rows = _power_of_two(_JOINED // num)
-    mixed = ops.matmul(weights, experts) if not training or rows < 2 else _mix_joined(weights, experts, rows)
+    joins = training and rows > 1 < num
+    mixed = _mix_joined(weights, experts, rows) if joins else ops.matmul(weights, experts)
     return [ops.reshape(mixed, (-1, mixed.shape[-1]))] if readers == 1 else ops.unstack(mixed, readers, axis=1)
 
 
@@ -44,6 +45,6 @@ def _power_of_two(most: int) -> int:
     return 1 << most.bit_length() - 1 if most else 0
 
 
-def _lowest_bit(number: Tensor) -> Tensor:
+def _lowest_bit(number: Tensor | int) -> Tensor | int:
     """The greatest power of two that divides `number`."""
     return number & -number

@@ -8,7 +8,7 @@ from tfmtl.typing import Tensor
 
 
 def wide_dense(x: Tensor, kernel: Tensor, bias: Tensor, activation: Any, training: bool | None = None) -> Tensor:
-    """`activation(x kernel^T + bias)`; in training on TensorFlow, ReLU brings gradients of its own.
+    """`activation(x kernel^T + bias)`; in training on TensorFlow, Keras's ReLU brings gradients of its own.
 
     Args:
         x: `(B, D)`.

@@ -248,7 +248,7 @@ class CGCLayer(keras.layers.Layer):
         share: dict[str, dict[str, Tensor]],
         training: bool | None,
     ) -> list[Tensor]:
-        """`sum_i w_i e_i` over the experts of one source, for all its readers in one batched matmul."""
+        """`sum_i w_i e_i` over the experts of one source, for all its readers at once."""
         if not any(stream in share for stream in readers):
             return [experts[:, 0]] * len(readers)  # the only candidate of each
         weights = ops.stack([share[stream][source] for stream in readers], axis=1)  # (B, R, E)

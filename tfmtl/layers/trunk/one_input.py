@@ -18,7 +18,7 @@ def mix_one_input(
 ) -> Streams:
     """`{reader: sum_i w_i e_i}` where all experts and all gates read `x`.
 
-    One matmul makes all experts, another all gates, and one batched matmul mixes them: a reader's gate is minus infinity,
+    One matmul makes all experts, another all gates, and `mix` joins them in one: a reader's gate is minus infinity,
     its weight zero, where an expert is no candidate of its.
 
     Args:

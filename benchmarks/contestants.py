@@ -96,7 +96,7 @@ def compare(
         if not missing:
             continue
         schema, parts, report, truth = data(seed)
-        found["truth"][seed:] = [truth]
+        found["truth"][seed : seed + 1] = [truth]
         for name in missing:
             if name not in contestants:
                 contestants[name] = Contestant(makers[name], schema, options)

@@ -139,7 +139,8 @@ def table(found: dict[str, Any]) -> str:
     ]
     for name, auc in test.items():
         size = f"{found['runs'][name][0]['parameters']:,}"
-        gain = "" if name == REFERENCE else spread((auc - test[REFERENCE]).mean(1), "+")
+        # Seed by seed, as far as both were run.
+        gain = "" if name == REFERENCE else spread((auc - test[REFERENCE][: len(auc)]).mean(1), "+")
         cells = [size, *(spread(auc[:, t]) for t in range(len(tasks))), spread(auc.mean(1)), gain]
         lines.append(f"| {name} | {' | '.join(cells)} |")
     best = np.array([[of[task] for task in tasks] for of in found["truth"]])

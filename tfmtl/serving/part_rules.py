@@ -1,6 +1,5 @@
 """Operations over tensors of which some columns are the user's: both shares stay apart."""
 
-from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -94,10 +93,7 @@ def unstack(copy: Copy, op: tf.Operation, inputs: list[Value]) -> list[Value] | 
     value, rank = inputs[0], op.inputs[0].shape.rank
     if not isinstance(value, Parts) or rank is None or op.get_attr("axis") % rank != 1:
         return None
-    columns = [value.columns(start, start + 1) for start in range(len(value.layout))]
-    return [
-        replace(column, tensor=tf.squeeze(column.tensor, 1)) for column in columns if isinstance(column, (Once, Each))
-    ]
+    return [value.column(place) for place in range(len(value.layout))]
 
 
 def pad(copy: Copy, op: tf.Operation, inputs: list[Value]) -> list[Value] | None:

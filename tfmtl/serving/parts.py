@@ -60,6 +60,11 @@ class Parts:
             start[users] = stop
         return tf.concat(pieces, 1)
 
+    def column(self, place: int) -> Once | Each:
+        """One column of the whole, without the axis of the columns."""
+        before = sum(self.layout[:place])
+        return Once(self.once[:, before]) if self.layout[place] else Each(self.each[:, place - before])
+
     def columns(self, start: int, stop: int) -> "Value":
         """Columns `[start, stop)` of the whole."""
         layout = self.layout[start:stop]

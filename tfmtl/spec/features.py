@@ -138,8 +138,8 @@ class Numeric:
         side: as in `Categorical`.
 
     Raises:
-        ValueError: an unknown transform or `flag_missing`, `size`, `dim` or `num_buckets` below 1, buckets with `size > 1`, boundaries
-            that do not increase, or statistics of the wrong length or with `std <= 0`.
+        ValueError: an unknown transform or `flag_missing`, `size`, `dim` or `num_buckets` below 1, buckets with
+            `size > 1`, boundaries that do not increase, or statistics of the wrong length or with `std <= 0`.
     """
 
     name: str

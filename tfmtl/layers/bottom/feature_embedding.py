@@ -1,11 +1,11 @@
 """From encoded columns to one vector a field."""
 
 from collections.abc import Iterable
-from itertools import accumulate, groupby
+from itertools import groupby
 from typing import Any
 
 from tfmtl.keras_host import keras, ops, register
-from tfmtl.layers.core.fused_tables import FusedTables
+from tfmtl.layers.core.fused_tables import FusedTables, cut
 from tfmtl.layers.core.pooling import pool_events
 from tfmtl.layers.core.side_by_side import side_by_side
 from tfmtl.spec.features import Categorical, Feature, Numeric, Sequence, feature_from_dict, feature_to_dict
@@ -108,7 +108,7 @@ class FeatureEmbedding(keras.layers.Layer):
             return side_by_side(self(encoded).values())
         runs = [(dim, list(run)) for dim, run in groupby(self.features, _table_width)]
         blocks = self.tables.blocks(encoded)
-        found = {dim: iter(_cut(block, [len(run) for d, run in runs if d == dim])) for dim, block in blocks.items()}
+        found = {dim: iter(cut(block, [len(run) for d, run in runs if d == dim])) for dim, block in blocks.items()}
         parts: list[Tensor] = []
         for dim, run in runs:
             if dim:
@@ -161,11 +161,6 @@ class FeatureEmbedding(keras.layers.Layer):
 def _table_width(feature: Feature) -> int:
     """0 for what is not looked up."""
     return feature.dim if isinstance(feature, Categorical) else 0
-
-
-def _cut(block: Tensor, sizes: list[int]) -> list[Tensor]:
-    """Parts of `block`, `(B, N, W)`, with as many ids as `sizes` says."""
-    return ops.split(block, list(accumulate(sizes[:-1])), axis=1) if len(sizes) > 1 else [block]
 
 
 def values_and_flags(feature: Numeric, x: Tensor, dtype: str) -> Tensor:

@@ -151,9 +151,13 @@ def _parts(block: Tensor, ids: list[Tensor]) -> list[Tensor]:
     """What of a block, `(B, N, W)`, belongs to each of `ids`: `(B, W)`, or `(B, L, W)` for a sequence."""
     if all(len(i.shape) == 1 for i in ids):
         return ops.unstack(block, len(ids), axis=1)  # cheaper than slices, on the way back above all
-    widths = [1 if len(i.shape) == 1 else i.shape[1] for i in ids]
-    parts = ops.split(block, list(accumulate(widths[:-1])), axis=1) if len(ids) > 1 else [block]
+    parts = cut(block, [1 if len(i.shape) == 1 else i.shape[1] for i in ids])
     return [part[:, 0] if len(i.shape) == 1 else part for i, part in zip(ids, parts, strict=True)]
+
+
+def cut(block: Tensor, sizes: list[int]) -> list[Tensor]:
+    """Parts of a block, `(B, N, W)`, with as many ids as `sizes` says."""
+    return ops.split(block, list(accumulate(sizes[:-1])), axis=1) if len(sizes) > 1 else [block]
 
 
 def _check_columns(group: _Group, encoded: Encoded) -> None:

@@ -12,7 +12,7 @@ help:
 	@echo "make demo    train, compare, export, serve and query PLE on Census-Income (about 3 minutes on 2 cores)"
 	@echo "make test    linters and the whole suite, on both Keras generations"
 	@echo "make lint    ruff and mypy"
-	@echo "make bench   side-by-side timings, written to benchmarks/results.md (make bench-peers installs the peers)"
+	@echo "make bench   side-by-side timings, written to benchmarks/results/ (make bench-peers installs the peers)"
 
 $(READY): setup.cfg constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "tfmtl needs Python 3.11 or newer; try: make PYTHON=python3.11 $(MAKECMDGOALS)"; exit 1; }

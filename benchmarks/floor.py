@@ -1,4 +1,4 @@
-"""The floor: the matmuls of a step at the rate of one large float32 matmul on this machine."""
+"""The floor: the matmuls of a step at the rate of one large matmul on this machine, in the step's precision."""
 
 import os
 
@@ -17,7 +17,7 @@ def scaled(run: Steps, factor: float) -> Steps:
 
 def main() -> None:
     workload = Workload.from_arguments()
-    square = tf.random.normal((SIDE, SIDE))
+    square = tf.cast(tf.random.normal((SIDE, SIDE)), workload.precision.removeprefix("mixed_"))
     multiply = tf.function(lambda: tf.matmul(square, square))
     run = each(lambda: multiply()[0, 0].numpy())
     serve(scaled(run, workload.matmul_flops / (2 * SIDE**3)), versions={"tensorflow": tf.__version__}, weights=0)

@@ -64,7 +64,7 @@ def page(records: list[dict[str, Any]]) -> str:
     lines = [
         "# Results",
         "",
-        "Written by `make bench`; how to read it is in [README.md](README.md). A ratio is one of medians within a sitting;",
+        "Written by `make bench`; how to read it is in [README.md](../README.md). A ratio is one of medians within a sitting;",
         "its range is that of the single rounds. Times of different sittings cannot be compared.",
     ]
     for kept in records:

@@ -1,9 +1,10 @@
-"""Runs the sittings and writes `results.md`: `make bench`, or `python benchmarks/run.py ple growth --rounds 12`."""
+"""Runs the sittings and writes a page for this machine: `make bench`, or `python benchmarks/run.py ple growth --rounds 12`."""
 
 import argparse
 import json
 import os
 import platform
+import re
 from dataclasses import replace
 from datetime import date
 from pathlib import Path
@@ -12,12 +13,11 @@ from contest import sit
 from report import page, record
 from sittings import all_sittings
 
-HERE = Path(__file__).resolve().parent
-KEPT, PAGE = HERE / "results.json", HERE / "results.md"
+RESULTS = Path(__file__).resolve().parent / "results"
 
 
-def stamp(batch: int, rounds: int, steps: int) -> dict[str, str]:
-    """Where and when: what a reader needs to judge the times."""
+def machine() -> str:
+    """The processor, as often as it is there, and what it has for products of matrices."""
     processor = platform.processor() or platform.machine()
     flags = ""
     if (cpuinfo := Path("/proc/cpuinfo")).exists():
@@ -27,8 +27,18 @@ def stamp(batch: int, rounds: int, steps: int) -> dict[str, str]:
         flags = " ".join(
             flag for flag in ("avx512f", "avx512_bf16", "amx_bf16") if flag in facts.get("flags", "").split()
         )
+    return f"{os.cpu_count()} x {processor} {flags}".strip()
+
+
+def slug(text: str) -> str:
+    """`text` as a file's name: `2 x Intel(R) Xeon(R)` is `2-intel-xeon`."""
+    return "-".join(word for word in re.findall(r"[a-z0-9]+", re.sub(r"\(\w+\)", " ", text.lower())) if word != "x")
+
+
+def stamp(batch: int, rounds: int, steps: int) -> dict[str, str]:
+    """Where and when: what a reader needs to judge the times."""
     return {
-        "on": f"{date.today()}, {os.cpu_count()} x {processor} {flags}".strip(),
+        "on": f"{date.today()}, {machine()}",
         "Python": platform.python_version(),
         "batch": str(batch),
         "rounds": f"{rounds} of {steps} steps",
@@ -49,7 +59,9 @@ def main() -> None:
     if unknown := set(options.sittings) - set(sittings):
         parser.error(f"no sitting {sorted(unknown)}; there are {list(sittings)}")
 
-    kept = json.loads(KEPT.read_text()) if KEPT.exists() else {}
+    RESULTS.mkdir(exist_ok=True)
+    data = RESULTS / f"{slug(machine())}.json"
+    kept = json.loads(data.read_text()) if data.exists() else {}
     for name in options.sittings or sittings:
         where = stamp(options.batch, options.rounds, options.steps)
         entries = {
@@ -59,8 +71,8 @@ def main() -> None:
         timings = sit(entries, rounds=options.rounds, steps=options.steps)
         kept[name] = record(sittings[name], timings, where)
         print(page([kept[name]]))
-        KEPT.write_text(json.dumps(kept, indent=1) + "\n")
-        PAGE.write_text(page([kept[name] for name in sittings if name in kept]))
+        data.write_text(json.dumps(kept, indent=1) + "\n")
+        data.with_suffix(".md").write_text(page([kept[name] for name in sittings if name in kept]))
 
 
 if __name__ == "__main__":

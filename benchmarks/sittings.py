@@ -64,6 +64,7 @@ def rivals(ids: int, against_keras: float, against_rechub: float, against_bfloat
             "torch-rechub": Entry("step_rechub", Workload(**work), peer="rechub"),
             "tfmtl bfloat16": ours(**work, precision="mixed_bfloat16"),
             "Keras 3 by hand bfloat16": keras(**work, precision="mixed_bfloat16"),
+            "matmul floor bfloat16": Entry("floor", Workload(**work, precision="mixed_bfloat16")),
         },
         [
             faster("Keras 3 by hand", against_keras),

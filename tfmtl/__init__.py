@@ -53,11 +53,12 @@ from tfmtl.models.presets import (
 )
 from tfmtl.models.routed import routed
 from tfmtl.models.trunks import CGC, AsymmetricSharing, CustomizedSharing, MMoE, SharedBottom, SingleTask
+from tfmtl.models.warm_start import warm_start
 from tfmtl.spec import Categorical, Numeric, Schema, Sequence, Task, TaskGrid
 from tfmtl.version import VERSION as __version__
 
 if BACKEND == "tensorflow":
-    from tfmtl.data import Preprocessor, adapt, read
+    from tfmtl.data import Preprocessor, adapt, extend, read
     from tfmtl.exporting import export
     from tfmtl.optimizers import LazyAdam, RowWiseAdagrad, optimizer
     from tfmtl.serving.score import Score
@@ -121,6 +122,7 @@ __all__ = [
     "esmm",
     "evaluate",
     "export",
+    "extend",
     "losses",
     "me_mmoe",
     "me_ple",
@@ -140,4 +142,5 @@ __all__ = [
     "stem_net",
     "stem_single_table",
     "strategy",
+    "warm_start",
 ]

@@ -32,13 +32,43 @@ register = keras.saving.register_keras_serializable("tfmtl")
 """Class decorator: makes a layer, loss or metric loadable from a `.keras` file once `tfmtl` is imported."""
 
 
-def add_table(layer: keras.layers.Layer, name: str, shape: tuple[int, ...], initializer: Any, **kwargs: Any) -> Any:
-    """Adds an embedding table that mixed precision never casts as a whole.
+def model_by_name(inputs: dict[str, Any], outputs: dict[str, Any], name: str) -> keras.Model:
+    """A functional model that takes `{column: tensor}` and finds its columns by name, whatever else is in the dict.
 
-    A cast table would be copied at every step and its gradient would be dense; lookups are cast instead.
+    A model that is declared over a dict makes Keras 3 sort the keys that it is given and take them by position: one column
+    too many, and the model reads others' values. Declared over a list, it looks up the name of each `keras.Input`.
     """
+    return keras.Model(list(inputs.values()), outputs, name=name)
+
+
+def inputs_by_name(model: keras.Model) -> dict[str, Any]:
+    """The symbolic inputs of a functional model: by their keys if it was declared over a dict, else by their own names.
+
+    Empty for a model that declares none.
+    """
+    declared = getattr(model, "input", None)  # which some hosts' Sequential has not
+    if isinstance(declared, dict):
+        return dict(declared)
+    return {column.name: column for column in getattr(model, "inputs", None) or []}
+
+
+def layers_of(model: keras.Model) -> list[keras.layers.Layer]:
+    """All layers of a model, those inside of layers too, in the order in which they were made."""
+    return list(model._flatten_layers(include_self=False))
+
+
+def add_uncast(layer: keras.layers.Layer, name: str, shape: tuple[int, ...], initializer: Any, **kwargs: Any) -> Any:
+    """Adds a weight that mixed precision never casts: whoever reads it casts what is made of it."""
     keep = "experimental_autocast" if LEGACY else "autocast"
-    table = layer.add_weight(name=name, shape=shape, initializer=initializer, **{keep: False}, **kwargs)
+    return layer.add_weight(name=name, shape=shape, initializer=initializer, **{keep: False}, **kwargs)
+
+
+def add_table(layer: keras.layers.Layer, name: str, shape: tuple[int, ...], initializer: Any, **kwargs: Any) -> Any:
+    """Adds an embedding table: a step reads some of its rows, and optimizers for sparse gradients may take it.
+
+    Cast as a whole it would be copied at every step and its gradient would be dense; lookups are cast instead.
+    """
+    table = add_uncast(layer, name, shape, initializer, **kwargs)
     for part in getattr(table, "variables", [table]):  # a parameter server keeps a table in parts
         part.is_table = True
     return table
@@ -148,4 +178,19 @@ class Optimizer(keras.optimizers.Optimizer):
         return config
 
 
-__all__ = ["BACKEND", "LEGACY", "Optimizer", "add_table", "is_table", "keras", "lookup", "ops", "raw", "register"]
+__all__ = [
+    "BACKEND",
+    "LEGACY",
+    "Optimizer",
+    "add_table",
+    "add_uncast",
+    "inputs_by_name",
+    "is_table",
+    "keras",
+    "layers_of",
+    "lookup",
+    "model_by_name",
+    "ops",
+    "raw",
+    "register",
+]

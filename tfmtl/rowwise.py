@@ -46,7 +46,9 @@ def mask(y_true: Tensor, y_pred: Tensor, sample_weight: Tensor | None = None) ->
 def crossentropy(labels: Tensor, probabilities: Tensor) -> Tensor:
     """Binary cross-entropy of each row, finite for every probability in [0, 1].
 
-    The clipping is passed straight through in the gradient: a confident mistake still learns.
+    The clipping is passed straight through in the gradient, so a confident mistake has a slope here, of up to 1 / EPSILON.
+    What reaches the weights also depends on the sigmoid below, whose own slope ends where float32 does: `TaskTower` sees
+    to that.
     """
     clipped = ops.clip(probabilities, EPSILON, 1.0 - EPSILON)
     probabilities = probabilities + ops.stop_gradient(clipped - probabilities)

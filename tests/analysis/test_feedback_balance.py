@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from tfmtl.analysis import FeedbackBalance
 from tfmtl.spec import Categorical, Schema, Task
@@ -27,6 +28,32 @@ def test_reads_batches_of_strings_and_takes_thirds_by_default():
     batches = [({"user": users}, {"finish": np.array([[1.0], [0.0], [0.0]]), "like": np.array([0.0, 1.0, 0.0])})] * 2
     balance = FeedbackBalance(batches, SCHEMA, tasks=("finish", "like"), group="user")
     assert list(balance({"user": users})) == ["finish_dominant", "like_dominant", "comparable"]
+
+
+def test_rows_without_a_user_are_nobody():
+    """As in `evaluate`: row 0 of an encoded feature, "" and -1 of a raw one."""
+    users = np.array([0, 0, 0, 1, 1, 2])
+    y = {"finish": np.array([1, 1, 1, 0, 0, 1]), "like": np.array([0, 0, 0, 1, 1, 0])}
+    options = {"schema": SCHEMA, "tasks": ("finish", "like"), "edge": 0.4}
+    encoded = FeedbackBalance(({"user": users}, y), group="user", **options)
+    assert list(encoded({"user": np.array([0, 1, 2])})) == ["unseen", "like_dominant", "finish_dominant"]
+    for raw in (users - 1, np.array(["", "a", "b"])[users]):
+        balance = FeedbackBalance(({"user_id": raw}, y), group="user_id", **options)
+        assert list(balance({"user_id": raw[[0, 3, 5]]})) == ["unseen", "like_dominant", "finish_dominant"]
+    raw = FeedbackBalance(({"user": users}, y), group="user", encoded=False, **options)
+    assert list(raw({"user": users[[0, 3]]})) == ["finish_dominant", "like_dominant"]
+    with pytest.raises(ValueError, match="no row with a user"):
+        FeedbackBalance(({"user": users * 0}, y), group="user", **options)
+
+
+@pytest.mark.parametrize("other", [np.array(["a", "b", "\u00e9", "c"]), np.array(["a", "b", "\u00e9", "c"], object)])
+def test_strings_and_the_bytes_of_tf_data_are_the_same_users(other):
+    y = {"finish": np.array([1, 0, 0, 1]), "like": np.array([0, 1, 0, 0])}
+    read = tf.constant(other)
+    for train, test in ((other, read), (read, other)):
+        balance = FeedbackBalance(({"user": train}, y), SCHEMA, tasks=("finish", "like"), group="user", edge=0.4)
+        parts = balance({"user": test})
+        assert list(parts) == ["finish_dominant", "like_dominant", "comparable", "finish_dominant"]
 
 
 @pytest.mark.parametrize(

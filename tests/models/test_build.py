@@ -16,6 +16,7 @@ from tfmtl import (
     SharedBottomRepresentation,
     STEMRepresentation,
     Task,
+    TaskGrid,
     Towers,
     build,
     encoded_inputs,
@@ -83,6 +84,47 @@ def test_the_two_readings_of_ples_depth():
         presets.ple(SCHEMA, units=())
 
 
+GATED = {"omoe": 256, "mmoe": 256, "cgc": 256}
+
+
+@pytest.mark.parametrize("preset", [*GATED, "ml_mmoe", "ple", "single_task", "shared_bottom", "customized_sharing"])
+def test_presets_compare_models_of_one_depth(preset):
+    """The paper's path of (256, 128, 64) to every task, and one number of experts."""
+    schema = Schema(SCHEMA.features, [*SCHEMA.tasks, Task("like")])
+    model = getattr(presets, preset)(schema)
+    trunk, tower = model.get_layer("trunk"), model.get_layer("head").units["click"]
+    if preset in GATED:
+        assert (tuple(trunk.units), tower) == ((256,), (128, 64))
+    else:
+        assert (tuple(trunk.units), tower) == ((256, 128), (64,))
+    shapes = {"omoe": "experts", "ml_mmoe": "first"}
+    if preset in shapes:
+        assert getattr(trunk, shapes[preset]).num == 8
+    elif preset in ("mmoe", "cgc", "ple"):
+        level = trunk.levels[0] if preset == "ple" else trunk
+        assert sum(experts.num for experts in level.experts.values()) == 8
+
+
+@pytest.mark.parametrize("preset", ["ple", "omoe", "cross_stitch", "asymmetric_sharing", "mfh", "dtrn", "esmm", "aitm"])
+def test_presets_hand_options_to_their_stage(preset):
+    tables = {"embeddings_initializer": "ones", "embeddings_regularizer": keras.regularizers.L2(0.1)}
+    towers = {"towers": {"dropout": 0.3, "activation": "tanh"}}
+    grid = TaskGrid([Task("click")], {"new": 0, "old": 1}, "city")
+    schema, arguments, head = Schema(SCHEMA.features, [Task("click"), Task("buy")]), (), towers
+    if preset == "asymmetric_sharing":
+        arguments = ({"buy": ["click"]},)
+    elif preset == "mfh":
+        schema, arguments = Schema(SCHEMA.features, grid.tasks), (grid,)
+    elif preset in ("esmm", "aitm"):
+        head = towers["towers"]  # their options are the head's
+    model = getattr(presets, preset)(schema, *arguments, **tables, **head)
+    embed = model.get_layer("bottom").embed
+    np.testing.assert_array_equal(np.asarray(embed.tables.trainable_variables[0]), 1)
+    assert float(sum(embed.losses)) == pytest.approx(0.1 * embed.tables.count_params(), rel=1e-5)
+    config = model.get_layer("head").get_config()
+    assert (config["dropout"], config["activation"]) == (0.3, "tanh")
+
+
 def test_works_without_build():
     """The stages are layers: a user composes them with plain Keras."""
     inputs = encoded_inputs(SCHEMA.features)
@@ -142,3 +184,18 @@ def test_unknown_rows_get_an_answer():
     broken["age"][1] = 1e20
     for y in model.predict(broken, verbose=0).values():
         assert np.isfinite(y).all()
+
+
+def test_columns_are_found_by_name_among_others():
+    model = presets.ple(SCHEMA, units=(4,))
+    expected = {task: np.asarray(y) for task, y in model(ROWS).items()}
+    more = {
+        "aid": np.array([3, 3, 3, 3], "int32"),
+        **dict(reversed(ROWS.items())),
+        "zip": np.array([7.0] * 4, "float32"),
+    }
+    said = model.predict(more, verbose=0)
+    for task, y in expected.items():
+        np.testing.assert_allclose(said[task], y, rtol=1e-5, atol=1e-7)
+    with pytest.raises(ValueError, match="age"):
+        model.predict({"city": ROWS["city"], "pay": ROWS["pay"]}, verbose=0)

@@ -87,5 +87,10 @@ def test_refuses(make, streams):
         make(TASKS, ["click", "watch"])
     with pytest.raises(ValueError, match=r"\['like'\]"):
         make(TASKS, ["click", "like"])
+    for space in ("pressed", [("vip", 1), "cart"]):
+        tasks = [Task("click", label="pressed"), Task("cart"), Task("buy", sample_space=space)]
+        with pytest.raises(ValueError, match="Step 'buy' must be defined where"):
+            make(tasks, CHAIN)
+    make([Task(step, sample_space="shown") for step in CHAIN], CHAIN)
     with pytest.raises(ValueError, match=r"lack tasks \['watch'\]"):
         make(TASKS, CHAIN)({task: streams[task] for task in CHAIN})

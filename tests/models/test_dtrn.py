@@ -2,37 +2,15 @@
 
 import numpy as np
 import pytest
+from dtrn_cases import LABELS, ROWS, SCHEMA
 from harness import assert_all_trained, assert_reloads, gradients, ops
 
-from tfmtl.keras_host import keras
+from tfmtl.keras_host import is_table, keras
 from tfmtl.models import presets
 from tfmtl.models.bottoms import DTRNRepresentation
 from tfmtl.models.build import encoded_inputs
 from tfmtl.models.trunks import MMoE
-from tfmtl.spec import Categorical, Numeric, Schema, Sequence, Task
-
-ITEM = Categorical("item", num_ids=7, dim=4, table="items")
-KIND = Categorical("kind", num_ids=2, dim=2)
-SCHEMA = Schema(
-    [
-        ITEM,
-        Categorical("city", num_ids=5, dim=4),
-        Numeric("age", transform=None),
-        Sequence("view", (ITEM, KIND), length=3),
-        Sequence("bought", (ITEM,), length=2),
-    ],
-    [Task("click"), Task("buy")],
-)
-ROWS = {
-    "item": np.array([2, 7, 0, 1], "int32"),
-    "city": np.array([0, 1, 2, 5], "int32"),
-    "age": np.array([1.0, np.nan, 0.0, 2.0], "float32"),
-    "view_item": np.array([[2, 7, 0], [1, 1, 1], [0, 0, 0], [3, 0, 0]], "int32"),
-    "view_kind": np.array([[1, 2, 0], [1, 0, 2], [0, 0, 0], [1, 0, 0]], "int32"),
-    "view_mask": np.array([[1, 1, 0], [1, 1, 1], [0, 0, 0], [1, 0, 0]], bool),
-    "bought_item": np.array([[2, 7], [1, 0], [0, 0], [0, 0]], "int32"),
-    "bought_mask": np.array([[1, 1], [1, 0], [0, 0], [0, 0]], bool),
-}
+from tfmtl.spec import Categorical, Schema
 
 
 def moved(layer, seed=0):
@@ -105,6 +83,44 @@ def test_reloads_and_every_variable_is_trained(options, tmp_path):
     assert_reloads(model, ROWS, tmp_path)
 
 
+def test_a_feature_may_be_called_target(tmp_path):
+    """Its projection is not that of what the histories are searched for."""
+    features = [Categorical("target", num_ids=5, dim=6), *SCHEMA.features]
+    rows = {**ROWS, "target": ROWS["city"]}
+    inputs = encoded_inputs(features)
+    for target, searched in (("item", False), (("item", "city"), True)):
+        bottom = DTRNRepresentation(features, SCHEMA.task_names, target=target, dim=4)
+        model = keras.Model(inputs, bottom(inputs))
+        moved(model)
+        assert tuple(bottom.projections["target"].kernel.shape) == (6, 4)
+        assert (bottom.target_projection is not None) is searched
+        assert_all_trained(model, lambda: sum(ops.sum(ops.tanh(y + 0.1)) for y in model(rows).values()))  # noqa: B023
+    assert_reloads(model, rows, tmp_path)
+
+
+def test_a_target_that_pooling_does_not_read_has_no_weights():
+    bottom = DTRNRepresentation(
+        SCHEMA.features,
+        SCHEMA.task_names,
+        target=("item", "city"),
+        extractor={"pooling": "mean"},
+        senet={"reduction": 1},
+    )
+    bottom(ROWS)
+    moved(bottom)
+    assert bottom.target_projection is None
+    assert_all_trained(bottom, lambda: sum(ops.sum(ops.tanh(y + 0.1)) for y in bottom(ROWS).values()))
+
+
+@pytest.mark.parametrize("condition_on", ["task+behavior", "none"])
+def test_only_tables_of_ids_are_tables(condition_on):
+    """Positions, conditions and norms are read whole at every step: they are a dense optimizer's."""
+    bottom = DTRNRepresentation(SCHEMA.features, SCHEMA.task_names, extractor={"condition_on": condition_on})
+    bottom(ROWS)
+    tables = {id(table) for table in bottom.embed.tables.trainable_variables}
+    assert {id(v) for v in bottom.trainable_variables if is_table(v)} == tables
+
+
 def test_works_without_histories():
     schema = Schema(SCHEMA.features[:3], SCHEMA.tasks)
     rows = {name: ROWS[name] for name in ("item", "city", "age")}
@@ -117,8 +133,7 @@ def test_preset_fits(trunk):
     # MMoE's experts read the shared stream only. The plain model leaves that unread: it is a mean of the others.
     assert ("join" in [layer.name for layer in model.layers]) is (trunk is not None)
     model.compile("sgd", loss=dict.fromkeys(SCHEMA.task_names, "binary_crossentropy"))
-    labels = {"click": np.array([1.0, 0, 1, 0]), "buy": np.array([0.0, 0, 1, 0])}
-    assert np.isfinite(model.fit(ROWS, labels, epochs=2, verbose=0).history["loss"]).all()
+    assert np.isfinite(model.fit(ROWS, LABELS, epochs=2, verbose=0).history["loss"]).all()
 
 
 @pytest.mark.parametrize(
@@ -128,8 +143,16 @@ def test_preset_fits(trunk):
         ({"target": "brand"}, r"\['brand'\]"),
         ({"shared_input": "sum"}, "shared_input='sum'"),
         ({"target": "item", "extractor": {"pooling": "max"}}, "pooling='max'"),
+        ({"extractor": {"pooling": "target"}}, "`target` must name a feature where.*Received: target=None"),
     ],
 )
 def test_refuses(options, message):
     with pytest.raises(ValueError, match=message):
         DTRNRepresentation(SCHEMA.features, SCHEMA.task_names, **options)
+
+
+@pytest.mark.parametrize("column", ["age", "view_mask"])
+def test_refuses_rows_that_lack_a_column(column):
+    bottom = DTRNRepresentation(SCHEMA.features, SCHEMA.task_names)
+    with pytest.raises(ValueError, match=rf"lacks columns \['{column}'\]"):
+        bottom({name: rows for name, rows in ROWS.items() if name != column})

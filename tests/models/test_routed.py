@@ -10,6 +10,7 @@ from harness import assert_reloads
 
 from tfmtl.data.preprocessing import Preprocessor
 from tfmtl.exporting import export
+from tfmtl.keras_host import inputs_by_name
 from tfmtl.models.presets.mfh import mfh
 from tfmtl.models.routed import routed
 from tfmtl.spec import Categorical, Numeric, Schema, TaskGrid
@@ -49,10 +50,10 @@ def test_the_column_of_the_groups(known, values):
     schema = Schema(features, grid.tasks)
     model = mfh(schema, grid, **SMALL)
     serving, served = routed(model, schema, grid), grid.served(schema)
-    assert set(serving.input) == {"age", "segment"} and served.task_names == ("complete", "finish", "skip")
+    assert set(inputs_by_name(serving)) == {"age", "segment"} and served.task_names == ("complete", "finish", "skip")
     raw = {"age": tf.constant([3.0, 3.0, 3.0]), "segment": tf.constant(values)}
     encoded = Preprocessor(served.features)(raw)
-    cells = model({name: encoded[name] for name in model.input})
+    cells = model(encoded)
     expected = [np.asarray(cells[f"skip_{group}"])[row, 0] for row, group in enumerate(grid.group_names)]
     np.testing.assert_array_equal(np.asarray(serving(encoded)["skip"])[:, 0], expected)
 

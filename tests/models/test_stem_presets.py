@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from harness import assert_all_trained, gradients, ops
 
+from tfmtl.keras_host import keras
 from tfmtl.models import presets
 from tfmtl.spec import Categorical, Numeric, Schema, Task
 
@@ -68,7 +69,38 @@ def test_sizes():
     assert single.get_layer("bottom").embed.tables.count_params() == 3 * 6 * 4
 
 
-@pytest.mark.parametrize("preset", ["stem_net", "stem_single_table", "me_ple", "me_mmoe"])
+PRESETS = ["stem_net", "stem_single_table", "me_ple", "me_mmoe"]
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_all_take_the_options_of_stem_net(preset):
+    model = getattr(presets, preset)(
+        SCHEMA,
+        **SMALL,
+        num_layers=2,
+        gate_use_bias=True,
+        towers={"batch_norm": True},
+        embeddings_initializer="ones",
+        embeddings_regularizer=keras.regularizers.L2(0.1),
+    )
+    tables = model.get_layer("bottom").embed.tables
+    assert len(model.get_layer("trunk").levels) == 2
+    assert model.get_layer("head").towers["like"].hidden.batch_norm
+    np.testing.assert_array_equal(np.asarray(tables.trainable_variables[0]), 1)
+    assert float(sum(tables.losses)) == pytest.approx(0.1 * tables.count_params(), rel=1e-5)
+    given = {name for name in presets.stem_net.__kwdefaults__ if name not in SMALL}
+    assert given == {"num_layers", "towers", "embeddings_initializer", "embeddings_regularizer"}
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_sizes_at_defaults(preset):
+    trunk = getattr(presets, preset)(SCHEMA).get_layer("trunk")
+    assert trunk.units == ((512, 512, 512),)
+    experts = (trunk.levels[0].num_task_experts, trunk.levels[0].num_shared_experts)
+    assert experts == ((2, 2) if preset == "me_mmoe" else (1, 8))
+
+
+@pytest.mark.parametrize("preset", PRESETS)
 def test_every_variable_is_trained(preset):
     model = getattr(presets, preset)(SCHEMA, **SMALL)
     assert model.name == preset

@@ -6,7 +6,7 @@ import tensorflow as tf
 from sparse_cases import ROWS, WIDTH, click_model, clicks, kernel, number, random_gradients, slices, table
 
 from tfmtl.keras_host import add_table, is_table, keras, register
-from tfmtl.optimizers import LazyAdam, RowWiseAdagrad, optimizer
+from tfmtl.optimizers import LazyAdam, RowWiseAdagrad, SplitOptimizer, optimizer
 
 
 @register
@@ -74,6 +74,48 @@ def test_a_callback_moves_both_rates():
     np.testing.assert_allclose(
         [float(ours.learning_rate), float(ours.embeddings.learning_rate)], [0.0025, 0.02], rtol=1e-6
     )
+
+
+def rates(ours):
+    return [float(ours.learning_rate), float(ours.embeddings.learning_rate)]
+
+
+def test_keeps_its_ratio_through_nothing_and_a_file(tmp_path):
+    ours = optimizer(embeddings=RowWiseAdagrad(0.08), dense=LazyAdam(0.01))
+    model = click_model(ours)
+    model.fit(clicks(1), verbose=0)
+    ours.learning_rate = 0.0
+    assert rates(ours) == [0, 0]
+    model.save(tmp_path / "model.keras")
+    again = keras.models.load_model(tmp_path / "model.keras").optimizer
+    again.learning_rate = 0.02
+    np.testing.assert_allclose(rates(again), [0.02, 0.16], rtol=1e-6)
+
+
+def test_a_rate_of_zero_says_so():
+    ours = optimizer(embeddings=RowWiseAdagrad(0.08), dense=keras.optimizers.Adam(0.0))
+    with pytest.raises(ValueError, match=r"`dense` began with a learning rate of 0.*Received: learning_rate=0\.01"):
+        ours.learning_rate = 0.01
+    np.testing.assert_allclose(rates(ours), [0, 0.08])
+    told = SplitOptimizer(RowWiseAdagrad(0.08), keras.optimizers.Adam(0.0), ratio=8.0)
+    told.learning_rate = 0.01
+    np.testing.assert_allclose(rates(told), [0.01, 0.08])
+    frozen = optimizer(embeddings=RowWiseAdagrad(0.0), dense=keras.optimizers.Adam(0.01))
+    frozen.learning_rate = 0.02
+    np.testing.assert_allclose(rates(frozen), [0.02, 0])
+
+
+@pytest.mark.parametrize("part", ["embeddings", "dense"])
+def test_a_schedule_is_refused_before_anything_moves(part):
+    warm_up = keras.optimizers.schedules.PolynomialDecay(0.0, 10, 0.01)
+    parts = {"embeddings": RowWiseAdagrad(0.08), "dense": LazyAdam(0.01)}
+    parts[part] = type(parts[part])(warm_up)
+    ours = optimizer(**parts)
+    before = rates(ours)
+    with pytest.raises(ValueError, match=rf"while a schedule sets it.*schedule of: \['{part}'\]"):
+        ours.learning_rate = 0.5
+    assert rates(ours) == before
+    assert SplitOptimizer.from_config(ours.get_config()).ratio is None
 
 
 def test_parts_clip_and_average_on_their_own():

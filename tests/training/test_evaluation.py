@@ -212,6 +212,16 @@ def test_validation_writes_what_later_callbacks_read(tmp_path):
     assert {f"val_{name}" for name in figures} <= set(log.read_text().splitlines()[0].split(","))
 
 
+def test_validates_every_so_many_epochs():
+    model = small_model()
+    model.compile("sgd", **objectives(TASKS))
+    data = batches(X, Y, 64)
+    history = fit_callbackless(model, data, epochs=5, callbacks=[Validation(data, SCHEMA, validation_freq=2)])
+    assert len(history["loss"]) == 5 and len(history["val_click_auc"]) == 2
+    with pytest.raises(ValueError, match="validation_freq=0"):
+        Validation(data, SCHEMA, validation_freq=0)
+
+
 def test_follows_the_weights_as_they_change():
     """The compiled model is kept from one evaluation to the next; its weights are not frozen in it."""
     model = small_model()

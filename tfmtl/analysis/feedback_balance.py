@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from tfmtl.spec import Schema
+from tfmtl.spec.features import MISSING_ID
 
 NAMES = ("{0}_dominant", "comparable", "{1}_dominant")
 
@@ -19,7 +20,8 @@ class FeedbackBalance:
 
     Users with a balance above `1 - edge` are `"{a}_dominant"`, those below `edge` `"{b}_dominant"`, the others
     `"comparable"`: with one shared embedding, these are the rows where negative transfer shows, since neither task has
-    the say. Users whom training never saw are `"unseen"`.
+    the say. Users whom training never saw are `"unseen"`, as are rows without a user (`""`, -1; row 0 of an encoded
+    feature, which all unknown ids share); training leaves these out.
 
     Args:
         train: batches `(x, y)` of the training set, or one `(x, y)`; `x` holds the group column, raw or encoded.
@@ -27,9 +29,11 @@ class FeedbackBalance:
         tasks: the two tasks, a and b.
         group: the user's column.
         edge: where dominance begins; None takes the balances' lower and upper third.
+        encoded: whether integers in a column of a feature are row numbers, as `evaluate` takes them without a
+            `preprocessor`; False for raw ids, among which 0 is a user.
 
     Raises:
-        ValueError: not two binary tasks, no row, or an edge outside (0, 0.5).
+        ValueError: not two binary tasks, no row with a user, or an edge outside (0, 0.5).
 
     Example:
 
@@ -51,6 +55,7 @@ class FeedbackBalance:
         tasks: tuple[str, str],
         group: str,
         edge: float | None = None,
+        encoded: bool = True,
     ):
         if len(set(tasks)) != 2 or any(schema.task(task).kind != "binary" for task in tasks):
             raise ValueError(f"`tasks` must be two binary tasks. Received: tasks={tasks}")
@@ -59,14 +64,17 @@ class FeedbackBalance:
         self.tasks = tuple(tasks)
         self.group = group
         users, positives = _positives(train, self.tasks, group)
-        self.users, place = np.unique(users, return_inverse=True)
-        counts = np.stack([np.bincount(place, weights=p, minlength=len(self.users)) for p in positives])
+        known = _known(users, is_row_number=encoded and group in schema.feature_columns)
+        if not known.any():
+            raise ValueError("`train` holds no row with a user.")
+        self.users, place = np.unique(users[known], return_inverse=True)
+        counts = np.stack([np.bincount(place, weights=p[known], minlength=len(self.users)) for p in positives])
         self.balance = (counts[0] + 1) / (counts.sum(0) + 2)
         self.edges = (edge, 1 - edge) if edge else tuple(np.quantile(self.balance, [1 / 3, 2 / 3]))
 
     def __call__(self, x: Mapping[str, Any]) -> np.ndarray:
         """The part that each row of `x` belongs to, `(B,)`, by name."""
-        users = np.asarray(x[self.group])
+        users = _ids(x[self.group])
         place = np.minimum(np.searchsorted(self.users, users), len(self.users) - 1)
         low, high = self.edges
         part = np.where(self.balance[place] > high, 0, np.where(self.balance[place] < low, 2, 1))
@@ -82,9 +90,25 @@ def _positives(train: Iterable[Any], tasks: tuple[str, ...], group: str) -> tupl
     for x, y in batches:
         if group not in x:
             raise ValueError(f"The rows lack the column of `group`. Received: group={group!r}; columns: {sorted(x)}")
-        users.append(np.asarray(x[group]))
+        users.append(_ids(x[group]))
         for task in tasks:
             found[task].append(np.nan_to_num(np.asarray(y[task], "float64").reshape(-1)) > 0)
     if not users:
-        raise ValueError("`train` holds no row.")
+        raise ValueError("`train` holds no row with a user.")
     return np.concatenate(users), [np.concatenate(found[task]).astype("float64") for task in tasks]
+
+
+def _known(users: np.ndarray, *, is_row_number: bool) -> np.ndarray:
+    """Which rows have a user, `(B,)`."""
+    if users.dtype.kind == "U":
+        return users != MISSING_ID["string"]
+    known = users != MISSING_ID["int64"]
+    return known & (users != 0) if is_row_number else known
+
+
+def _ids(column: Any) -> np.ndarray:
+    """A column of ids, `(B,)`; strings as NumPy's, which `tf.data` gives as bytes."""
+    ids = np.asarray(column).reshape(-1)
+    if ids.dtype.kind not in "SO":
+        return ids
+    return np.array([value.decode(errors="replace") if isinstance(value, bytes) else value for value in ids.tolist()])

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from typing import Any
 
-from tfmtl.keras_host import keras
+from tfmtl.keras_host import keras, model_by_name
 from tfmtl.layers.core.join_streams import JoinStreams
 from tfmtl.spec.features import Categorical, Feature, Numeric
 from tfmtl.spec.schema import Schema
@@ -32,8 +32,8 @@ def encoded_inputs(features: Iterable[Feature]) -> dict[str, Any]:
 def build(schema: Schema, bottom: Any, trunk: Any, head: Any, *, name: str = "tfmtl") -> keras.Model:
     """Composes any bottom, any trunk and any head into a functional Keras model.
 
-    The model reads the encoded dict and returns `{task: (B, 1)}`; its stages are `get_layer("bottom")`, `"trunk"` and
-    `"head"`. Where the bottom's streams differ and the trunk's experts do not read some of them, a `JoinStreams`
+    The model reads the encoded dict, in which other columns do no harm, and returns `{task: (B, 1)}`; its stages are
+    `get_layer("bottom")`, `"trunk"` and `"head"`. Where the bottom's streams differ and the trunk's experts do not read some of them, a `JoinStreams`
     layer `"join"` sets them beside the trunk's output: nothing that a stage was given is dropped.
 
     Args:
@@ -67,4 +67,4 @@ def build(schema: Schema, bottom: Any, trunk: Any, head: Any, *, name: str = "tf
     missing = sorted(set(schema.task_names) - set(predictions))
     if missing:
         raise ValueError(f"The head predicts no {missing}. Received: {sorted(predictions)} from {head.name!r}")
-    return keras.Model(inputs, predictions, name=name)
+    return model_by_name(inputs, predictions, name)

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from tfmtl.keras_host import keras
+from tfmtl.keras_host import inputs_by_name, keras, model_by_name
 from tfmtl.layers.head.group_routing import MEAN, GroupRouting
 from tfmtl.spec.features import Categorical, Feature
 from tfmtl.spec.schema import Schema
@@ -44,11 +44,11 @@ def routed(
     feature = grid.served(schema).feature(grid.column)
     rows = {group: _row(feature, group, value) for group, value in grid.groups}
 
-    inputs = dict(model.input)
+    inputs = inputs_by_name(model)
     if grid.column not in inputs:
         inputs[grid.column] = keras.Input((), dtype="int32", name=grid.column)
     routing = GroupRouting(grid.cells, rows, unknown=unknown, name="routing")
-    return keras.Model(inputs, routing([model.output, inputs[grid.column]]), name=name)
+    return model_by_name(inputs, routing([model.output, inputs[grid.column]]), name)
 
 
 def _row(feature: Feature, group: str, value: Group) -> int:

@@ -16,20 +16,23 @@ class SplitOptimizer(Optimizer):
         embeddings: Keras optimizer of the embedding tables.
         dense: Keras optimizer of all other weights.
         name: str.
+        ratio: of the learning rate of `embeddings` to that of `dense`, kept when `learning_rate` is set. None takes the one
+            that they begin with; there is none where `dense` begins at 0 or either follows a schedule.
 
-    `learning_rate` reads that of `dense`; setting it moves both and keeps the ratio they began with. Keras 3's callbacks
-    set it; those of tf_keras write the variable they read, so there they move `dense` alone. `iterations` are `dense`'s.
+    `learning_rate` reads that of `dense`; setting it moves both. Keras 3's callbacks set it; those of tf_keras write the
+    variable they read, so there they move `dense` alone. `iterations` are `dense`'s.
+
+    Raises:
+        ValueError: the same optimizer twice; or, when `learning_rate` is set, a schedule or no ratio.
     """
 
-    def __init__(self, embeddings: Any, dense: Any, name: str = "split_optimizer"):
+    def __init__(self, embeddings: Any, dense: Any, name: str = "split_optimizer", ratio: float | None = None):
         super().__init__(learning_rate=0.0, name=name)
         self.embeddings = keras.optimizers.get(embeddings)
         self.dense = keras.optimizers.get(dense)
         if self.embeddings is self.dense:
             raise ValueError(f"`embeddings` and `dense` must be two optimizers. Received: {self.dense} for both")
-        self._initial_rates = tuple(
-            float(tf.convert_to_tensor(raw(part.learning_rate))) for part in (self.embeddings, self.dense)
-        )
+        self.ratio = self._found_ratio() if ratio is None else ratio
 
     def create_slots(self, variables: list[Any]) -> None:
         for part, own in self._split([(None, v) for v in variables]):
@@ -72,9 +75,31 @@ class SplitOptimizer(Optimizer):
 
     @learning_rate.setter
     def learning_rate(self, value: float) -> None:
-        of_embeddings, of_dense = self._initial_rates
-        self.embeddings.learning_rate = float(value) * of_embeddings / of_dense
+        if self._scheduled():
+            raise ValueError(
+                f"`learning_rate` cannot be set while a schedule sets it. Received: {value}; schedule of: {self._scheduled()}"
+            )
+        if self.ratio is None:
+            raise ValueError(
+                "`dense` began with a learning rate of 0, so there is no ratio to keep: set `embeddings.learning_rate` and "
+                f"`dense.learning_rate`, or give `SplitOptimizer` a `ratio`. Received: learning_rate={value}"
+            )
+        self.embeddings.learning_rate = float(value) * self.ratio
         self.dense.learning_rate = value
+
+    def _scheduled(self) -> list[str]:
+        """Which of the two optimizers follows a schedule."""
+        schedule = keras.optimizers.schedules.LearningRateSchedule
+        parts = {"embeddings": self.embeddings, "dense": self.dense}
+        return [name for name, part in parts.items() if isinstance(getattr(part, "_learning_rate", None), schedule)]
+
+    def _found_ratio(self) -> float | None:
+        if self._scheduled():
+            return None
+        of_embeddings, of_dense = (
+            float(tf.convert_to_tensor(raw(part.learning_rate))) for part in (self.embeddings, self.dense)
+        )
+        return of_embeddings / of_dense if of_dense else None
 
     def save_own_variables(self, store: Any) -> None:
         """Nothing: the two optimizers are attributes, and Keras saves them as such."""
@@ -84,7 +109,12 @@ class SplitOptimizer(Optimizer):
 
     def get_config(self) -> dict[str, Any]:
         serialize = keras.optimizers.serialize
-        return {"name": self.name, "embeddings": serialize(self.embeddings), "dense": serialize(self.dense)}
+        return {
+            "name": self.name,
+            "embeddings": serialize(self.embeddings),
+            "dense": serialize(self.dense),
+            "ratio": self.ratio,
+        }
 
     @classmethod
     def from_config(cls, config: dict[str, Any], custom_objects: dict[str, Any] | None = None) -> "SplitOptimizer":

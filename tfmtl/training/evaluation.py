@@ -6,7 +6,7 @@ from typing import Any, TypeAlias
 import numpy as np
 import tensorflow as tf
 
-from tfmtl.keras_host import BACKEND, keras
+from tfmtl.keras_host import BACKEND, inputs_by_name, keras
 from tfmtl.metrics import exact
 from tfmtl.spec import Schema, Sequence, Task
 from tfmtl.spec.features import MISSING_ID
@@ -179,8 +179,8 @@ def _parts(slices: dict[str, Codes]) -> list[tuple[str, np.ndarray | None, int]]
 
 def _columns_read(model: keras.Model, schema: Schema) -> list[str]:
     """The columns that `model` reads: its inputs', or the schema's for a model that does not declare its own."""
-    if getattr(model, "inputs", None) and isinstance(model.input, dict):
-        return list(model.input)
+    if declared := inputs_by_name(model):
+        return list(declared)
     masks = [feature.mask for feature in schema.features if isinstance(feature, Sequence)]
     return [*schema.feature_columns, *masks]
 

@@ -16,8 +16,16 @@ class Validation(keras.callbacks.Callback):
     Callbacks run in the order of their list and share the logs: put this one *before* those that read it
     (`EarlyStopping`, `ModelCheckpoint`, `CSVLogger`). It takes the place of `validation_data`.
 
+    Under several workers each one evaluates for itself. All must be given the whole, same `dataset`, not shards of it:
+    figures that differ make `EarlyStopping` end one worker while the others wait for it forever.
+
     Args:
         dataset, schema, preprocessor, group, slices: as in `tfmtl.evaluate`.
+        validation_freq: epochs from one evaluation to the next, as in `fit`: figures by group can cost more than an epoch.
+            In between the logs hold no `val_` figures, and a `patience` counts evaluations.
+
+    Raises:
+        ValueError: a `validation_freq` below 1, or what `tfmtl.evaluate` refuses.
 
     Example:
 
@@ -38,15 +46,21 @@ class Validation(keras.callbacks.Callback):
         preprocessor: Callable[[dict[str, Any]], dict[str, Any]] | None = None,
         group: str | None = None,
         slices: Mapping[str, Slice] | None = None,
+        validation_freq: int = 1,
     ):
         super().__init__()
+        if not isinstance(validation_freq, int) or validation_freq < 1:
+            raise ValueError(
+                f"`validation_freq` must be an integer >= 1. Received: validation_freq={validation_freq!r}"
+            )
         self.dataset = dataset
         self.schema = schema
+        self.validation_freq = validation_freq
         self.options: dict[str, Any] = {"preprocessor": preprocessor, "group": group, "slices": slices}
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         self.evaluation = Evaluation(self.model, self.schema, **self.options)
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        if logs is not None:
+        if logs is not None and (epoch + 1) % self.validation_freq == 0:
             logs.update({f"val_{name}": value for name, value in self.evaluation(self.dataset).items()})

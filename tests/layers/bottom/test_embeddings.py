@@ -168,6 +168,9 @@ def test_refuses(layer):
         layer([FEATURES[0], FEATURES[0]])
     with pytest.raises(ValueError, match=r"lacks columns \['city'\]"):
         layer(FEATURES[:1])({"town": ROWS["city"]})
+    for column in ("age", "seen_mask"):
+        with pytest.raises(ValueError, match=rf"lacks columns \['{column}'\]"):
+            layer(FEATURES)({name: rows for name, rows in ROWS.items() if name != column})
 
 
 def test_stem_refuses_streams():

@@ -50,7 +50,7 @@ def softmax(scores):
 
 def reference_modulation(layer):
     network = layer.hypernetwork
-    task, behavior = array(network.tables["task"]), array(network.tables["behavior"])
+    task, behavior = array(network.embeddings["task"]), array(network.embeddings["behavior"])
     hidden, output = network.hidden.steps[0], network.emit
     found = np.zeros((len(TASKS), len(LENGTHS), layer.transformers[0].num_norms, 2, WIDTH))
     for t in range(len(TASKS)):
@@ -156,9 +156,9 @@ def test_tasks_part_once_the_hypernetwork_has_learned(data):
 def test_a_behavior_embedding_steers_its_own_sequence_only(data):
     layer = extractor(data)
     before = layer(*data)["click"]
-    table = np.asarray(ops.convert_to_tensor(layer.hypernetwork.tables["behavior"])).copy()
+    table = np.asarray(ops.convert_to_tensor(layer.hypernetwork.embeddings["behavior"])).copy()
     table[layer.behaviors.index("cart")] += 1.0
-    layer.hypernetwork.tables["behavior"].assign(table)
+    layer.hypernetwork.embeddings["behavior"].assign(table)
     changed = np.abs(layer(*data)["click"] - before).max(axis=(0, 2)) > 0
     np.testing.assert_array_equal(changed, [name == "cart" for name in layer.behaviors])
 

@@ -124,6 +124,7 @@ def test_experts_of_every_level_differ(streams):
         (lambda x: StaticSharing(()), "one width or more"),
         (lambda x: StaticSharing((5,), fusion="max"), "fusion='max'"),
         (lambda x: StaticSharing((5,), donors={"buy": ["buy"]}), "its own network"),
+        (lambda x: StaticSharing((5,), donors={"buy": "click"}), "each a sequence. Received: donors={'buy': 'click'}"),
         (lambda x: StaticSharing((5,), donors={"buy": ["like"]})(x), r"names \['like'\]"),
         (lambda x: OMoE(5)({"buy": x["buy"]}), "lack 'shared'"),
     ],

@@ -77,6 +77,48 @@ def test_follows_the_equations(streams, options):
         np.testing.assert_allclose(np.asarray(outputs[name]), y, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.parametrize("one_tensor", [False, True], ids=["streams", "one tensor"])
+@pytest.mark.parametrize("cross_task", ["none", "detached", "full"])
+@pytest.mark.parametrize("experts", [(0, 1), (0, 2), (1, 0), (1, 1), (1, 2), (2, 0), (2, 1), (2, 2)], ids=str)
+def test_any_number_of_experts(streams, experts, cross_task, one_tensor):
+    """A stream with one candidate has no gate, whatever those have that read the same expert."""
+    given = dict.fromkeys(STREAMS, ops.convert_to_tensor(streams[SHARED])) if one_tensor else streams
+    for update_shared in (False, True):
+        layer = CGCLayer(
+            5,
+            num_task_experts=experts[0],
+            num_shared_experts=experts[1],
+            cross_task=cross_task,
+            update_shared=update_shared,
+        )
+        outputs = layer(given, training=True)
+        expected = reference(layer, {name: np.asarray(stream) for name, stream in given.items()})
+        assert set(outputs) == set(expected)
+        for name, y in expected.items():
+            np.testing.assert_allclose(np.asarray(outputs[name]), y, rtol=1e-5, atol=1e-6)
+        assert_all_trained(layer, lambda: sum(ops.sum(y**2) for y in layer(given, training=True).values()))  # noqa: B023
+
+
+@pytest.mark.parametrize("gate_input", ["task", "sum"])
+@pytest.mark.parametrize("options", [{}, {"cross_task": "full"}, {"num_task_experts": 2}], ids=str)
+def test_ple_makes_a_shared_stream_for_those_who_read_it(streams, options, gate_input):
+    options = {"num_task_experts": 1, "num_shared_experts": 0, "gate_input": gate_input, **options}
+    trunk = PLE((5, 5, 5), **options)
+    trunk(streams)
+    assert_all_trained(trunk, lambda: sum(ops.sum(y**2) for y in trunk(streams).values()))
+    reads = gate_input == "sum" and bool(trunk.levels[0].mixers)  # by gates: there is no shared expert
+    assert [level.update_shared for level in trunk.levels] == [reads, reads, False]
+    alone = {task: streams[task] for task in TASKS}
+    if reads:
+        with pytest.raises(ValueError, match="lack 'shared'"):
+            PLE((5,), **options)(alone)
+    else:
+        twin = PLE.from_config(trunk.get_config())
+        twin(alone)
+        twin.set_weights(trunk.get_weights())
+        np.testing.assert_array_equal(np.asarray(twin(alone)["buy"]), np.asarray(trunk(streams)["buy"]))
+
+
 def test_gates_sum_to_one_over_the_candidates(streams):
     layer = CGCLayer(5, num_task_experts=2, num_shared_experts=3)
     layer(streams)
@@ -253,11 +295,13 @@ def test_reloads_in_a_fresh_process(streams, tmp_path):
         ({"num_shared_experts": 1.5}, "num_shared_experts=1.5"),
         ({"gate_input": "raw"}, "gate_input='raw'"),
         ({"cross_task": "all"}, "cross_task='all'"),
+        ({"dropout": 1.5}, "dropout=1.5"),
+        ({"units": ()}, r"units=\(\)"),
     ],
 )
 def test_refuses(arguments, message):
     with pytest.raises(ValueError, match=message):
-        CGCLayer(8, **arguments)
+        CGCLayer(**{"units": 8, **arguments})
 
 
 def test_refuses_streams_that_do_not_fit(streams):

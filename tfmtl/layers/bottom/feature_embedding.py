@@ -5,6 +5,7 @@ from itertools import groupby
 from typing import Any
 
 from tfmtl.keras_host import keras, ops, register
+from tfmtl.layers.core.columns import check_columns
 from tfmtl.layers.core.fused_tables import FusedTables, cut
 from tfmtl.layers.core.pooling import pool_events
 from tfmtl.layers.core.side_by_side import side_by_side
@@ -118,8 +119,7 @@ class FeatureEmbedding(keras.layers.Layer):
         return side_by_side(parts)
 
     def _numbers(self, feature: Numeric, encoded: Encoded) -> Tensor:
-        if feature.name not in encoded:
-            raise ValueError(f"The input lacks columns [{feature.name!r}]. Received: keys={sorted(encoded)}")
+        check_columns([feature.name], encoded)
         values = values_and_flags(feature, encoded[feature.name], self.compute_dtype)
         return self.projections[feature.name](values) if feature.dim else values
 
@@ -127,8 +127,7 @@ class FeatureEmbedding(keras.layers.Layer):
         events = {column: looked_up[column] for column in feature.columns}  # (B, L, D)
         if not self.pool_sequences:
             return {feature.name: ops.concatenate(list(events.values()), axis=-1)}
-        if feature.mask not in encoded:
-            raise ValueError(f"The input lacks columns [{feature.mask!r}]. Received: keys={sorted(encoded)}")
+        check_columns([feature.mask], encoded)
         return {column: pool_events(e, encoded[feature.mask], feature.pooling) for column, e in events.items()}
 
     def compute_output_shape(self, input_shape: Any) -> dict[str, tuple[int | None, ...]]:

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import product
 from typing import Any, Literal, NamedTuple, TypeAlias, get_args
 
-from tfmtl.keras_host import add_table, keras, ops, register
+from tfmtl.keras_host import add_uncast, keras, ops, register
 from tfmtl.layers.bottom.conditional_transformer import ConditionalTransformer, NormPosition
 from tfmtl.layers.bottom.norm_hypernetwork import BETA, GAMMA, Condition, NormHypernetwork
 from tfmtl.layers.bottom.self_attention import MASKED
@@ -139,7 +139,7 @@ class HyperSequenceExtractor(keras.layers.Layer):
         for transformer in self.transformers:
             transformer.build((None, None, None, width))
         self.max_length = max(length for _, length, _ in shapes.values())
-        self.positions = add_table(self, "positions", (self.max_length, width), "uniform")
+        self.positions = add_uncast(self, "positions", (self.max_length, width), "uniform")
         self.hypernetwork = NormHypernetwork(
             num_tasks=len(self.tasks),
             num_behaviors=len(self.behaviors),

@@ -5,7 +5,7 @@ from typing import Any, Literal, TypeAlias, get_args
 
 import numpy as np
 
-from tfmtl.keras_host import add_table, keras, ops, register
+from tfmtl.keras_host import add_uncast, keras, ops, register
 from tfmtl.layers.core.mlp import MLP, check_units
 from tfmtl.typing import Tensor
 
@@ -98,30 +98,34 @@ class NormHypernetwork(keras.layers.Layer):
         return "behavior" in self.condition_on
 
     def build(self, input_shape: Any) -> None:
-        self.tables: dict[str, Any] = {}
+        self.embeddings: dict[str, Any] = {}
         if self.condition_on == "none":
-            self.plain = add_table(self, "norms", (self.counts["num_norms"], 2, self.counts["width"]), "zeros")
+            self.plain = add_uncast(self, "norms", (self.counts["num_norms"], 2, self.counts["width"]), "zeros")
         else:
             if self.reads_task:
-                self.tables["task"] = self._table("task", self.counts["num_tasks"])
+                self.embeddings["task"] = self._embedding("task", self.counts["num_tasks"])
             if self.reads_behavior:
-                self.tables["behavior"] = self._table("behavior", self.counts["num_behaviors"])
-            shape = (None, self.condition_dim * len(self.tables))
+                self.embeddings["behavior"] = self._embedding("behavior", self.counts["num_behaviors"])
+            shape = (None, self.condition_dim * len(self.embeddings))
             self.hidden.build(shape)
             self.emit.build(self.hidden.compute_output_shape(shape))
         self.built = True
 
-    def _table(self, kind: str, rows: int) -> Any:
+    def _embedding(self, kind: str, rows: int) -> Any:
         # Unit variance, as one-hot inputs would have: tasks and behaviours are told apart from the first step on.
         normal = keras.initializers.RandomNormal(stddev=1.0)
-        return add_table(self, f"{kind}_embedding", (rows, self.condition_dim), normal)
+        return add_uncast(self, f"{kind}_embedding", (rows, self.condition_dim), normal)
 
     def call(self, pairs: Tensor) -> Tensor:
         plain = np.array([1.0, 0.0], "float32")[:, None]
         if self.condition_on == "none":
             shape = (ops.shape(pairs)[0], *self.plain.shape)
             return ops.broadcast_to(ops.convert_to_tensor(self.plain) + plain, shape)
-        read = [ops.take(table, pairs[:, _COLUMN[kind]], axis=0) for kind, table in self.tables.items()]
+        # By a product, since all rows are read: XLA fails on the sparse gradient that constant ids would give.
+        read = [
+            ops.matmul(ops.one_hot(pairs[:, _COLUMN[kind]], embedding.shape[0], dtype="float32"), embedding)
+            for kind, embedding in self.embeddings.items()
+        ]
         written = self.emit(self.hidden(ops.concatenate(read, axis=-1)))
         return ops.reshape(written, (-1, self.counts["num_norms"], 2, self.counts["width"])) + plain
 

@@ -5,6 +5,7 @@ from typing import Any
 
 from tfmtl.keras_host import keras, ops, register
 from tfmtl.layers.bottom.feature_embedding import values_and_flags
+from tfmtl.layers.core.columns import check_columns
 from tfmtl.layers.core.fused_tables import FusedTables
 from tfmtl.layers.core.pooling import pool_events
 from tfmtl.spec.features import Categorical, Numeric, feature_from_dict, feature_to_dict
@@ -97,8 +98,10 @@ class STEMEmbedding(keras.layers.Layer):
             if isinstance(feature, Categorical):
                 self._share_out(fields, feature.name, looked_up[feature.name])
             elif isinstance(feature, Numeric):
+                check_columns([feature.name], encoded)
                 self._numbers(fields, feature, encoded[feature.name])
             else:
+                check_columns([feature.mask], encoded)
                 for column in feature.columns:
                     pooled = pool_events(looked_up[column], encoded[feature.mask], feature.pooling)
                     self._share_out(fields, column, pooled)

@@ -5,7 +5,7 @@ from typing import Any
 
 from tfmtl.initializers import PerExpert, fresh
 from tfmtl.keras_host import keras, ops, register
-from tfmtl.layers.core.mlp import check_units
+from tfmtl.layers.core.mlp import check_dropout, check_units
 from tfmtl.layers.core.wide_dense import wide_dense
 from tfmtl.typing import Tensor
 
@@ -61,8 +61,7 @@ class Experts(keras.layers.Layer):
         self.units = check_units("units", units)
         if not self.units:
             raise ValueError("`units` needs one width or more. Received: units=()")
-        if not 0 <= dropout < 1:
-            raise ValueError(f"`dropout` must be in [0, 1). Received: dropout={dropout}")
+        check_dropout(dropout)
         self.activation = keras.activations.get(activation)
         self.dropout = dropout
         self.kernel_initializer = keras.initializers.get(kernel_initializer)

@@ -1,11 +1,12 @@
 """Embedding tables of one width, kept in one weight and read in one gather."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from itertools import accumulate
 from typing import Any
 
 from tfmtl.initializers import fresh
 from tfmtl.keras_host import add_table, keras, lookup, ops, register
+from tfmtl.layers.core.columns import check_columns
 from tfmtl.spec.features import Categorical, Feature, Sequence, feature_from_dict, feature_to_dict
 from tfmtl.spec.schema import check_features
 from tfmtl.typing import Encoded, Tensor
@@ -78,7 +79,7 @@ class FusedTables(keras.layers.Layer):
         return {dim: self._look_up(self.tables[str(dim)], group, encoded) for dim, group in self.groups.items()}
 
     def _look_up(self, table: Tensor, group: "_Group", encoded: Encoded) -> Tensor:
-        _check_columns(group, encoded)
+        check_columns(group.first_row, encoded)
         ids = [encoded[column] for column in group.first_row]
         flat = [i[:, None] if len(i.shape) == 1 else i for i in ids]
         widths = [i.shape[1] for i in flat]
@@ -92,6 +93,18 @@ class FusedTables(keras.layers.Layer):
         known = ops.logical_and(moved >= 0, moved < rows)
         rows_found = lookup(table, ops.where(known, moved, 0) + first)  # (B, N, copies * D)
         return ops.cast(rows_found, self.compute_dtype)
+
+    def take_rows(self, source: "FusedTables", rows: Mapping[str, Any]) -> None:
+        """Fills each table with rows of the table called so in `source`.
+
+        Args:
+            source: built, with the same `copies`; its tables are of the same names and widths.
+            rows: `{table: (rows,)}`, the row of `source`'s table that each row is to be.
+        """
+        for dim, group in self.groups.items():
+            first, width = source.groups[dim].tables, str(dim)
+            moved = [first[table] + ops.convert_to_tensor(rows[table], dtype="int32") for table in group.tables]
+            self.tables[width].assign(lookup(source.tables[width], ops.concatenate(moved)))
 
     def compute_output_shape(self, input_shape: Any) -> dict[str, tuple[int | None, ...]]:
         return {
@@ -117,14 +130,14 @@ class _Group:
         self.rows = 0
         self.first_row: dict[str, int] = {}
         self.num_rows: dict[str, int] = {}
-        self._tables: dict[str, int] = {}
+        self.tables: dict[str, int] = {}  # table: its first row, in the order of the rows
 
     def add(self, column: str, table: str, rows: int) -> None:
         """Gives `column` the rows of `table`, which are added if they are new."""
-        if table not in self._tables:
-            self._tables[table] = self.rows
+        if table not in self.tables:
+            self.tables[table] = self.rows
             self.rows += rows
-        self.first_row[column] = self._tables[table]
+        self.first_row[column] = self.tables[table]
         self.num_rows[column] = rows
 
     def positions(self, widths: list[int]) -> tuple[list[list[int]], list[list[int]]]:
@@ -158,9 +171,3 @@ def _parts(block: Tensor, ids: list[Tensor]) -> list[Tensor]:
 def cut(block: Tensor, sizes: list[int]) -> list[Tensor]:
     """Parts of a block, `(B, N, W)`, with as many ids as `sizes` says."""
     return ops.split(block, list(accumulate(sizes[:-1])), axis=1) if len(sizes) > 1 else [block]
-
-
-def _check_columns(group: _Group, encoded: Encoded) -> None:
-    missing = [column for column in group.first_row if column not in encoded]
-    if missing:
-        raise ValueError(f"The input lacks columns {missing}. Received: keys={sorted(encoded)}")

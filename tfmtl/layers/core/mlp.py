@@ -17,7 +17,7 @@ class MLP(keras.layers.Layer):
     ```
 
     Args:
-        units: width of each layer; none passes the input on.
+        units: width of each layer, or of the only one; none passes the input on.
         activation: of every layer.
         dropout: share of units set to zero in training.
         batch_norm: normalise after the activation, as the authors of PLE and MFH do where they use it.
@@ -41,7 +41,7 @@ class MLP(keras.layers.Layer):
 
     def __init__(
         self,
-        units: Sequence[int],
+        units: int | Sequence[int],
         *,
         activation: Any = "relu",
         dropout: float = 0.0,
@@ -52,8 +52,7 @@ class MLP(keras.layers.Layer):
     ):
         super().__init__(**kwargs)
         self.units = check_units("units", units)
-        if not 0 <= dropout < 1:
-            raise ValueError(f"`dropout` must be in [0, 1). Received: dropout={dropout}")
+        check_dropout(dropout)
         self.activation = keras.activations.get(activation)
         self.dropout = dropout
         self.batch_norm = batch_norm
@@ -96,6 +95,12 @@ class MLP(keras.layers.Layer):
             "use_bias": self.use_bias,
             "kernel_initializer": keras.initializers.serialize(self.kernel_initializer),
         }
+
+
+def check_dropout(dropout: float) -> None:
+    """Raises ValueError unless `dropout` is a share of units that leaves some."""
+    if not 0 <= dropout < 1:
+        raise ValueError(f"`dropout` must be in [0, 1). Received: dropout={dropout}")
 
 
 def check_units(name: str, units: int | Sequence[int]) -> tuple[int, ...]:

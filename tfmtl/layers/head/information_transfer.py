@@ -5,7 +5,7 @@ from typing import Any
 
 from tfmtl.initializers import PerExpert
 from tfmtl.keras_host import keras, ops, register
-from tfmtl.layers.core.mlp import MLP
+from tfmtl.layers.core.mlp import MLP, check_dropout
 from tfmtl.typing import Streams, Tensor
 
 
@@ -64,8 +64,7 @@ class InformationTransfer(keras.layers.Layer):
     ):
         super().__init__(**kwargs)
         self.chain = check_chain(chain)
-        if not 0 <= dropout < 1:
-            raise ValueError(f"`dropout` must be in [0, 1). Received: dropout={dropout}")
+        check_dropout(dropout)
         self.activation = keras.activations.get(activation)
         self.dropout = dropout
         self.attention_bias = attention_bias

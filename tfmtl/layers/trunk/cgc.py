@@ -8,7 +8,7 @@ from tfmtl.keras_host import keras, ops, register
 from tfmtl.layers.core.experts import Experts
 from tfmtl.layers.core.gate import Gate
 from tfmtl.layers.core.mixing import mix
-from tfmtl.layers.core.mlp import check_units
+from tfmtl.layers.core.mlp import check_dropout, check_units
 from tfmtl.layers.trunk.one_input import mix_one_input
 from tfmtl.layers.trunk.streams import task_names
 from tfmtl.typing import SHARED, Streams, Tensor
@@ -58,8 +58,8 @@ class CGCLayer(keras.layers.Layer):
         `{task: (B, units[-1]), ...}`, with `"shared"` if `update_shared`.
 
     Raises:
-        ValueError: no expert at all, an unknown option, streams without a task, without `"shared"` where it is read, or
-            of different widths where they are added.
+        ValueError: no expert at all, no unit, `dropout` outside [0, 1), an unknown option, streams without a task, without
+            `"shared"` where it is read, or of different widths where they are added.
 
     Example:
 
@@ -105,7 +105,10 @@ class CGCLayer(keras.layers.Layer):
             raise ValueError("`num_task_experts` or `num_shared_experts` must be >= 1. Received: 0 and 0")
         _check_option("gate_input", gate_input, GateInput)
         _check_option("cross_task", cross_task, CrossTask)
+        check_dropout(dropout)
         self.units = check_units("units", units)
+        if not self.units:
+            raise ValueError("`units` needs one width or more. Received: units=()")
         self.num_task_experts = num_task_experts
         self.num_shared_experts = num_shared_experts
         self.gate_units = check_units("gate_units", gate_units)
@@ -128,9 +131,14 @@ class CGCLayer(keras.layers.Layer):
         """Whether experts read the shared stream."""
         return self.num_shared_experts > 0
 
+    @property
+    def needs_shared(self) -> bool:
+        """Whether a task's output depends on the shared stream, be it through experts or through its gate."""
+        gated = self.num_task_experts + self.num_shared_experts > 1 or self.cross_task != "none"
+        return self.reads_shared or (gated and self.gate_input != "task")
+
     def build(self, input_shape: Mapping[str, Any]) -> None:
-        mixes = self.gate_input != "task"
-        self.tasks = task_names(input_shape, needs_shared=self.reads_shared or self.update_shared or mixes)
+        self.tasks = task_names(input_shape, needs_shared=self.needs_shared or self.update_shared)
         self.experts, self.mixers = {}, {}
         for stream in self._sources():
             self.experts[stream] = Experts(
@@ -248,11 +256,13 @@ class CGCLayer(keras.layers.Layer):
         share: dict[str, dict[str, Tensor]],
         training: bool | None,
     ) -> list[Tensor]:
-        """`sum_i w_i e_i` over the experts of one source, for all its readers at once."""
-        if not any(stream in share for stream in readers):
-            return [experts[:, 0]] * len(readers)  # the only candidate of each
-        weights = ops.stack([share[stream][source] for stream in readers], axis=1)  # (B, R, E)
-        return mix(weights, experts, training)
+        """`sum_i w_i e_i` over the experts of one source, for all its readers that have a gate at once."""
+        mixed: dict[str, Tensor] = {}
+        gated = [stream for stream in readers if stream in share]
+        if gated:
+            weights = ops.stack([share[stream][source] for stream in gated], axis=1)  # (B, R, E)
+            mixed = dict(zip(gated, mix(weights, experts, training), strict=True))
+        return [mixed[stream] if stream in mixed else experts[:, 0] for stream in readers]  # else its only candidate
 
     def compute_output_shape(self, input_shape: Mapping[str, Any]) -> dict[str, tuple[int | None, ...]]:
         tasks = task_names(input_shape, needs_shared=False)

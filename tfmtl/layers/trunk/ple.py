@@ -1,6 +1,7 @@
 """Progressive layered extraction: a stack of CGC levels."""
 
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from typing import Any
 
 from tfmtl.keras_host import keras, register
@@ -13,11 +14,12 @@ class PLE(keras.layers.Layer):
     """Separates tasks progressively, level by level.
 
     ```
-    streams_0 = input,   streams_j = CGC_j(streams_{j-1}),   j = 1 .. J;   the last level has no shared stream
+    streams_0 = input,   streams_j = CGC_j(streams_{j-1}),   j = 1 .. J;   the last level gives no shared stream
     ```
 
     From the second level on, gates and experts read what the level below mixed, not the raw input. Below the last level
     a task's loss reaches other tasks' experts through the shared gate; in the last level it does not.
+    Where no level reads the shared stream (`num_shared_experts=0` with `gate_input="task"`), no level makes it.
 
     Args:
         units: one entry a level: the width of its experts, or the widths of their layers.
@@ -58,11 +60,12 @@ class PLE(keras.layers.Layer):
         if isinstance(units, int) or not units:
             raise ValueError(f"`units` needs one entry a level. Received: units={units}")
         self.units = tuple(width if isinstance(width, int) else tuple(width) for width in units)
-        last = len(self.units) - 1
         self.levels = [
-            CGCLayer(width, update_shared=level < last, name=f"level_{level}", dtype=self.dtype_policy, **options)
+            CGCLayer(width, update_shared=False, name=f"level_{level}", dtype=self.dtype_policy, **options)
             for level, width in enumerate(self.units)
         ]
+        for level, above in pairwise(self.levels):
+            level.update_shared = above.needs_shared  # or its shared gate would have weights that never learn
 
     @property
     def reads_own(self) -> bool:

@@ -37,7 +37,7 @@ class StaticSharing(keras.layers.Layer):
         `{task: (B, units[-1])}`, with `"concat"` as many times wider as the task reads networks.
 
     Raises:
-        ValueError: no unit, an unknown fusion, a donor or task that is no stream, or a task as its own donor.
+        ValueError: no unit, an unknown fusion, donors that are one name, a donor or task that is no stream, or a task as its own donor.
 
     Reference:
         Tang et al., "Progressive Layered Extraction (PLE)", RecSys 2020, section 5.1.2 and figure 1. The paper does not
@@ -62,6 +62,11 @@ class StaticSharing(keras.layers.Layer):
             raise ValueError("`units` needs one width or more. Received: units=()")
         if fusion not in get_args(Fusion):
             raise ValueError(f"`fusion` must be one of {get_args(Fusion)}. Received: fusion={fusion!r}")
+        alone = [task for task, names in (donors or {}).items() if isinstance(names, str)]
+        if alone:
+            raise ValueError(
+                f"`donors` must be {{task: names of streams}}, each a sequence. Received: donors={dict(donors or {})}"
+            )
         own = [task for task, names in (donors or {}).items() if task in names]
         if own:
             raise ValueError(f"A task reads its own network anyway. Received: donors={dict(donors or {})}")

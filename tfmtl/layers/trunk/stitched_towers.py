@@ -7,7 +7,7 @@ import numpy as np
 
 from tfmtl.initializers import fresh
 from tfmtl.keras_host import keras, ops
-from tfmtl.layers.core.mlp import check_units
+from tfmtl.layers.core.mlp import check_dropout, check_units
 from tfmtl.layers.trunk.streams import task_names
 from tfmtl.typing import SHARED, Streams, Tensor
 
@@ -48,8 +48,7 @@ class StitchedTowers(keras.layers.Layer):
             raise ValueError(f"`self_weight` must be in [0, 1]. Received: self_weight={self_weight}")
         if inputs not in get_args(TowerInputs):
             raise ValueError(f"`inputs` must be one of {get_args(TowerInputs)}. Received: inputs={inputs!r}")
-        if not 0 <= dropout < 1:
-            raise ValueError(f"`dropout` must be in [0, 1). Received: dropout={dropout}")
+        check_dropout(dropout)
         self.self_weight = self_weight
         self.inputs = inputs
         self.activation = keras.activations.get(activation)

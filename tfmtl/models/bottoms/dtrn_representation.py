@@ -7,6 +7,7 @@ from tfmtl.keras_host import keras, ops, register
 from tfmtl.layers.bottom.feature_embedding import FeatureEmbedding
 from tfmtl.layers.bottom.hyper_sequence_extractor import HyperSequenceExtractor
 from tfmtl.layers.bottom.task_senet import TaskSENet
+from tfmtl.layers.core.columns import check_columns
 from tfmtl.models.bottoms.representation import Representation, embedding_config, total_width
 from tfmtl.spec import features as spec
 from tfmtl.typing import SHARED, Encoded, Streams, Tensor
@@ -47,8 +48,8 @@ class DTRNRepresentation(Representation):
         `{task: (B, (M0 + S) dim), ..., "shared": the same}`.
 
     Raises:
-        ValueError: a target that is no feature or is itself a history, an unknown option, no width to take, or what the
-            parts refuse.
+        ValueError: a target that is no feature or is itself a history, or that `pooling="target"` lacks, an unknown option,
+            no width to take, a column that is missing, or what the parts refuse.
 
     Reference:
         Liu et al., "Deep Task-specific Bottom Representation Network for Multi-Task Recommendation", CIKM 2023,
@@ -88,15 +89,14 @@ class DTRNRepresentation(Representation):
         self.dim = dim or _first_width(read) or 0
         self.refine = refine
         self.shared_input = shared_input
-        self._check()
-        self.extractor_options = dict(extractor or {})
+        self.extractor_options = {"pooling": "target" if self.target else "mean", **(extractor or {})}
         self.senet_options = dict(senet or {})
-        pooling = "target" if self.target else "mean"
+        self._check()
         self.extract = (
             HyperSequenceExtractor(
                 self.tasks,
                 [f.name for f in self.behaviors],
-                **{"pooling": pooling, **self.extractor_options},
+                **self.extractor_options,
                 dtype=self.dtype_policy,
                 name="extract",
             )
@@ -113,6 +113,10 @@ class DTRNRepresentation(Representation):
             raise ValueError(
                 f"`target` must name features that are no history. Received: {unknown}; known: {self.fields}"
             )
+        if self.extractor_options["pooling"] == "target" and not self.target:
+            raise ValueError(
+                "`target` must name a feature where `extractor` has pooling='target'. Received: target=None"
+            )
         if self.dim < 1:
             raise ValueError(f"`dim` must be >= 1 where no feature has a width. Received: dim={self.dim}")
         if self.shared_input not in get_args(SharedInput):
@@ -123,21 +127,24 @@ class DTRNRepresentation(Representation):
     def build(self, input_shape: Any) -> None:
         self.embed.build(input_shape)
         shapes = self.embed.compute_output_shape(input_shape)
-        widths = {name: shape[-1] for name, shape in shapes.items()}
-        if self.target and self.behaviors:
-            widths["target"] = total_width(shapes[name] for name in self.target)
-        self.projections = {}
-        for name, width in widths.items():
-            if width != self.dim:
-                self.projections[name] = keras.layers.Dense(
-                    self.dim, use_bias=False, dtype=self.dtype_policy, name=f"{name}_to_dim"
-                )
-                self.projections[name].build((None, width))
+        widths = {name: total_width([shape]) for name, shape in shapes.items()}
+        self.projections = {
+            name: self._projection(f"{name}_to_dim", width) for name, width in widths.items() if width != self.dim
+        }
+        self.target_projection = None  # of its own, since a feature may be called `target` too
         if self.extract is not None:
+            width = sum(widths[name] for name in self.target)
+            if self.extract.pooling == "target" and width != self.dim:
+                self.target_projection = self._projection("target_projection", width)
             self.extract.build({f.name: (None, f.length, self.dim) for f in self.behaviors})
         if self.refiner is not None:
             self.refiner.build({task: self._grid() for task in self.tasks})
         self.built = True
+
+    def _projection(self, name: str, width: int) -> Any:
+        dense = keras.layers.Dense(self.dim, use_bias=False, dtype=self.dtype_policy, name=name)
+        dense.build((None, width))
+        return dense
 
     def _grid(self) -> tuple[int | None, int, int]:
         """What is refined: all fields and one interest a behaviour."""
@@ -174,11 +181,12 @@ class DTRNRepresentation(Representation):
 
     def _searched(self, extract: HyperSequenceExtractor, encoded: Encoded, embedded: Encoded) -> list[Any]:
         """The extractor's arguments: histories, masks and, where it searches for one, the target."""
+        check_columns([f.mask for f in self.behaviors], encoded)
         sequences = {f.name: self._to_dim(f.name, embedded[f.name]) for f in self.behaviors}
         arguments: list[Any] = [sequences, {f.name: encoded[f.mask] for f in self.behaviors}]
         if extract.pooling == "target":
             target = ops.concatenate([embedded[name] for name in self.target], axis=-1)
-            arguments.append(self._to_dim("target", target))
+            arguments.append(target if self.target_projection is None else self.target_projection(target))
         return arguments
 
     def compute_output_shape(self, input_shape: Any) -> dict[str, tuple[int | None, ...]]:

@@ -9,7 +9,7 @@ from tfmtl.layers.head.chain_calibrator import ChainCalibrator
 from tfmtl.layers.head.information_transfer import InformationTransfer
 from tfmtl.layers.head.task_tower import TaskTower
 from tfmtl.models.heads.esmm_head import check_steps
-from tfmtl.models.heads.towers import task_kinds
+from tfmtl.models.heads.towers import read_tasks
 from tfmtl.spec.tasks import Task
 from tfmtl.typing import Predictions, Streams
 
@@ -24,6 +24,9 @@ class AITMHead(keras.layers.Layer):
     y_t = link(z_t W_t + b_t)
     loss += calibrator * mean_rows(sum_t max(y_t - y_{t-1}, 0))
     ```
+
+    The label of a step is 1 where the whole path to it happened and 0 elsewhere: the calibrator compares probabilities over
+    the same rows. So no step may have another step as its `sample_space`.
 
     Args:
         tasks: the tasks; those outside of the chain get a tower.
@@ -40,8 +43,8 @@ class AITMHead(keras.layers.Layer):
         `{task: (B, 1)}` float32.
 
     Raises:
-        ValueError: a chain of fewer than two steps, with a step twice or that is no binary task, streams that lack a
-            task, or, without `units`, of several widths along the chain.
+        ValueError: a chain of fewer than two steps, with a step twice, that is no binary task, or that is defined only where
+            another one happened; streams that lack a task, or, without `units`, of several widths along the chain.
 
     Example:
 
@@ -70,7 +73,8 @@ class AITMHead(keras.layers.Layer):
         **kwargs: Any,
     ):
         super().__init__(name=name, **kwargs)
-        self.kinds = task_kinds(tasks)
+        read = read_tasks(tasks)
+        self.kinds = {name: task.kind for name, task in read.items()}
         self.units = check_units("units", units)
         self.calibrator = calibrator
         self.activation = keras.activations.get(activation)
@@ -87,7 +91,7 @@ class AITMHead(keras.layers.Layer):
             dtype=policy,
             name="transfer",
         )
-        check_steps(self.transfer.chain, self.kinds)
+        check_steps(self.transfer.chain, read)
         self.outputs = {
             task: TaskTower((), kind=kind, dtype=policy, name=f"{task}_output") for task, kind in self.kinds.items()
         }

@@ -5,7 +5,7 @@ from typing import Any
 
 from tfmtl.keras_host import keras, register
 from tfmtl.layers.head.information_transfer import check_chain
-from tfmtl.models.heads.towers import Towers, Units
+from tfmtl.models.heads.towers import Towers, Units, read_tasks
 from tfmtl.spec.tasks import Task
 from tfmtl.typing import Predictions, Streams
 
@@ -21,7 +21,7 @@ class ESMMHead(keras.layers.Layer):
 
     With the chain click, buy these are pCTR and pCTCVR = pCTR pCVR. The label of a step is 1 where the whole path to it
     happened and 0 elsewhere, defined on every row: the conditional probability is trained on the entire space and never
-    on clicked rows alone. So declare later steps without a `sample_space`. Tasks outside of the chain get a tower.
+    on clicked rows alone. So no step may have another step as its `sample_space`. Tasks outside of the chain get a tower.
 
     Args:
         tasks: the tasks.
@@ -35,7 +35,8 @@ class ESMMHead(keras.layers.Layer):
         `{task: (B, 1)}` float32.
 
     Raises:
-        ValueError: a chain of fewer than two steps, with a step twice or that is no binary task, or what `Towers` refuses.
+        ValueError: a chain of fewer than two steps, with a step twice, that is no binary task, or that is defined only where
+            another one happened; or what `Towers` refuses.
 
     Example:
 
@@ -63,8 +64,9 @@ class ESMMHead(keras.layers.Layer):
         **kwargs: Any,
     ):
         super().__init__(name=name, **kwargs)
+        read = read_tasks(tasks)
         self.towers = Towers(
-            tasks,
+            read.values(),
             units=units,
             activation=activation,
             dropout=dropout,
@@ -73,7 +75,7 @@ class ESMMHead(keras.layers.Layer):
             name="towers",
         )
         self.chain = check_chain(chain)
-        check_steps(self.chain, self.towers.kinds)
+        check_steps(self.chain, read)
 
     def build(self, input_shape: Mapping[str, Any]) -> None:
         self.towers.build(input_shape)
@@ -95,10 +97,17 @@ class ESMMHead(keras.layers.Layer):
         return {**super().get_config(), **options, "chain": list(self.chain)}
 
 
-def check_steps(chain: Sequence[str], kinds: Mapping[str, Any]) -> None:
-    """Raises ValueError unless every step of `chain` is a binary task."""
-    wrong = [step for step in chain if kinds.get(step) != "binary"]
+def check_steps(chain: Sequence[str], tasks: Mapping[str, Task]) -> None:
+    """Raises ValueError unless every step of `chain` is a binary task over all rows that the other steps are over."""
+    wrong = [step for step in chain if step not in tasks or tasks[step].kind != "binary"]
     if wrong:
-        raise ValueError(
-            f"Every step of a chain is a binary task. Received: {wrong} in chain={chain}; tasks: {dict(kinds)}"
-        )
+        kinds = {name: task.kind for name, task in tasks.items()}
+        raise ValueError(f"Every step of a chain is a binary task. Received: {wrong} in chain={chain}; tasks: {kinds}")
+    labels = {step: tasks[step].label or step for step in chain}
+    for step in chain:
+        spaces = [other for other in chain if other != step and labels[other] in tasks[step].conditions]
+        if spaces:
+            raise ValueError(
+                f"Step {step!r} must be defined where {spaces[0]!r} did not happen too: its label is 0 there, not missing. "
+                f"Received: sample_space={tasks[step].sample_space!r}"
+            )

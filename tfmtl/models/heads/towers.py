@@ -4,11 +4,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from tfmtl.keras_host import keras, register
+from tfmtl.layers.core.mlp import check_units
 from tfmtl.layers.head.task_tower import TaskTower
 from tfmtl.spec.tasks import Task
 from tfmtl.typing import Predictions, Streams
 
-Units = Sequence[int] | Mapping[str, Sequence[int]]
+Units = int | Sequence[int] | Mapping[str, int | Sequence[int]]
 
 
 @register
@@ -19,6 +20,7 @@ class Towers(keras.layers.Layer):
         tasks: the tasks; each one's kind decides its tower's link.
         units: hidden layers of every tower, or `{task: hidden layers}`.
         activation, dropout, batch_norm: as in `TaskTower`.
+        base_rates: `{task: share of positives}`, as in `TaskTower`, for as many of the binary tasks as are known.
 
     Input shape:
         `{task: (B, D_task), ...}`; other streams are not read.
@@ -27,7 +29,8 @@ class Towers(keras.layers.Layer):
         `{task: (B, 1)}` float32.
 
     Raises:
-        ValueError: no task, `units` that name other tasks, or streams that lack a task.
+        ValueError: no task, `units` or `base_rates` that name other tasks, streams that lack a task, or what `TaskTower`
+            refuses.
 
     Example:
 
@@ -45,12 +48,17 @@ class Towers(keras.layers.Layer):
         activation: Any = "relu",
         dropout: float = 0.0,
         batch_norm: bool = False,
+        base_rates: Mapping[str, float] | None = None,
         name: str = "head",
         **kwargs: Any,
     ):
         super().__init__(name=name, **kwargs)
-        self.kinds = task_kinds(tasks)
+        self.kinds = {name: task.kind for name, task in read_tasks(tasks).items()}
         self.units = units_by_task(units, self.kinds)
+        self.base_rates = dict(base_rates or {})
+        unknown = sorted(set(self.base_rates) - set(self.kinds))
+        if unknown:
+            raise ValueError(f"`base_rates` must name tasks. Received: {unknown}; tasks: {sorted(self.kinds)}")
         self.towers = {
             task: TaskTower(
                 self.units[task],
@@ -58,6 +66,7 @@ class Towers(keras.layers.Layer):
                 activation=activation,
                 dropout=dropout,
                 batch_norm=batch_norm,
+                base_rate=self.base_rates.get(task),
                 dtype=self.dtype_policy,
                 name=f"{task}_tower",
             )
@@ -82,21 +91,22 @@ class Towers(keras.layers.Layer):
             "tasks": [{"name": task, "kind": kind} for task, kind in self.kinds.items()],
             "units": {task: list(units) for task, units in self.units.items()},
             **{key: tower[key] for key in ("activation", "dropout", "batch_norm")},
+            "base_rates": dict(self.base_rates),
         }
 
 
-def task_kinds(tasks: Iterable[Task | Mapping[str, Any]]) -> dict[str, Any]:
-    """`{task: kind}` of tasks, or of what a config made of them."""
+def read_tasks(tasks: Iterable[Task | Mapping[str, Any]]) -> dict[str, Task]:
+    """`{name: task}` of tasks, or of what a config made of them."""
     read = [task if isinstance(task, Task) else Task(**task) for task in tasks]
     if not read:
         raise ValueError("`tasks` needs one task or more. Received: tasks=()")
-    return {task.name: task.kind for task in read}
+    return {task.name: task for task in read}
 
 
 def units_by_task(units: Units, tasks: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:
     """`{task: hidden layers}`, from one setting for all or one for each."""
     if not isinstance(units, Mapping):
-        return {task: tuple(units) for task in tasks}
+        return dict.fromkeys(tasks, check_units("units", units))
     if set(units) != set(tasks):
         raise ValueError(f"`units` must name every task. Received: {sorted(units)}; tasks: {sorted(tasks)}")
-    return {task: tuple(units[task]) for task in tasks}
+    return {task: check_units("units", units[task]) for task in tasks}

@@ -1,6 +1,6 @@
 """Models of a chain of steps, such as click, cart, buy."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from tfmtl.keras_host import keras
@@ -26,10 +26,9 @@ def esmm(
         chain: names of the steps, the first one first; by default the tasks as declared.
         units: layers of each step's network.
         tower_units: hidden layers of its tower.
-        **options: of `ESMMHead`.
+        **options: of `ESMMHead`; `embeddings_initializer` and `embeddings_regularizer` of the tables.
     """
-    head = ESMMHead(schema.tasks, chain or schema.task_names, units=tower_units, **options)
-    return _chain(schema, units, head, "esmm")
+    return _chain(schema, chain, ESMMHead, "esmm", units=units, tower_units=tower_units, **options)
 
 
 def aitm(
@@ -47,12 +46,28 @@ def aitm(
         chain: names of the steps, the first one first; by default the tasks as declared.
         units: layers of each step's network.
         tower_units: its layers before the transfer.
-        **options: of `AITMHead`.
+        **options: of `AITMHead`; `embeddings_initializer` and `embeddings_regularizer` of the tables.
     """
-    head = AITMHead(schema.tasks, chain or schema.task_names, units=tower_units, **options)
-    return _chain(schema, units, head, "aitm")
+    return _chain(schema, chain, AITMHead, "aitm", units=units, tower_units=tower_units, **options)
 
 
-def _chain(schema: Schema, units: Sequence[int], head: Any, name: str) -> keras.Model:
-    bottom = SharedBottomRepresentation(schema.features, schema.task_names)
-    return build(schema, bottom, SingleTask(units), head, name=name)
+def _chain(
+    schema: Schema,
+    chain: Sequence[str] | None,
+    head: Callable[..., Any],
+    name: str,
+    *,
+    units: Sequence[int],
+    tower_units: Units,
+    embeddings_initializer: Any = "uniform",
+    embeddings_regularizer: Any = None,
+    **options: Any,
+) -> keras.Model:
+    bottom = SharedBottomRepresentation(
+        schema.features,
+        schema.task_names,
+        embeddings_initializer=embeddings_initializer,
+        embeddings_regularizer=embeddings_regularizer,
+    )
+    made = head(schema.tasks, chain or schema.task_names, units=tower_units, **options)
+    return build(schema, bottom, SingleTask(units), made, name=name)

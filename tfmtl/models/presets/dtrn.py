@@ -1,6 +1,6 @@
 """DTRN: a bottom of its own for every task."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tfmtl.keras_host import keras
@@ -18,6 +18,7 @@ def dtrn(
     trunk: Any = None,
     units: Sequence[int] = (256, 128),
     tower_units: Units = (64,),
+    towers: Mapping[str, Any] | None = None,
     **options: Any,
 ) -> keras.Model:
     """Deep task-specific bottom representation network. Liu et al., CIKM 2023, arXiv:2308.05996.
@@ -29,8 +30,9 @@ def dtrn(
             PLE there.
         units: layers of a task's network, where no trunk is given.
         tower_units: hidden layers of a tower.
+        towers: further options of `Towers`.
         **options: of `DTRNRepresentation`.
     """
     bottom = DTRNRepresentation(schema.features, schema.task_names, target=target, **options)
-    head = Towers(schema.tasks, units=tower_units)
+    head = Towers(schema.tasks, units=tower_units, **(towers or {}))
     return build(schema, bottom, SingleTask(units) if trunk is None else trunk, head, name="dtrn")

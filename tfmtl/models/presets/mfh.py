@@ -6,9 +6,7 @@ from typing import Any
 from tfmtl.keras_host import keras
 from tfmtl.layers.trunk.hierarchical_task_tree import HierarchicalTaskTree
 from tfmtl.layers.trunk.ple import PLE
-from tfmtl.models.bottoms import SharedBottomRepresentation
-from tfmtl.models.build import build
-from tfmtl.models.heads import Towers
+from tfmtl.models.presets.over_shared_bottom import over_shared_bottom
 from tfmtl.models.trunks import CGC, SharedBottom
 from tfmtl.spec.schema import Schema
 from tfmtl.spec.task_grid import TaskGrid
@@ -38,7 +36,8 @@ def mfh(
         leaf_units: width of a leaf's expert, or of its layers.
         tower_units: hidden layers of a tower, or `{group: hidden layers}`: the authors' towers shrink with the group's
             data. They give the shape for their most active group, (128, 64), only.
-        **options: of `HierarchicalTaskTree`, such as `trees=("behavior",)` (H-MTL) and `merge`.
+        **options: of `HierarchicalTaskTree`, such as `trees=("behavior",)` (H-MTL) and `merge`; `towers`,
+            `embeddings_initializer` and `embeddings_regularizer` as in `ple`.
 
     Raises:
         ValueError: a schema that holds other tasks than the grid, or what the tree refuses.
@@ -55,13 +54,14 @@ def mfh(
         raise ValueError(
             f"`schema` must hold the grid's tasks: Schema(features, grid.tasks). Received: {schema.task_names}"
         )
-    tree = HierarchicalTaskTree(
-        grid.facets,
+    return over_shared_bottom(
+        schema,
+        HierarchicalTaskTree,
+        "mfh",
+        facets=grid.facets,
         root=SharedBottom(root_units) if root_units else None,
         facet=PLE(facet_units, num_task_experts=2, num_shared_experts=2),
         leaf=CGC(leaf_units, num_task_experts=1, num_shared_experts=1),
+        tower_units=grid.by_group(tower_units) if isinstance(tower_units, Mapping) else tower_units,
         **options,
     )
-    units = grid.by_group(tower_units) if isinstance(tower_units, Mapping) else tower_units
-    bottom = SharedBottomRepresentation(schema.features, schema.task_names)
-    return build(schema, bottom, tree, Towers(schema.tasks, units=units), name="mfh")

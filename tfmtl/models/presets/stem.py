@@ -1,7 +1,8 @@
 """STEM-Net and the ablations of its embeddings."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from tfmtl.keras_host import keras
@@ -20,12 +21,14 @@ TOWER = (128, 64)
 def stem_net(
     schema: Schema,
     *,
-    units: Sequence[int] = EXPERT,
+    units: int | Sequence[int] = EXPERT,
     num_layers: int = 1,
     num_task_experts: int = 1,
     num_shared_experts: int = 8,
     gate_units: Sequence[int] = GATE,
     tower_units: Units = TOWER,
+    towers: Mapping[str, Any] | None = None,
+    embeddings_initializer: Any = None,
     embeddings_regularizer: Any = None,
     **options: Any,
 ) -> keras.Model:
@@ -42,21 +45,29 @@ def stem_net(
         num_task_experts, num_shared_experts: experts of a task, and of the shared stream.
         gate_units: hidden layers of a gate.
         tower_units: hidden layers of a tower.
+        towers: further options of `Towers`.
+        embeddings_initializer: of the tables; None takes the bottom's own, here the authors' N(0, 1e-4).
         embeddings_regularizer: of the tables, at every step as a whole; the authors use `keras.regularizers.L2(5e-7)`.
         **options: of `CGCLayer`.
 
     Reference:
         Su et al., "STEM", AAAI 2024, arXiv:2308.13537, and its code.
     """
-    bottom = STEMRepresentation(schema.features, schema.task_names, embeddings_regularizer=embeddings_regularizer)
-    trunk = PLE(
-        [tuple(units)] * num_layers,
+    return _model(
+        schema,
+        _tables_of_streams(schema),
+        "stem_net",
+        units=units,
+        num_layers=num_layers,
+        tower_units=tower_units,
+        towers=towers,
+        embeddings_initializer=embeddings_initializer,
+        embeddings_regularizer=embeddings_regularizer,
         num_task_experts=num_task_experts,
         num_shared_experts=num_shared_experts,
         gate_units=gate_units,
         **{"cross_task": "detached", "gate_input": "sum", **options},
     )
-    return build(schema, bottom, trunk, Towers(schema.tasks, units=tower_units), name="stem_net")
 
 
 def stem_single_table(schema: Schema, **options: Any) -> keras.Model:
@@ -65,7 +76,8 @@ def stem_single_table(schema: Schema, **options: Any) -> keras.Model:
     `options` as in `stem_net`; gates and gradients are PLE's, since there is nothing of a task's own to protect.
     """
     times = len(schema.tasks) + 1
-    bottom = SharedBottomRepresentation(tuple(_wider(f, times) for f in schema.features), schema.task_names)
+    wide = tuple(_wider(feature, times) for feature in schema.features)
+    bottom = partial(SharedBottomRepresentation, wide, schema.task_names)
     return _variant(schema, bottom, "stem_single_table", {"cross_task": "none", "gate_input": "task", **options})
 
 
@@ -74,7 +86,7 @@ def me_ple(schema: Schema, **options: Any) -> keras.Model:
 
     The paper names it ME-PLE and publishes no design; gates read their own stream. `options` as in `stem_net`.
     """
-    bottom = STEMRepresentation(schema.features, schema.task_names)
+    bottom = _tables_of_streams(schema)
     return _variant(schema, bottom, "me_ple", {"cross_task": "none", "gate_input": "task", **options})
 
 
@@ -82,19 +94,39 @@ def me_mmoe(schema: Schema, **options: Any) -> keras.Model:
     """MMoE over several embeddings: as many experts read each table, every task mixes all of them.
 
     The paper names it ME-MMoE and publishes no design; gates read the sum of the task's and the shared stream, and
-    gradients pass everywhere. `options` as in `stem_net`.
+    gradients pass everywhere. `options` as in `stem_net`, with 2 experts a task and 2 shared ones by default.
     """
-    bottom = STEMRepresentation(schema.features, schema.task_names)
+    bottom = _tables_of_streams(schema)
     settings = {"cross_task": "full", "gate_input": "sum", "num_task_experts": 2, "num_shared_experts": 2, **options}
     return _variant(schema, bottom, "me_mmoe", settings)
 
 
-def _variant(schema: Schema, bottom: Any, name: str, options: dict[str, Any]) -> keras.Model:
-    sizes = {"units": EXPERT, "num_task_experts": 1, "num_shared_experts": 8, "gate_units": GATE, "tower_units": TOWER}
-    options = {**sizes, **options}
-    tower_units = options.pop("tower_units")
-    trunk = PLE([tuple(options.pop("units"))], **options)
-    return build(schema, bottom, trunk, Towers(schema.tasks, units=tower_units), name=name)
+def _variant(schema: Schema, bottom: Callable[..., Any], name: str, options: dict[str, Any]) -> keras.Model:
+    """A model with every option of `stem_net`, and its defaults where `options` name none."""
+    return _model(schema, bottom, name, **{**(stem_net.__kwdefaults__ or {}), **options})
+
+
+def _model(
+    schema: Schema,
+    bottom: Callable[..., Any],
+    name: str,
+    *,
+    units: int | Sequence[int],
+    num_layers: int,
+    tower_units: Units,
+    towers: Mapping[str, Any] | None,
+    embeddings_initializer: Any,
+    embeddings_regularizer: Any,
+    **options: Any,
+) -> keras.Model:
+    tables = {} if embeddings_initializer is None else {"embeddings_initializer": embeddings_initializer}
+    made = bottom(embeddings_regularizer=embeddings_regularizer, **tables)
+    head = Towers(schema.tasks, units=tower_units, **(towers or {}))
+    return build(schema, made, PLE([units] * num_layers, **options), head, name=name)
+
+
+def _tables_of_streams(schema: Schema) -> Callable[..., Any]:
+    return partial(STEMRepresentation, schema.features, schema.task_names)
 
 
 def _wider(feature: Feature, times: int) -> Feature:

@@ -16,6 +16,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import numpy as np
 import pyarrow.parquet as pq
+import tensorflow as tf
 from rich.console import Console
 from rich.table import Table
 
@@ -60,7 +61,7 @@ def main() -> None:
     out = Path(options.out)
     out.mkdir(parents=True, exist_ok=True)
     model.save(out / "census_income.keras")
-    (out / "schema.json").write_text(schema.to_json())
+    (out / "schema.json").write_text(schema.to_json(), encoding="utf-8")
     sample = tfmtl.read(test, schema, batch_size=SAMPLE)
     version = tfmtl.export(model, out / "export" / "census_income", schema, examples=sample)
     console.print(f"saved    {out / 'census_income.keras'}\nexported {os.path.relpath(version)}")
@@ -134,8 +135,8 @@ Next:
   tfmtl serve {base_path} --name census_income            # gRPC on 8500, REST on 8501
   curl localhost:8501/v1/models/census_income/metadata
   saved_model_cli show --dir {base_path}/1 --tag_set serve --signature_def serving_default
-  docker run -p 8501:8501 -e MODEL_NAME=census_income \\
-    -v "$PWD/{base_path}:/models/census_income" tensorflow/serving   # production: see export/README.md
+  docker run -p 8500:8500 -p 8501:8501 -e MODEL_NAME=census_income \\
+    -v "$PWD/{base_path}:/models/census_income" tensorflow/serving:{tf.__version__}   # production: see export/README.md
 """
 
 

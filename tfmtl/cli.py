@@ -2,6 +2,7 @@
 
 import argparse
 import contextlib
+import logging
 import signal
 import sys
 import threading
@@ -46,8 +47,13 @@ def _add_serve(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
 def _serve(options: argparse.Namespace) -> int:
     if (options.base_path is None) == (options.models_config is None):
         return _fail("serve", "give BASE_PATH or --models-config, one of them")
+    logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s")
+    logging.getLogger("tfmtl").setLevel(logging.INFO)
     # Imported here: TensorFlow takes seconds, and `tfmtl --help` should not.
-    from tfmtl.serving.server import LocalServer, ServerStartError
+    try:
+        from tfmtl.serving.server import LocalServer, ServerStartError
+    except ImportError as error:
+        return _fail("serve", str(error))
 
     server = LocalServer(
         options.base_path,

@@ -50,18 +50,19 @@ def export(
 
     Beside the graph, in `assets.extra`: warm-up requests, `schema.json`, and a model card as JSON and Markdown. Beside the
     versions, where a server's flags can name them: `models.config`, `batching.config`, `monitoring.config`; edited ones
-    are kept.
+    are kept. Warm-up requests have the batch sizes of `batching.config`.
 
     Args:
         model: a functional model from encoded columns to `{task: (B, 1) float32}`.
         path: the base path, for example `models/ranker`. Versions are folders `1`, `2`, ... in it; they are prepared
             beside it, in `.ranker.export-...`, which only a killed export leaves behind.
         schema: adapted; the features that the model reads and the tasks that it predicts.
-        preprocessor: what encodes raw columns; by default `Preprocessor(schema.features)`.
+        preprocessor: what encodes raw columns; by default `Preprocessor(schema.features)`. What it only hands on
+            (`passthrough`) is not exported.
         version: a number that is not taken; by default one more than the highest.
         tasks: heads to export, by default all. What only other heads needed (experts, gates, tables) is left out.
-        examples: real rows to compare on and to warm up with: raw columns `{column: values}`, a DataFrame, or a dataset of
-            batches. The first 1,024 are used.
+        examples: real rows to compare on and to warm up with: raw columns `{column: values}`, a pandas DataFrame, an Arrow
+            table or whatever else has an Arrow stream, or a dataset of batches. The first 1,024 are used.
         score: a fused score to add to the predictions.
         keep: how many versions to keep, the newest; by default all.
         metrics: for the model card, for example what `evaluate` returned.
@@ -71,8 +72,8 @@ def export(
         The version's folder.
 
     Raises:
-        ValueError: a schema that is not adapted, a model that does not fit it, unknown tasks, or examples that are no rows
-            of it.
+        ValueError: a schema that is not adapted, a model that does not fit it, unknown tasks, examples that are no rows
+            of it, or a `batching.config` that cannot be read.
         FileExistsError: the version exists.
         OSError: `path` cannot be written, or is a mount point, beside which nothing can be prepared.
         ParityError: the exported graph answers otherwise than the model, or the model answers NaN. Nothing is published.
@@ -83,11 +84,15 @@ def export(
     >>> tfmtl.export(model, "models/ranker", schema, examples=valid, score=tfmtl.Score({"click": 1.0, "buy": 2.0}))
     PosixPath('/.../models/ranker/1')
     """
+    if preprocessor is None:
+        preprocessor = Preprocessor(schema.features)
+    elif isinstance(preprocessor, Preprocessor) and preprocessor.passthrough:
+        preprocessor = Preprocessor(preprocessor.features)  # requests have no columns for metrics
     return write_bundle(
         model,
         path,
         schema,
-        preprocessor or Preprocessor(schema.features),
+        preprocessor,
         version=version,
         tasks=tasks,
         examples=examples,

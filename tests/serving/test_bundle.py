@@ -15,9 +15,12 @@ from small_ranker import SCHEMA, as_tensors, random_rows, small_model
 from tfmtl.data.preprocessing import Preprocessor
 from tfmtl.exporting import export
 from tfmtl.keras_host import LEGACY, keras
+from tfmtl.serving.endpoints import Endpoint
 from tfmtl.serving.loading import Bundle, load_schema
+from tfmtl.serving.parity import ParityError, check_parity
 from tfmtl.serving.rows import rows_of
 from tfmtl.serving.signatures import ask_examples
+from tfmtl.spec import Categorical, Schema, Task
 
 TASKS = ("click", "buy", "watch")
 
@@ -174,6 +177,39 @@ def test_half_precision_is_exported_with_float32_heads(tmp_path, rows):
     expected = model.predict(Preprocessor(SCHEMA.features)(rows), verbose=0)["click"]
     assert answer["click"].dtype == tf.float32
     np.testing.assert_allclose(answer["click"], expected, atol=2e-2)
+
+
+def test_what_a_preprocessor_only_hands_on_is_not_exported(tmp_path):
+    item = keras.Input((), dtype="int32", name="item")
+    model = keras.Model({"item": item}, {"click": keras.layers.Embedding(4, 1)(item)})
+    schema = Schema([Categorical("item", num_ids=3)], [Task("click")])
+    preprocessor = Preprocessor(schema.features, passthrough=["user_id"])
+    examples = {"item": np.arange(4), "user_id": np.arange(4)}
+    bundle = Bundle(export(model, tmp_path / "ranker", schema, preprocessor=preprocessor, examples=examples))
+    assert list(bundle.signatures["serving_default"].structured_input_signature[1]) == ["item"]
+
+
+def test_float32_is_compared_in_full(exported, bundle, rows):
+    """Whatever a GPU makes of it while the model is trained and served."""
+    switch = tf.config.experimental
+    seen = []
+
+    def predict(rows):
+        seen.append(switch.tensor_float_32_execution_enabled())
+        return {task: y + (len(seen) > 1) for task, y in bundle(rows, "click").items()}
+
+    def check():
+        check_parity(exported, {"click": Endpoint(None, as_tensors)}, predict, [(rows, 1e-6)])
+
+    before = switch.tensor_float_32_execution_enabled()
+    switch.enable_tensor_float_32_execution(True)
+    try:
+        check()
+        with pytest.raises(ParityError, match="'click' differs from the model"):
+            check()
+        assert seen == [False, False] and switch.tensor_float_32_execution_enabled()
+    finally:
+        switch.enable_tensor_float_32_execution(before)
 
 
 def test_the_schema_comes_back(exported):

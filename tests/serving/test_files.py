@@ -1,22 +1,27 @@
 """What lies beside the graph: warm-up requests, server configs, the model card."""
 
 import json
+import locale
 
 import numpy as np
 import pytest
 import tensorflow as tf
 from google.protobuf import text_format
-from small_ranker import SCHEMA, random_rows
+from harness import ROOT
+from small_ranker import SCHEMA, random_rows, small_model
 from tensorflow_serving.apis import prediction_log_pb2
 from tensorflow_serving.config import model_server_config_pb2
 
+from tfmtl.exporting import export
 from tfmtl.serving.card import CARD_FILE, CARD_JSON
 from tfmtl.serving.client import Client
 from tfmtl.serving.config_protos import BatchingParameters, MonitoringConfig
-from tfmtl.serving.configs import BATCH_SIZES, write_configs
+from tfmtl.serving.configs import BATCH_SIZES, batch_sizes, write_configs
+from tfmtl.serving.loading import load_schema
 from tfmtl.serving.server import LocalServer
 from tfmtl.serving.warmup_file import MAX_RECORDS, WARMUP_FILE, replay_warmup, write_warmup
 
+EXPORT = ROOT / "export"
 SIGNATURES = ["serving_default", "serving_ids", "examples", "classify", "rank", "click", "buy", "watch"]
 
 
@@ -45,12 +50,13 @@ def test_warm_up_sends_the_examples(requests, rows):
     np.testing.assert_array_equal(tf.make_ndarray(request.inputs["price"]), rows["price"])
 
 
-@pytest.mark.parametrize("batching", [False, True])
-def test_a_server_loads_it_with_its_own_configs(exported, batching):
+@pytest.mark.parametrize("batching", [None, "its own", "that of the repository"])
+def test_a_server_loads_it_with_the_configs(exported, batching):
     """The server replays the warm-up file first, through its batcher where it has one, and would refuse the version."""
     base = exported.parent
-    options = {"batching_parameters": base / "batching.config"} if batching else {}
-    with LocalServer(base, name="ranker", monitoring_config=base / "monitoring.config", **options) as server:
+    files = {None: None, "its own": base / "batching.config", "that of the repository": EXPORT / "batching.config"}
+    options = {"batching_parameters": files[batching], "monitoring_config": base / "monitoring.config"}
+    with LocalServer(base, name="ranker", **options) as server:
         answer = Client(server.grpc_address, model="ranker").predict(random_rows(3))
     assert {task: y.shape for task, y in answer.items()} == dict.fromkeys(["click", "buy", "watch", "score"], (3, 1))
 
@@ -72,19 +78,81 @@ def test_never_more_requests_than_a_server_reads(tmp_path):
         def ask(self, rows):
             return {"x": tf.constant(0)}
 
-    assert write_warmup(tmp_path, dict.fromkeys(map(str, range(600)), Anything()), {"x": np.zeros(1)}) == MAX_RECORDS
+    endpoints = dict.fromkeys(map(str, range(600)), Anything())
+    assert write_warmup(tmp_path, endpoints, {"x": np.zeros(1)}, BATCH_SIZES) == MAX_RECORDS
+
+
+CONFIGS = {
+    "models.config": model_server_config_pb2.ModelServerConfig,
+    "batching.config": BatchingParameters,
+    "monitoring.config": MonitoringConfig,
+}
+
+
+def parsed(folder, name):
+    return text_format.Parse((folder / name).read_text(encoding="utf-8"), CONFIGS[name]())
 
 
 def test_configs_are_what_a_server_parses(exported):
     base = exported.parent
-    models = text_format.Parse((base / "models.config").read_text(), model_server_config_pb2.ModelServerConfig())
+    models = parsed(base, "models.config")
     (config,) = models.model_config_list.config
     assert (config.name, config.base_path, config.model_platform) == ("ranker", "/models/ranker", "tensorflow")
-    batching = text_format.Parse((base / "batching.config").read_text(), BatchingParameters())
+    batching = parsed(base, "batching.config")
     assert list(batching.allowed_batch_sizes) == sorted(batching.allowed_batch_sizes)
     assert batching.allowed_batch_sizes[-1] == batching.max_batch_size.value == BATCH_SIZES[-1]
-    monitoring = text_format.Parse((base / "monitoring.config").read_text(), MonitoringConfig())
+    monitoring = parsed(base, "monitoring.config")
     assert monitoring.prometheus_config.enable and monitoring.prometheus_config.path.startswith("/")
+
+
+def test_the_repositorys_configs_hold_the_same_options(exported):
+    for name in CONFIGS:
+        ours = parsed(EXPORT, name)
+        if name == "batching.config":
+            ours.ClearField("num_batch_threads")  # the container's CPUs, which an export does not know
+        assert ours == parsed(exported.parent, name)
+
+
+@pytest.mark.parametrize(
+    ("text", "sizes"),
+    [
+        ("", BATCH_SIZES),
+        ("max_batch_size { value: 100 }", (1, 8, 64)),
+        ("max_batch_size { value: 32 } allowed_batch_sizes: 4 allowed_batch_sizes: 32", (4, 32)),
+    ],
+)
+def test_warm_up_follows_an_edited_batching_config(tmp_path, text, sizes):
+    assert batch_sizes(tmp_path) == BATCH_SIZES
+    (tmp_path / "batching.config").write_text(text)
+    assert batch_sizes(tmp_path) == sizes
+
+
+def test_an_export_loads_with_the_smaller_batches_of_an_edited_config(tmp_path, rows):
+    file = tmp_path / "ranker" / "batching.config"
+    file.parent.mkdir()
+    file.write_text("max_batch_size { value: 16 } allowed_batch_sizes: 4 allowed_batch_sizes: 16")
+    export(small_model(), tmp_path / "ranker", SCHEMA, examples=rows, tasks=["click"])
+    with LocalServer(tmp_path / "ranker", batching_parameters=file) as server, Client(server.grpc_address) as client:
+        assert client.predict(random_rows(3))["click"].shape == (3, 1)
+
+
+def test_a_batching_config_that_cannot_be_read(tmp_path):
+    (tmp_path / "batching.config").write_text("max_batch_size: 128")
+    with pytest.raises(ValueError, match=r"batching.config must be a BatchingParameters. Received: .*max_batch_size"):
+        batch_sizes(tmp_path)
+
+
+def test_files_are_utf_8_in_every_locale(exported, tmp_path):
+    before = locale.setlocale(locale.LC_CTYPE)
+    locale.setlocale(locale.LC_CTYPE, "C")
+    try:
+        (tmp_path / "vélo").mkdir()
+        write_configs(tmp_path / "vélo")
+        assert load_schema(exported) == SCHEMA
+    finally:
+        locale.setlocale(locale.LC_CTYPE, before)
+    (config,) = parsed(tmp_path / "vélo", "models.config").model_config_list.config
+    assert config.name == "vélo"
 
 
 def test_a_config_that_was_edited_stays(tmp_path):

@@ -94,9 +94,9 @@ def test_a_model_of_another_schema(tiny, base):
 
 
 def test_a_model_that_is_not_functional(base):
-    with pytest.raises(ValueError, match=r"from a dict to a dict. Received: Sequential"):
+    with pytest.raises(ValueError, match=r"from named inputs to a dict. Received: Sequential"):
         export(keras.Sequential([keras.Input((3,)), keras.layers.Dense(1)]), base, TINY)
-    with pytest.raises(ValueError, match="from a dict to a dict"):
+    with pytest.raises(ValueError, match="from named inputs to a dict"):
         export(keras.Model(), base, TINY)
 
 

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 import tensorflow as tf
 from small_ranker import SCHEMA, random_rows
@@ -49,6 +50,61 @@ def test_a_data_frame_with_lists_and_nulls():
     assert rows["h"].tolist() == [[b"a", b"b"], [b"", b""], [b"c", b""]]
     assert rows["s"].tolist() == [b"x", b"", b"z"]
     assert rows["n"].dtype == np.float32 and "label" not in rows
+
+
+MIXED = HISTORY | {
+    "s": tf.TensorSpec((None,), tf.string),
+    "i": tf.TensorSpec((None,), tf.int64),
+    "n": tf.TensorSpec((None,), tf.float32),
+    "v": tf.TensorSpec((None, 2), tf.float32),
+}
+TABLE = pa.table(
+    {
+        "h": [["a", None], None, ["c"]],
+        "s": pa.array(["x", None, "z"]).dictionary_encode(),
+        "i": [2**60 + 1, None, -3],
+        "n": [True, None, False],
+        "v": pa.array([[1.0, 2.0], [None, 4.0], [5.0, 6.0]], pa.list_(pa.float32(), 2)),
+        "label": [0, 1, 0],
+    }
+)
+
+
+class Stream:
+    """Any library's table."""
+
+    def __arrow_c_stream__(self, requested_schema=None):
+        return TABLE.__arrow_c_stream__(requested_schema)
+
+
+@pytest.mark.parametrize(
+    "table",
+    [TABLE, Stream(), TABLE.to_pandas(types_mapper={pa.int64(): pd.Int64Dtype(), pa.bool_(): pd.BooleanDtype()}.get)],
+    ids=["Arrow", "stream", "pandas"],
+)
+def test_tables_say_what_is_missing_in_their_own_ways(table):
+    rows = rows_of(table, MIXED, 10)
+    assert rows["h"].tolist() == [[b"a", b""], [b"", b""], [b"c", b""]]
+    assert rows["s"].tolist() == [b"x", b"", b"z"]
+    assert rows["i"].tolist() == [2**60 + 1, -1, -3] and rows["i"].dtype == np.int64
+    np.testing.assert_array_equal(rows["n"], [1.0, np.nan, 0.0])
+    np.testing.assert_array_equal(rows["v"], [[1.0, 2.0], [np.nan, 4.0], [5.0, 6.0]])
+    assert len(rows_of(table, MIXED, 2)["i"]) == 2
+
+
+def test_what_a_table_holds_must_still_fit():
+    with pytest.raises(ValueError, match=r"'i' of `examples` must be raw int64 values.*Received: float"):
+        rows_of(pd.DataFrame({"i": [1.0, None]}), {"i": MIXED["i"]}, 10)
+    with pytest.raises(ValueError, match=r"'s' of `examples` must be raw string"):
+        rows_of(pa.table({"s": [1, 2]}), {"s": MIXED["s"]}, 10)
+    with pytest.raises(ValueError, match=r"'s' of `examples` must hold values of one type"):
+        rows_of(pd.DataFrame({"s": ["x", 1]}), {"s": MIXED["s"]}, 10)
+    with pytest.raises(ValueError, match="no rows"):
+        rows_of(TABLE.slice(0, 0), MIXED, 10)
+
+
+def test_flags_are_numbers():
+    assert rows_of({"n": np.array([True, False])}, {"n": MIXED["n"]}, 10)["n"].tolist() == [1.0, 0.0]
 
 
 def test_ragged_batches_are_padded_to_the_longest():

@@ -21,16 +21,22 @@ def make(base, *names):
 
 
 def test_folders_are_versions_as_a_server_reads_their_names(tmp_path):
-    make(tmp_path, "1", "007", "-1", "+12", "v3", "4.tmp", ".5", "1_0", "1e3")
+    make(tmp_path, "1", "007", "-1", "+12", "v3", "4.tmp", ".5", "1_0", "1e3", "20261126212400000000000")
     assert list(versions(tmp_path)) == [-1, 1, 7, 12]
     assert versions(tmp_path / "nowhere") == {}
 
 
 def test_versions_count_up(tmp_path):
     assert choose_version(tmp_path / "new", None) == 1
-    make(tmp_path, "2", "010", "v99")
+    make(tmp_path, "2", "010", "v99", "20261126212400000000000")
     assert choose_version(tmp_path, None) == 11
     assert choose_version(tmp_path, 3) == 3
+
+
+def test_there_is_nothing_above_the_highest(tmp_path):
+    make(tmp_path, str(2**63 - 1))
+    with pytest.raises(ValueError, match=f"version={2**63}"):
+        choose_version(tmp_path, None)
 
 
 @pytest.mark.parametrize("version", [2, 10])

@@ -9,8 +9,8 @@ import tensorflow as tf
 
 from tfmtl.keras_host import keras
 from tfmtl.serving.card import Facts, write_card
-from tfmtl.serving.configs import write_configs
-from tfmtl.serving.endpoints import Encoder, Endpoint, Whole, trace_whole
+from tfmtl.serving.configs import batch_sizes, write_configs
+from tfmtl.serving.endpoints import Encoder, Endpoint, Whole, predictions, trace_whole
 from tfmtl.serving.parity import CLOSE, EXACT, HALF, check_parity
 from tfmtl.serving.rows import Rows, awkward_rows, length, rows_of, tensors
 from tfmtl.serving.score import Score
@@ -44,6 +44,7 @@ def write_bundle(
     version = choose_version(base, version)
     if keep is not None and keep < 1:
         raise ValueError(f"`keep` must be >= 1. Received: keep={keep}")
+    sizes = batch_sizes(base)
     served = check_arguments(model, schema, preprocessor, tasks, score)
     rows = None if examples is None else rows_of(examples, preprocessor.raw_signature, EXAMPLE_ROWS)
 
@@ -52,7 +53,7 @@ def write_bundle(
     with staging(base) as folder:
         weights = save(whole, endpoints, (preprocessor, model), folder)
         batches = list(_batches(schema, rows, whole))
-        warmup = write_warmup(folder, endpoints, batches[0][0])
+        warmup = write_warmup(folder, endpoints, batches[0][0], sizes)
         parity = check_parity(folder, endpoints, _in_memory(model, preprocessor, whole), batches)
         compared = length(rows or {})
         facts = Facts(base.name, version, served, endpoints, weights, parity, compared, warmup, score, metrics, data)
@@ -94,7 +95,7 @@ def save(whole: Whole, endpoints: Mapping[str, Endpoint], owners: Iterable[Any],
 
 def _in_memory(model: keras.Model, preprocessor: Encoder, whole: Whole) -> Callable[[Rows], Predictions]:
     """The model's own predictions for rows, with the score."""
-    predict = tf.function(lambda encoded: model(encoded, training=False), autograph=False)
+    predict = tf.function(lambda encoded: predictions(model, encoded), autograph=False)
 
     def answer(rows: Rows) -> Predictions:
         return whole.scored(predict(preprocessor(tensors(rows, whole.raw_signature))))

@@ -55,9 +55,10 @@ def write_card(folder: Path, facts: Facts) -> None:
     """Writes the schema and the card, as JSON and as Markdown, under `folder/assets.extra`."""
     (folder / SCHEMA_FILE).parent.mkdir(exist_ok=True)
     card = describe(facts)
-    (folder / SCHEMA_FILE).write_text(facts.schema.to_json())
-    (folder / CARD_JSON).write_text(json.dumps(card, indent=1, ensure_ascii=False, allow_nan=False))
-    (folder / CARD_FILE).write_text(as_markdown(card))
+    (folder / SCHEMA_FILE).write_text(facts.schema.to_json(), encoding="utf-8")
+    text = json.dumps(card, indent=1, ensure_ascii=False, allow_nan=False)
+    (folder / CARD_JSON).write_text(text, encoding="utf-8")
+    (folder / CARD_FILE).write_text(as_markdown(card), encoding="utf-8")
 
 
 def describe(facts: Facts) -> dict[str, Any]:

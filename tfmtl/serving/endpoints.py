@@ -6,7 +6,7 @@ from typing import Any, Protocol
 
 import tensorflow as tf
 
-from tfmtl.keras_host import keras
+from tfmtl.keras_host import inputs_by_name, keras
 from tfmtl.serving.graphs import Signature, Tensors, Trace, trace
 from tfmtl.serving.narrowing import Narrowing
 from tfmtl.serving.rows import Rows
@@ -87,6 +87,11 @@ class Whole:
         return predictions if self.score is None else {**predictions, SCORE: self.score(predictions, weights)}
 
 
+def predictions(model: keras.Model, encoded: Encoded) -> Predictions:
+    """What a functional `model` says to encoded columns; those that it does not read, such as a mask, are kept from it."""
+    return model({name: encoded[name] for name in inputs_by_name(model)}, training=False)
+
+
 def trace_whole(model: keras.Model, preprocessor: Encoder, tasks: tuple[str, ...], score: Score | None) -> Whole:
     """Traces `model(preprocessor(columns))`."""
     encoded: Tensors = {}
@@ -94,7 +99,7 @@ def trace_whole(model: keras.Model, preprocessor: Encoder, tasks: tuple[str, ...
     def predict(columns: Tensors) -> Predictions:
         # An encoded column may be the raw one itself; identities keep the two apart.
         encoded.update({name: tf.identity(column) for name, column in preprocessor(columns).items()})
-        return model(dict(encoded), training=False)
+        return predictions(model, encoded)
 
     traced = trace(predict, preprocessor.raw_signature)
     whole = Whole(traced, encoded, preprocessor.raw_signature, preprocessor.encoded_signature, tasks, score)

@@ -43,7 +43,7 @@ class Bundle:
     @property
     def card(self) -> str:
         """The model card, as Markdown."""
-        return (self.path / CARD_FILE).read_text()
+        return (self.path / CARD_FILE).read_text(encoding="utf-8")
 
     def __call__(self, columns: Mapping[str, Any], signature: str = "serving_default") -> Predictions:
         """What `signature` answers; `columns` are cast to the types that it takes."""
@@ -54,7 +54,7 @@ class Bundle:
 
 def load_schema(path: str | os.PathLike[str]) -> Schema:
     """The schema that the highest version under a base path, or the version in a folder, was exported with."""
-    return Schema.from_json((find_version(path) / SCHEMA_FILE).read_text())
+    return Schema.from_json((find_version(path) / SCHEMA_FILE).read_text(encoding="utf-8"))
 
 
 def find_version(path: str | os.PathLike[str]) -> Path:

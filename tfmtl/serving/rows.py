@@ -1,9 +1,10 @@
 """Rows of raw columns as NumPy arrays: the caller's examples, and rows made to be awkward."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import tensorflow as tf
 
 from tfmtl.spec import Categorical, Feature, Numeric, Sequence
@@ -19,8 +20,8 @@ def rows_of(examples: Any, signature: Mapping[str, tf.TensorSpec], limit: int) -
     """The first `limit` rows of `examples`.
 
     Args:
-        examples: `{column: values}`, a DataFrame, or a dataset of batches `x` or `(x, y)`, raw columns in each case.
-            Columns that are not in `signature` are left out.
+        examples: `{column: values}`, a pandas DataFrame, an Arrow table or whatever else has an Arrow stream, or a dataset
+            of batches `x` or `(x, y)`, raw columns in each case. Columns that are not in `signature` are left out.
         signature: the raw columns.
         limit: rows to take.
 
@@ -28,7 +29,7 @@ def rows_of(examples: Any, signature: Mapping[str, tf.TensorSpec], limit: int) -
         ValueError: no rows, a missing column, columns of unequal length, or one of the wrong type or shape.
     """
     batches: list[Rows] = []
-    for batch in _batches(examples):
+    for batch in _batches(examples, limit):
         batches.append(_checked(batch, signature))
         if sum(map(length, batches)) >= limit:
             break
@@ -123,10 +124,15 @@ def _awkward_histories(field: Categorical, length: int, shift: int) -> np.ndarra
     return events
 
 
-def _batches(examples: Any) -> Iterator[Mapping[str, Any]]:
+def _batches(examples: Any, limit: int) -> Iterator[Mapping[str, Any]]:
     if isinstance(examples, tf.data.Dataset):
         for batch in examples:
             yield batch[0] if isinstance(batch, tuple) else batch
+    elif hasattr(examples, "iloc"):
+        yield examples.iloc[:limit]
+    elif hasattr(examples, "__arrow_c_stream__"):
+        table = pa.table(examples).slice(0, limit)
+        yield {name: column.to_pylist() for name, column in zip(table.column_names, table.columns, strict=True)}
     else:
         yield examples
 
@@ -149,15 +155,22 @@ def _checked(batch: Any, signature: Mapping[str, tf.TensorSpec]) -> Rows:
 
 def _array(name: str, values: Any, spec: tf.TensorSpec) -> np.ndarray:
     """A column as an array of the served type; ValueError that names it if that would change its meaning."""
-    missing = MISSING_ID.get(spec.dtype.name)
+    missing = MISSING_ID.get(spec.dtype.name, float("nan"))
+    if hasattr(values, "iloc"):
+        values = _listed(name, values)
+    if isinstance(values, list) and not values:  # no rows, and so no type
+        return np.empty([size or 0 for size in spec.shape], spec.dtype.as_numpy_dtype)
     if _is_history(spec) and not isinstance(values, tf.RaggedTensor) and getattr(values, "ndim", 1) == 1:
-        values = tf.ragged.constant([list(events) for events in values], spec.dtype, ragged_rank=1)
+        histories = [_filled(() if events is None else events, missing) for events in values]
+        values = tf.ragged.constant(histories, spec.dtype, ragged_rank=1)
     array = np.asarray(values.to_tensor(missing) if isinstance(values, tf.RaggedTensor) else values)
+    if array.dtype == object and spec.dtype != tf.string:
+        array = np.array(_filled(array.flat, missing)).reshape(array.shape)
     received = tf.string if array.dtype.kind in "OSUT" else tf.as_dtype(array.dtype)
     fits = {
         tf.string: received == tf.string,
         tf.int64: received.is_integer,
-        tf.float32: received.is_floating or received.is_integer,
+        tf.float32: received.is_floating or received.is_integer or received.is_bool,
     }
     if not fits.get(spec.dtype, received == spec.dtype):
         raise ValueError(
@@ -171,6 +184,19 @@ def _array(name: str, values: Any, spec: tf.TensorSpec) -> np.ndarray:
     if spec.dtype == tf.string:
         return np.array([_as_bytes(value) for value in array.flat] + [None], object)[:-1].reshape(array.shape)
     return array.astype(spec.dtype.as_numpy_dtype)
+
+
+def _listed(name: str, series: Any) -> list[Any]:
+    """The values of a pandas column, None where one is missing, however its type says so."""
+    try:
+        return pa.array(series).to_pylist()
+    except pa.ArrowException as error:
+        raise ValueError(f"Column {name!r} of `examples` must hold values of one type. Received: {error}") from error
+
+
+def _filled(values: Iterable[Any], missing: Any) -> list[Any]:
+    """`values` with `missing` for None."""
+    return [missing if value is None else value for value in values]
 
 
 def _as_bytes(value: Any) -> bytes:

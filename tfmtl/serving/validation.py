@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 import tensorflow as tf
 
-from tfmtl.keras_host import keras
+from tfmtl.keras_host import inputs_by_name, keras
 from tfmtl.serving.endpoints import Encoder
 from tfmtl.serving.score import Score
 from tfmtl.spec import Schema
@@ -36,10 +36,10 @@ def _check_schema(schema: Schema) -> None:
 
 def _check_model(model: keras.Model, schema: Schema, preprocessor: Encoder) -> None:
     """Raises ValueError unless `model` reads what `schema` encodes and predicts its tasks."""
-    inputs, outputs = getattr(model, "input", None), getattr(model, "output", None)
-    if not isinstance(inputs, dict) or not isinstance(outputs, dict):
+    inputs, outputs = inputs_by_name(model), getattr(model, "output", None)
+    if not inputs or not isinstance(outputs, dict):
         raise ValueError(
-            f"`model` must be a functional keras.Model from a dict to a dict. Received: {type(model).__name__}"
+            f"`model` must be a functional keras.Model from named inputs to a dict. Received: {type(model).__name__}"
         )
     encoded = preprocessor.encoded_signature
     masks = {feature.mask for feature in schema.features if hasattr(feature, "mask")}

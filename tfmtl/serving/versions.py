@@ -9,15 +9,25 @@ from contextlib import contextmanager
 from pathlib import Path
 
 MAX_VERSION = 2**63 - 1
-_NUMBER = re.compile(r"[+-]?[0-9]+")
+_NUMBER = re.compile(r"([+-]?)0*([0-9]{1,19})")  # not more: Python refuses to read endless numbers
+
+
+def parse_version(name: str) -> int | None:
+    """The version that a folder's name spells: a decimal int64, signs and leading zeros allowed; else None."""
+    match = _NUMBER.fullmatch(name)
+    if match is None:
+        return None
+    version = int(match[1] + match[2])
+    return version if -MAX_VERSION - 1 <= version <= MAX_VERSION else None
 
 
 def versions(base: Path) -> dict[int, Path]:
     """The version folders under `base` by number, lowest first, as TensorFlow Serving reads their names."""
     found = {}
     for child in base.iterdir() if base.is_dir() else ():
-        if _NUMBER.fullmatch(child.name):
-            found[int(child.name)] = child
+        version = parse_version(child.name)
+        if version is not None:
+            found[version] = child
     return dict(sorted(found.items()))
 
 
@@ -25,7 +35,7 @@ def choose_version(base: Path, version: int | None) -> int:
     """`version`, or one more than the highest there is; FileExistsError if it is taken."""
     taken = versions(base)
     if version is None:
-        return max([0, *taken]) + 1
+        version = max([0, *taken]) + 1
     if not isinstance(version, int) or isinstance(version, bool) or not 1 <= version <= MAX_VERSION:
         raise ValueError(f"`version` must be an integer from 1 to 2^63 - 1. Received: version={version!r}")
     if version in taken:

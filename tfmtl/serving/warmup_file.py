@@ -1,14 +1,14 @@
 """Requests that TensorFlow Serving replays before it announces a version."""
 
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
-from tfmtl.serving.configs import BATCH_SIZES
 from tfmtl.serving.endpoints import Endpoint
 from tfmtl.serving.rows import Rows, length, take
 
@@ -17,11 +17,11 @@ MAX_RECORDS = 1000
 """A server refuses a version with more."""
 
 
-def write_warmup(folder: Path, endpoints: Mapping[str, Endpoint], rows: Rows) -> int:
-    """Writes requests for every signature in the batch sizes of `batching.config`; returns how many.
+def write_warmup(folder: Path, endpoints: Mapping[str, Endpoint], rows: Rows, sizes: Iterable[int]) -> int:
+    """Writes requests for every signature in batches of `sizes`, which increase; returns how many.
 
-    `rank` is asked about one candidate only: a server that batches refuses inputs of unequal length, and a warm-up
-    request that is refused keeps the version from loading.
+    `rank` is asked about one candidate only, and only if no server pads that to more: a server that batches refuses inputs
+    of unequal length, and a warm-up request that is refused keeps the version from loading.
     """
     try:
         from tensorflow_serving.apis import predict_pb2, prediction_log_pb2
@@ -32,7 +32,7 @@ def write_warmup(folder: Path, endpoints: Mapping[str, Endpoint], rows: Rows) ->
     file = folder / WARMUP_FILE
     file.parent.mkdir(exist_ok=True)
     with tf.io.TFRecordWriter(str(file)) as writer:
-        for name, inputs in _requests(endpoints, rows):
+        for name, inputs in islice(_requests(endpoints, rows, sizes), MAX_RECORDS):
             request = predict_pb2.PredictRequest()
             request.model_spec.signature_name = name
             for alias, tensor in inputs.items():
@@ -56,12 +56,12 @@ def replay_warmup(folder: Path, signatures: Mapping[str, Any]) -> None:
         signatures[request.model_spec.signature_name](**inputs)
 
 
-def _requests(endpoints: Mapping[str, Endpoint], rows: Rows) -> Iterator[tuple[str, dict[str, tf.Tensor]]]:
+def _requests(
+    endpoints: Mapping[str, Endpoint], rows: Rows, sizes: Iterable[int]
+) -> Iterator[tuple[str, dict[str, tf.Tensor]]]:
     """Signature by signature within a batch size, so that a limit cuts off the largest batches."""
-    left = MAX_RECORDS
-    for size in BATCH_SIZES:
+    for size in sizes:
         batch = take(rows, np.resize(np.arange(length(rows)), size))
         for name, endpoint in endpoints.items():
-            if left and (name != "rank" or size == 1):
-                left -= 1
+            if name != "rank" or size == 1:
                 yield name, endpoint.ask(batch)

@@ -68,8 +68,7 @@ def test_configs_are_what_the_server_reads():
     assert (model.name, model.policy) == ("ranker", Latest(1))
     (canary,) = read_models_config(EXPORT / "models-canary.config")
     assert canary.policy == Specific((1, 2)) and canary.labels == {"stable": 1, "canary": 2}
-    options = read_batching_options(EXPORT / "batching.config")
-    assert options.max_batch_size == options.allowed_sizes[-1] == 128
+    assert read_batching_options(EXPORT / "batching.config").num_threads == 2
     assert read_metrics_path(EXPORT / "monitoring.config") == "/monitoring/prometheus/metrics"
 
 
@@ -91,6 +90,7 @@ def test_flags_name_files_that_are_there_and_threads_that_fit():
             assert (folder / name).exists() if folder else name in manifests()["ConfigMap", "ranker-serving"]["data"]
         assert given["tensorflow_intra_op_parallelism"] == "2"
         assert int(given["model_config_file_poll_wait_seconds"]) > 0
+        assert given["allow_version_labels_for_unavailable_models"] in ("", "true")  # labels survive a restart
         assert "enable_batching" not in given and "batching_parameters_file" not in given
     assert compose()["deploy"]["resources"]["limits"]["cpus"] == container()["resources"]["limits"]["cpu"] == "2"
 

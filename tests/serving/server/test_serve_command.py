@@ -6,6 +6,7 @@ import subprocess
 import sys
 
 import pytest
+from harness import run_fresh
 
 from tfmtl.cli import main
 from tfmtl.serving.client import Client, RestClient
@@ -29,7 +30,8 @@ def test_serves_until_it_is_asked_to_stop(tmp_path, publish, stop):
             assert RestClient(addresses["REST"], model="ranker").status() == {1: "AVAILABLE"}
             process.send_signal(stop)
             assert process.wait(timeout=60) == 0
-            assert "Traceback" not in process.stderr.read()
+            log = process.stderr.read()
+            assert "INFO version 1 of model ranker is available" in log and "Traceback" not in log
         finally:
             process.kill()
 
@@ -40,6 +42,27 @@ def test_a_start_that_fails_is_a_sentence_and_a_status(tmp_path, capsys):
     assert error.startswith("tfmtl serve: ") and "nowhere does not exist" in error and error.count("\n") == 1
     assert main(["serve"]) == 1
     assert "BASE_PATH or --models-config" in capsys.readouterr().err
+
+
+def test_what_is_awaited_is_said_once(tmp_path, caplog):
+    arguments = ["serve", str(tmp_path / "nowhere"), "--wait", "1", "--port", "0", "--rest-port", "0"]
+    assert main(arguments) == 1
+    assert caplog.text.count("cannot be listed") == caplog.text.count("waiting for default") == 1
+    assert "nowhere does not exist" in caplog.text
+
+
+def test_without_the_extra_it_is_named():
+    told = run_fresh(
+        """
+        import contextlib, sys
+        from tfmtl.cli import main
+        sys.modules["tensorflow_serving"] = None  # not installed
+        with contextlib.redirect_stderr(sys.stdout):
+            assert main(["serve", "models/ranker"]) == 1
+        """
+    )
+    assert told.startswith("tfmtl serve: The local server needs `pip install 'tfmtl[serving]'`: ")
+    assert told.count("\n") == 1
 
 
 def test_help_says_what_it_is_for(capsys):

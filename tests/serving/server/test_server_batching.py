@@ -193,6 +193,31 @@ def test_a_split_request_fills_the_open_batch_first(batcher):
     assert gate.sizes == [1, 4, 3]
 
 
+def test_the_batches_of_a_split_request_run_at_once(batcher):
+    runner, gate, model = batcher(max_batch_size=8, split=True, execution_size=4, num_threads=2)
+    model.ask(runner, x=floats(0.0))  # both threads are there, and sleep
+    gate.shut()
+    with ThreadPoolExecutor(1) as pool:
+        answer = pool.submit(model.ask, runner, x=np.arange(8, dtype=np.float32))
+        try:
+            assert gate.entered.acquire(timeout=30) and gate.entered.acquire(timeout=30)
+        finally:
+            gate.open()
+        assert answer.result(60)["x_out"].tolist() == list(range(8))
+
+
+def test_what_waits_is_answered_when_the_threads_end(batcher):
+    runner, _, model = batcher(max_batch_size=8, timeout=3600.0)
+    with ThreadPoolExecutor(1) as pool:
+        answer = pool.submit(model.ask, runner, x=floats(1.0, 2.0))
+        wait_until(lambda: waiting(runner))
+        runner._threads.close()
+        assert answer.result(60)["x_out"].tolist() == [1.0, 2.0]
+    with pytest.raises(ServingError, match="The server stops") as caught:
+        model.ask(runner, x=floats(1.0))
+    assert caught.value.code == Code.UNAVAILABLE
+
+
 def test_a_full_queue_is_unavailable(batcher):
     runner, gate, model = batcher(max_batch_size=1, max_enqueued_batches=2)
     answers = behind_the_gate(runner, gate, model, [floats(1.0), floats(2.0), floats(3.0)])

@@ -1,9 +1,17 @@
 """The clients: the same answers over both doors, columns that take the model's dtypes, errors that say what is wrong."""
 
+import contextlib
+import os
+import socket
+import struct
+import threading
+
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from tfmtl.serving.client import Client, RequestError, RestClient, TensorInfo
+from tfmtl.serving.server import LocalServer
 
 COLUMNS = {"user": ["ann", "ęve"], "age": [10, 20], "price": [[1], [2]]}
 
@@ -114,6 +122,71 @@ def test_what_the_server_refuses(connect):
 def test_a_server_that_is_not_there(make, address):
     with make(address, timeout=2) as client, pytest.raises(RequestError, match=r"UNAVAILABLE|DEADLINE_EXCEEDED"):
         client.status()
+
+
+def save_version(base, version, inputs, outputs):
+    """A model that gives the sum of its `inputs` under each of the `outputs`."""
+    specs = {name: tf.TensorSpec((None,), tf.float32, name=name) for name in inputs}
+    function = tf.function(lambda **x: dict.fromkeys(outputs, tf.add_n(list(x.values()))))
+    root = tf.Module()
+    tf.saved_model.save(root, str(base.parent / "staged"), signatures=function.get_concrete_function(**specs))
+    base.mkdir(exist_ok=True)
+    os.rename(base.parent / "staged", base / str(version))
+
+
+@pytest.mark.parametrize("kind", [Client, RestClient])
+def test_a_client_follows_a_new_version_with_other_columns_and_heads(tmp_path, kind):
+    base = tmp_path / "m"
+    save_version(base, 1, ["x"], ["click"])
+    with contextlib.ExitStack() as opened:
+        server = opened.enter_context(LocalServer(base, poll_interval=0))
+        client = opened.enter_context(kind(server.grpc_address if kind is Client else server.rest_url))
+        assert client.predict({"x": [1.0]})["click"].tolist() == [1.0]
+        save_version(base, 2, ["x", "z"], ["click", "buy"])
+        server.poll()
+        answer = client.predict({"x": [1.0], "z": [2.0]})
+        assert {name: y.tolist() for name, y in answer.items()} == {"click": [3.0], "buy": [3.0]}
+        save_version(base, 3, ["x", "z"], ["click"])
+        server.poll()
+        assert list(client.predict({"x": [1.0], "z": [2.0]})) == ["click"]
+        save_version(base, 4, ["x", "z"], ["click", "share"])
+        server.poll()
+        assert set(client.predict({"x": [1.0], "z": [2.0]})) == {"click", "share"}
+        with pytest.raises(ValueError, match=r"unknown columns \['w'\]"):
+            client.predict({"x": [1.0], "z": [2.0], "w": [0.0]})
+
+
+@contextlib.contextmanager
+def half_a_server(answer, reset=False):
+    """Reads a request, sends `answer`, and is gone: closed, or reset."""
+
+    def serve():
+        connection, _ = listener.accept()
+        with connection:
+            connection.recv(1 << 16)
+            connection.sendall(answer)
+            if reset:
+                connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=serve)
+        thread.start()
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+        thread.join()
+
+
+CUT = b"HTTP/1.1 %s\r\nContent-Length: 100\r\n\r\n{"
+
+
+@pytest.mark.parametrize(
+    ("answer", "reset"),
+    [(b"", False), (b"", True), (b"SSH-2.0\r\n", False), (CUT % b"200 OK", False), (CUT % b"400 Bad Request", False)],
+    ids=["nothing", "a reset", "no HTTP", "half an answer", "half an error"],
+)
+def test_a_server_that_goes_away_in_the_middle(answer, reset):
+    with half_a_server(answer, reset) as url, pytest.raises(RequestError, match="does not answer") as caught:
+        RestClient(url, timeout=20).status()
+    assert caught.value.code == "UNAVAILABLE"
 
 
 def test_outputs_may_be_chosen_over_grpc(served):

@@ -21,7 +21,10 @@ from tensorflow_serving.apis import (
 from tfmtl.keras_host import LEGACY, keras
 from tfmtl.serving.client import Client
 from tfmtl.serving.server import LocalServer, ServerStartError
+from tfmtl.serving.server.errors import ServingError
 from tfmtl.serving.server.graph_session import GraphSession
+from tfmtl.serving.server.loader import ServableLoader
+from tfmtl.serving.server.metrics import Metrics
 from tfmtl.serving.server.warmup import WARMUP_FILE
 from tfmtl.serving.tensors import to_proto
 
@@ -215,3 +218,16 @@ def test_warm_up_goes_through_the_batcher(tmp_path, publish):
     file.write_text("max_batch_size { value: 4 }")
     with pytest.raises(ServerStartError, match="larger than maximum input batch size"):
         LocalServer(tmp_path / "m", batching_parameters=file).start()
+
+
+def test_a_failed_warm_up_leaves_no_queues_behind(tmp_path, publish):
+    path = publish(tmp_path / "m", 1)
+    write_warmup(path, [predict_log(), predict_log(array=np.ones((5, 2)))])
+    file = tmp_path / "batching.config"
+    file.write_text("max_batch_size { value: 4 }")
+    loader = ServableLoader(Metrics(), warm_up=True, batching_parameters=file, per_model_batching_parameters=False)
+    loader.start()
+    with pytest.raises(ServingError, match="larger than maximum input batch size"):
+        loader.load("m", 1, path)
+    assert loader._threads._queues == []
+    loader.close()

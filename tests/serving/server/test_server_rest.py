@@ -99,6 +99,14 @@ def test_content_type_gzip_and_chunks(served):
     assert_error(served.post(PREDICT, data=b"no gzip", headers={"Content-Encoding": "gzip"}), 400)
 
 
+def test_a_zipped_body_holds_ten_mebibytes_at_most(served):
+    body, headers = json.dumps({"instances": ROWS}).encode(), {"Content-Encoding": "gzip"}
+    largest = body.ljust(10 << 20)
+    assert served.post(PREDICT, data=gzip.compress(largest), headers=headers).status_code == 200
+    assert_error(served.post(PREDICT, data=gzip.compress(largest + b" "), headers=headers), 400)
+    assert served.post(PREDICT, data=largest + b" ").status_code == 200
+
+
 def test_bodies_have_no_limit_of_a_mebibyte(served):
     rows = 200_000
     body = loads(served.post(PREDICT, {"signature_name": "any_float", "inputs": {"x": [0.5] * rows}}))

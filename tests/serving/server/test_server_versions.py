@@ -7,7 +7,8 @@ import pytest
 from tfmtl.serving.server.batching_options import BatchingOptions, read_batching_options
 from tfmtl.serving.server.configs import ModelConfig, read_metrics_path, read_models_config
 from tfmtl.serving.server.errors import Code, ServingError
-from tfmtl.serving.server.versions import All, Latest, Specific, describe, find_versions, parse_version
+from tfmtl.serving.server.versions import All, Latest, Specific, describe, find_versions
+from tfmtl.serving.versions import parse_version
 
 
 @pytest.mark.parametrize(
@@ -19,6 +20,8 @@ from tfmtl.serving.server.versions import All, Latest, Specific, describe, find_
         ("+5", 5),
         (str(2**63 - 1), 2**63 - 1),
         (str(2**63), None),
+        ("20261126212400000000000", None),
+        ("9" * 5000, None),
         ("v1", None),
         ("1.tmp", None),
         (".1", None),

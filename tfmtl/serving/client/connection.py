@@ -1,13 +1,15 @@
 """What both clients share."""
 
+import contextlib
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
+import numpy as np
 from tensorflow.core.protobuf import meta_graph_pb2
 
-from tfmtl.serving.client.signature import Signature, describe
+from tfmtl.serving.client.signature import Signature, as_inputs, describe
 
 DEFAULT_SIGNATURE = "serving_default"
 
@@ -34,7 +36,7 @@ class Connection(ABC):
         self._version = version
         self._label = label
         self._timeout = timeout
-        self._known: Mapping[str, meta_graph_pb2.SignatureDef] | None = None
+        self._known: Mapping[str, meta_graph_pb2.SignatureDef] = {}
 
     def __enter__(self) -> Self:
         return self
@@ -60,9 +62,23 @@ class Connection(ABC):
     @abstractmethod
     def _signatures(self) -> Mapping[str, meta_graph_pb2.SignatureDef]: ...
 
-    def _signature(self, name: str) -> meta_graph_pb2.SignatureDef:
-        if self._known is None or name not in self._known:
-            self._known = self._signatures()
-        if name not in self._known:
-            raise ValueError(f"`signature` must be one of {sorted(self._known)}. Received: signature={name!r}")
-        return self._known[name]
+    def _prepared(
+        self, columns: Mapping[str, Any], name: str
+    ) -> tuple[meta_graph_pb2.SignatureDef, dict[str, np.ndarray]]:
+        """The signature called `name`, and `columns` as it takes them.
+
+        A new version may take other columns than the one that was asked for its signatures: what does not fit those that
+        are known is held to those of now.
+        """
+        signature = self._known.get(name)
+        if signature is not None:
+            with contextlib.suppress(ValueError):
+                return signature, as_inputs(columns, signature)
+        signature = self._asked_anew(name)
+        return signature, as_inputs(columns, signature)
+
+    def _asked_anew(self, name: str) -> meta_graph_pb2.SignatureDef:
+        self._known = known = self._signatures()
+        if name not in known:
+            raise ValueError(f"`signature` must be one of {sorted(known)}. Received: signature={name!r}")
+        return known[name]

@@ -16,7 +16,6 @@ from tensorflow_serving.apis import (
 )
 
 from tfmtl.serving.client.connection import DEFAULT_SIGNATURE, Connection, RequestError
-from tfmtl.serving.client.signature import as_inputs
 from tfmtl.serving.tensors import from_proto, to_proto
 
 _NO_LIMIT = (("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1))
@@ -75,7 +74,7 @@ class Client(Connection):
             ValueError: columns that do not fit the signature.
             RequestError: the server refused.
         """
-        inputs = as_inputs(columns, self._signature(signature))
+        _, inputs = self._prepared(columns, signature)
         spec = self._spec()
         spec.signature_name = signature
         request = predict_pb2.PredictRequest(model_spec=spec, output_filter=outputs)

@@ -1,6 +1,7 @@
 """The REST client."""
 
 import base64
+import http.client
 import json
 import urllib.error
 import urllib.parse
@@ -14,7 +15,6 @@ from tensorflow.core.protobuf import meta_graph_pb2
 from tensorflow_serving.apis import get_model_metadata_pb2
 
 from tfmtl.serving.client.connection import DEFAULT_SIGNATURE, Connection, RequestError
-from tfmtl.serving.client.signature import as_inputs
 from tfmtl.serving.tensors import STRING, as_bytes, numpy_dtype
 
 
@@ -47,10 +47,12 @@ class RestClient(Connection):
 
     def predict(self, columns: Mapping[str, Any], *, signature: str = DEFAULT_SIGNATURE) -> dict[str, np.ndarray]:
         """Runs a signature; see `Client.predict`. REST always sends all outputs."""
-        definition = self._signature(signature)
-        inputs = {name: _jsonable(array) for name, array in as_inputs(columns, definition).items()}
-        body = json.dumps({"signature_name": signature, "inputs": inputs}).encode()
+        definition, inputs = self._prepared(columns, signature)
+        values = {name: _jsonable(array) for name, array in inputs.items()}
+        body = json.dumps({"signature_name": signature, "inputs": values}).encode()
         outputs = self._call(":predict", body)["outputs"]
+        if _names(outputs) != (set(definition.outputs) if len(definition.outputs) > 1 else set()):
+            definition = self._asked_anew(signature)  # a new version, with other heads
         if len(definition.outputs) == 1:  # a single output comes without its name
             outputs = dict.fromkeys(definition.outputs, outputs)
         return {name: _array(value, definition.outputs[name].dtype) for name, value in outputs.items()}
@@ -69,13 +71,28 @@ class RestClient(Connection):
     def _call(self, what: str, body: bytes | None = None) -> Any:
         request = urllib.request.Request(self._url + what, data=body, headers={"Content-Type": "application/json"})
         try:
-            with urllib.request.urlopen(request, timeout=self._timeout) as response:
-                # Strings may hold bytes that are not UTF-8; they pass as surrogates.
-                return json.loads(response.read().decode("utf-8", "surrogateescape"))
-        except urllib.error.HTTPError as error:
-            raise RequestError(f"HTTP {error.code}", _message(error.read())) from error
-        except (urllib.error.URLError, TimeoutError) as error:
+            status, answer = _exchange(request, self._timeout)
+        except (OSError, http.client.HTTPException) as error:  # not there, or gone in the middle of an answer
             raise RequestError("UNAVAILABLE", f"{self._url} does not answer: {error}") from error
+        if status != http.HTTPStatus.OK:
+            raise RequestError(f"HTTP {status}", _message(answer))
+        # Strings may hold bytes that are not UTF-8; they pass as surrogates.
+        return json.loads(answer.decode("utf-8", "surrogateescape"))
+
+
+def _exchange(request: urllib.request.Request, timeout: float) -> tuple[int, bytes]:
+    """The status and the body that answer a request, whatever the status."""
+    try:
+        with urllib.request.urlopen(request, timeout=timeout) as response:
+            return response.status, response.read()
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code, error.read()
+
+
+def _names(outputs: Any) -> set[str]:
+    """The names that outputs come with; a single one has none."""
+    return set(outputs) if isinstance(outputs, dict) else set()
 
 
 def _jsonable(array: np.ndarray) -> Any:

@@ -54,7 +54,7 @@ class BatchThreads:
     def __init__(self, count: int) -> None:
         self.changed = threading.Condition()
         self._queues: list[BatchQueue] = []
-        self._closing = False
+        self.closing = False
         self._threads = [
             threading.Thread(target=self._work, name=f"tfmtl-batch-{index}", daemon=True) for index in range(count)
         ]
@@ -72,9 +72,9 @@ class BatchThreads:
             self._queues.remove(queue)
 
     def close(self) -> None:
-        """Ends the threads."""
+        """Runs what waits, due or not, and ends the threads."""
         with self.changed:
-            self._closing = True
+            self.closing = True
             self.changed.notify_all()
         for thread in self._threads:
             thread.join()
@@ -84,7 +84,7 @@ class BatchThreads:
             with self.changed:
                 taken = self._take()
                 while taken is None:
-                    if self._closing:
+                    if self.closing:
                         return
                     self.changed.wait(self._until_due())
                     taken = self._take()
@@ -136,9 +136,11 @@ class BatchQueue:
         """Puts tasks into batches.
 
         Raises:
-            ServingError: UNAVAILABLE, the queue is full; then none of the tasks is in it.
+            ServingError: UNAVAILABLE, the queue is full or the server stops; then none of the tasks is in it.
         """
         with self._threads.changed:
+            if self._threads.closing:
+                raise ServingError(Code.UNAVAILABLE, "The server stops")  # nobody is left to run a batch
             self._check_capacity(tasks)
             for task in tasks:
                 if not self.batches or self.batches[-1].closed or not self._fits(self.batches[-1].rows, task.rows):
@@ -149,7 +151,7 @@ class BatchQueue:
                 batch.tasks.append(task)
                 batch.rows += task.rows
                 batch.closed = batch.rows >= self._options.execution_size
-            self._threads.changed.notify()
+            self._threads.changed.notify(len(tasks))  # a thread for each batch that may be full now
 
     def room(self) -> int:
         """Rows that the open batch still takes."""
@@ -158,10 +160,12 @@ class BatchQueue:
             return self._options.execution_size - open_rows
 
     def take(self) -> Batch | None:
-        """The oldest batch, if it is due. Call with the threads' lock held."""
-        if self.batches and (self.batches[0].closed or self.batches[0].deadline <= time.monotonic()):
-            return self.batches.popleft()
-        return None
+        """The oldest batch, if it is due; when the threads end, all are. Call with the threads' lock held."""
+        if not self.batches:
+            return None
+        first = self.batches[0]
+        due = first.closed or first.deadline <= time.monotonic() or self._threads.closing
+        return self.batches.popleft() if due else None
 
     def process(self, batch: Batch) -> None:
         """Runs a batch and gives every task its rows, or all of them the same error."""

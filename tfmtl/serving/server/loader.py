@@ -58,12 +58,14 @@ class ServableLoader:
             ServingError, OSError, tf.errors.OpError: it cannot be restored, batched or warmed up.
         """
         session = GraphSession(path)
+        runner: Runner = session
         try:
-            servable = Servable(name, version, session.signatures, self._batched(session, path), self._metrics)
+            runner = self._batched(session, path)
+            servable = Servable(name, version, session.signatures, runner, self._metrics)
             if self._warm_up:
                 warm_up(servable, path, self._metrics)
         except BaseException:
-            session.close()
+            runner.close()  # a batcher's queues too, which the server's threads would keep for ever
             raise
         return servable
 

@@ -73,6 +73,7 @@ class ModelManager:
         self._lock = threading.Lock()  # held for moments: guards states, users and labels
         self._reconciling = threading.RLock()  # held while versions load: one change at a time
         self._closing = threading.Event()
+        self._unlisted = ""  # why the last look at the disk saw nothing
 
     def configure(self, configs: Sequence[ModelConfig], *, timeout: float) -> None:
         """Replaces what is served: loads, keeps and unloads as the new configs say.
@@ -94,14 +95,19 @@ class ModelManager:
             self._await(sorted(new), time.monotonic() + timeout)
 
     def _await(self, names: Sequence[str], deadline: float) -> None:
+        awaited: list[str] = []
         while True:
             self.poll()
             missing = [name for name in names if not self.is_available(name)]
             if not missing:
                 return
-            failed = any(status.given_up for name in missing for status in self.statuses(name))
-            if failed or time.monotonic() > deadline or self._closing.wait(_WAIT_STEP):
-                reasons = ", ".join(self._explain(name) for name in missing)
+            reasons = ", ".join(self._explain(name) for name in missing)
+            over = time.monotonic() > deadline
+            over |= any(status.given_up for name in missing for status in self.statuses(name))
+            if missing != awaited and not over:  # said once, not at every look at the disk
+                awaited = missing
+                _log.info("waiting for %s", reasons)
+            if over or self._closing.wait(_WAIT_STEP):
                 raise ServingError(Code.UNKNOWN, f"{len(missing)} model(s) did not become available: {reasons}")
 
     def poll(self) -> None:
@@ -115,8 +121,11 @@ class ModelManager:
                 try:
                     wanted[config.name] = config.policy.select(find_versions(config.base_path))
                 except OSError as error:
-                    _log.error("no model is updated: the base path of %s cannot be listed: %s", config.name, error)
+                    if str(error) != self._unlisted:
+                        self._unlisted = str(error)
+                        _log.error("no model is updated: the base path of %s cannot be listed: %s", config.name, error)
                     return
+            self._unlisted = ""
             for name in self._versions.keys() - wanted.keys():
                 self._follow(name, {})
             for name, versions in wanted.items():

@@ -2,6 +2,7 @@
 
 import asyncio
 import gzip
+import io
 import json
 import logging
 import re
@@ -29,9 +30,11 @@ from tfmtl.serving.server.handlers import SIGNATURE_DEF, Handlers
 from tfmtl.serving.server.metrics import REQUEST_COUNT, Metrics
 from tfmtl.serving.server.predict import run
 from tfmtl.serving.server.servable import DEFAULT_SIGNATURE
-from tfmtl.serving.server.versions import parse_version
+from tfmtl.serving.versions import parse_version
 
 _log = logging.getLogger(__name__)
+
+_MAX_INFLATED = 10 << 20  # as the real server, which has no limit on bodies that come as they are
 
 _API = re.compile(r"/v1/.*", re.IGNORECASE)
 _WHICH = r"(?:/versions/(?P<version>[0-9]+)|/labels/(?P<label>[^/:]+))?"
@@ -229,9 +232,12 @@ class RestServer:
 
 def _inflated(body: bytes) -> bytes:
     try:
-        return gzip.decompress(body)
+        inflated = gzip.GzipFile(fileobj=io.BytesIO(body)).read(_MAX_INFLATED + 1)  # a kilobyte can hold a megabyte
     except (OSError, EOFError, zlib.error) as error:
         raise invalid(f"The body is not the gzip that its Content-Encoding says: {error}") from error
+    if len(inflated) > _MAX_INFLATED:
+        raise invalid(f"A gzip body must hold at most {_MAX_INFLATED} bytes; one that is not compressed may hold more")
+    return inflated
 
 
 def _with_examples(request: Any, body: bytes) -> Any:

@@ -1,16 +1,14 @@
 """Which version folders a base path holds, and which of them a policy wants."""
 
 import logging
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-_log = logging.getLogger(__name__)
+from tfmtl.serving.versions import parse_version
 
-_NUMBER = re.compile(r"([+-]?)0*([0-9]{1,19})")  # not more: Python refuses to read endless numbers
-_INT64 = range(-(2**63), 2**63)
+_log = logging.getLogger(__name__)
 
 
 class Policy(Protocol):
@@ -52,14 +50,6 @@ class Specific:
         if missing:
             _log.warning("versions %s are asked for and not on disk", missing)
         return {version: found[version] for version in self.versions if version in found}
-
-
-def parse_version(name: str) -> int | None:
-    """The version that a folder's name spells: a decimal int64, signs and leading zeros allowed; else None."""
-    match = _NUMBER.fullmatch(name)
-    version = int(match[1] + match[2]) if match else None
-    # `None in range(...)` would compare with every number of the range.
-    return version if version is not None and version in _INT64 else None
 
 
 def find_versions(base_path: Path) -> dict[int, Path]:

@@ -6,7 +6,7 @@ import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tfmtl.data.adapting import adapt
+from tfmtl.data.adapting import adapt, extend
 from tfmtl.data.preprocessing import Preprocessor
 from tfmtl.data.summaries import Moments, Quantiles
 from tfmtl.spec import Categorical, Numeric, Schema, Sequence, Task
@@ -95,14 +95,18 @@ def test_standardizes_without_missing_values():
 
 
 @pytest.mark.parametrize(
-    ("given", "learned"), [(None, {"whole": False, "holes": True}), (True, dict.fromkeys(("whole", "holes"), True))]
+    ("given", "learned"),
+    [
+        (None, {"whole": False, "holes": True, "endless": True}),
+        (True, dict.fromkeys(("whole", "holes", "endless"), True)),
+    ],
 )
 def test_flags_where_something_was_missing(given, learned):
     """A flag that is 0 in every row has weights that nothing trains."""
     features = [Numeric(name, flag_missing=given) for name in learned]
     batches = [
-        {"whole": np.array([1, np.inf]), "holes": np.array([1, 2])},
-        {"whole": np.array([3, 4]), "holes": np.array([NAN, 2])},
+        {"whole": np.array([1, 2]), "holes": np.array([1, 2]), "endless": np.array([1, np.inf])},
+        {"whole": np.array([3, 4]), "holes": np.array([NAN, 2]), "endless": np.array([1, 2])},
     ]
     adapted = adapt(schema(*features), batches)
     assert {name: adapted.feature(name).flag_missing for name in learned} == learned
@@ -221,3 +225,31 @@ def test_refuses_empty_and_endless_data():
         adapt(schema(feature), [])
     with pytest.raises(ValueError, match=r"infinite.*take"):
         adapt(schema(feature), tf.data.Dataset.from_tensors({"c": ["a"]}).repeat())
+
+
+def test_a_vocabulary_grows_at_its_end():
+    item = Categorical("item", vocabulary=(3, 1), table="item")
+    known = schema(item, Sequence("seen", (item,), length=2), Categorical("city", vocabulary=("Rome",)))
+    batches = [
+        {"item": np.array([5, 3, -1]), "seen_item": tf.ragged.constant([[9, 9], [], [5]], dtype=tf.int64)},
+        {"item": np.array([9, 4, 5]), "seen_item": np.array([[1, 1], [-1, -1], [2, -1]])},
+    ]
+    grown = extend(known, iter(batches), ["item"], min_count=2)
+    assert grown.feature("item").vocabulary == grown.feature("seen").fields[0].vocabulary == (3, 1, 5, 9)
+    assert grown.feature("city") == known.feature("city")
+    assert extend(known, batches, "item", min_count=9) == known
+    assert extend(known, batches, []) == known
+
+
+@pytest.mark.parametrize(
+    ("tables", "message"),
+    [(["city", "shop"], r"\['shop'\], which are no tables"), (["age"], "no tables"), (["city"], "Columns")],
+)
+def test_extend_refuses(tables, message):
+    known = schema(Categorical("city", vocabulary=("Rome",)), Numeric("age", transform=None))
+    with pytest.raises(ValueError, match=message):
+        extend(known, [{"age": np.array([1.0])}], tables)
+    with pytest.raises(ValueError, match="never adapted"):
+        extend(schema(Categorical("city", vocabulary="adapt")), [], ["city"])
+    with pytest.raises(ValueError, match="empty"):
+        extend(known, [], ["city"])

@@ -1,7 +1,10 @@
 """Specs: what they know, what they refuse, and their JSON."""
 
 import dataclasses
+import json
 
+import numpy as np
+import pandas as pd
 import pytest
 
 from tfmtl.spec import Categorical, Numeric, Schema, Sequence, Task
@@ -47,6 +50,20 @@ def test_what_a_schema_knows():
     assert [f.dtype for f in SCHEMA.features[:4]] == ["string", "int64", "int64", None]
 
 
+def test_a_history_reads_the_columns_that_are_there():
+    genres = Sequence("film", (Categorical("genres", num_ids=20),), length=5, prefix="")
+    assert genres.columns == ("genres",) and genres.mask == "film_mask"
+    assert Schema.from_json(Schema([genres], [Task("click")]).to_json()).features == (genres,)
+
+
+@pytest.mark.parametrize("make", [np.array, pd.Series, list], ids=["array", "series", "list"])
+def test_vocabularies_and_counts_of_numpy_are_plain(make):
+    assert Categorical("a", vocabulary=make(["x", "y"])).vocabulary == ("x", "y")
+    shop = Categorical("b", vocabulary=make(np.array([3, 7])), dim=np.int64(4))
+    assert [type(value) for value in (*shop.vocabulary, shop.dim)] == [int] * 3
+    assert json.loads(Schema([shop], [Task("click")]).to_json())["features"][0]["vocabulary"] == [3, 7]
+
+
 def test_encoded_features_keep_their_rows_and_nothing_else():
     for feature in SCHEMA.features[:3]:
         assert feature.encoded().rows == feature.rows
@@ -70,7 +87,12 @@ def test_encoded_features_keep_their_rows_and_nothing_else():
         (lambda: Categorical("a", vocabulary=(-1, 4)), "marks a missing id"),
         (lambda: Categorical("a", vocabulary=("x",), dtype="int64"), "dtype='int64'"),
         (lambda: Categorical("a", num_ids=3, min_count=2), "min_count"),
+        (lambda: Categorical("a", vocabulary="learn"), "must be 'adapt' or hold the categories"),
+        (lambda: Categorical("a", num_ids=True), "num_ids=True"),
+        (lambda: Categorical("a", num_ids=3.0), "num_ids=3.0"),
         (lambda: Categorical("user id", num_ids=3), "name='user id'"),
+        (lambda: Categorical("class", num_ids=3), "word of Python"),
+        (lambda: Numeric("self"), "word of Python"),
         (lambda: Categorical("a", num_ids=3, side="left"), "side='left'"),
         (lambda: Categorical("a", vocabulary="adapt").rows, "never adapted"),
         (lambda: Numeric("a", transform="sqrt"), "transform='sqrt'"),
@@ -85,7 +107,10 @@ def test_encoded_features_keep_their_rows_and_nothing_else():
         (lambda: Sequence("a", (ITEM,), length=0), "length=0"),
         (lambda: Sequence("a", (ITEM, ITEM), length=2), "same name"),
         (lambda: Sequence("a", (Categorical("mask", num_ids=2),), length=2), "mask"),
+        (lambda: Sequence("a", (Categorical("a_mask", num_ids=2),), length=2, prefix=""), "'a_mask'"),
+        (lambda: Sequence("a", (ITEM,), length=2, prefix="1_"), "name='1_item'"),
         (lambda: Sequence("a", (ITEM,), length=2, pooling="last"), "pooling='last'"),
+        (lambda: Schema([ITEM, Sequence("a", (ITEM,), length=2, prefix="")], [Task("b")]), "same name"),
         (lambda: Task("shared"), "'shared'"),
         (lambda: Task("a", "ranking"), "kind='ranking'"),
         (lambda: Task("a", weight=-1), "weight=-1"),

@@ -1,6 +1,6 @@
-"""Learns vocabularies, bins and means from data, in one pass."""
+"""Learns vocabularies, bins and means from data, in one pass, and lets vocabularies grow."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -46,16 +46,82 @@ def adapt(schema: Schema, dataset: Iterable[Any]) -> Schema:
     """
     if schema.is_adapted:
         return schema
+    summaries = _Summaries(schema)
+    for columns in _raw_batches(dataset):
+        summaries.update(columns)
+    return replace(schema, features=tuple(summaries.adapted(feature) for feature in schema.features))
+
+
+def extend(schema: Schema, dataset: Iterable[Any], tables: Iterable[str] | str, *, min_count: int = 1) -> Schema:
+    """Appends the ids that are new in `dataset` to the vocabularies of `tables`, and returns a new schema that holds them.
+
+    What the schema holds already keeps its place and its rows, so a model of the new schema can go on from the weights of
+    one of the old (`tfmtl.warm_start`).
+
+    Args:
+        schema: adapted.
+        dataset: as in `adapt`.
+        tables: whose vocabularies grow: names of features, or of the tables that several share.
+        min_count: how often an id must occur in `dataset` to get a row of its own.
+
+    Raises:
+        ValueError: a schema that was never adapted, a table that it lacks or that has no vocabulary, or what `adapt`
+            refuses of a dataset.
+
+    Example:
+
+    >>> schema = Schema([Categorical("city", vocabulary=("Rome", "Oslo"))], [Task("click")])
+    >>> extend(schema, [{"city": np.array(["Rome", "Lima"])}], ["city"]).feature("city").vocabulary
+    ('Rome', 'Oslo', 'Lima')
+    """
+    if not schema.is_adapted:
+        raise ValueError("The schema was never adapted: call `schema = tfmtl.adapt(schema, dataset)` first.")
+    known: dict[str, Any] = {
+        table: field.vocabulary for table, field in table_readers(schema.features) if field.vocabulary
+    }
+    wanted = {tables} if isinstance(tables, str) else set(tables)
+    if wanted - set(known):
+        raise ValueError(
+            f"`tables` names {sorted(wanted - set(known))}, which are no tables with a vocabulary. Known: {sorted(known)}"
+        )
+    summaries = _Summaries(_with_vocabularies(schema, dict.fromkeys(wanted, "adapt")))
+    for columns in _raw_batches(dataset):
+        summaries.update(columns)
+    found = {table: summaries.by_table[table].frequent(min_count) for table in wanted}
+    return _with_vocabularies(schema, {table: _appended(known[table], ids) for table, ids in found.items()})
+
+
+def _with_vocabularies(schema: Schema, vocabularies: Mapping[str, Any]) -> Schema:
+    """`schema` with other vocabularies of some tables."""
+
+    def changed(field: Categorical, table: str) -> Categorical:
+        return replace(field, vocabulary=vocabularies[table]) if table in vocabularies else field
+
+    def of(feature: Feature) -> Feature:
+        if isinstance(feature, Categorical):
+            return changed(feature, feature.table_name)
+        if isinstance(feature, Sequence):
+            return replace(feature, fields=tuple(changed(f, feature.table_name(f)) for f in feature.fields))
+        return feature
+
+    return replace(schema, features=tuple(of(feature) for feature in schema.features))
+
+
+def _appended(known: tuple[Any, ...], found: Iterable[Any]) -> tuple[Any, ...]:
+    old = set(known)
+    return known + tuple(value for value in found if value not in old)
+
+
+def _raw_batches(dataset: Iterable[Any]) -> Iterator[Mapping[str, Any]]:
+    """The raw columns of each batch; ValueError if there are batches without end, or none."""
     if isinstance(dataset, tf.data.Dataset) and dataset.cardinality() == tf.data.INFINITE_CARDINALITY:
         raise ValueError("The dataset is infinite and would be read forever: pass `dataset.take(batches)`.")
-    summaries = _Summaries(schema)
-    batches = 0
+    empty = True
     for batch in dataset:
-        summaries.update(batch[0] if isinstance(batch, tuple) else batch)
-        batches += 1
-    if not batches:
+        yield batch[0] if isinstance(batch, tuple) else batch
+        empty = False
+    if empty:
         raise ValueError("The dataset is empty: there is nothing to learn from.")
-    return replace(schema, features=tuple(summaries.adapted(feature) for feature in schema.features))
 
 
 class _Summaries:

@@ -13,12 +13,15 @@ import pyarrow.fs
 import pyarrow.parquet as pa_parquet
 from pyarrow import types
 
-from tfmtl.data.columns import Column, Physical, check_types, item_type
+from tfmtl.data.columns import Column, Physical, check_types
+from tfmtl.data.decoding import cast, common_schema, own_schema
 
 SCAN_ROWS = 1 << 15
 """Rows that are decoded at a time."""
 _READAHEAD = {"batch_readahead": 2, "fragment_readahead": 4}
 _CSV_BLOCK = pa_csv.ReadOptions(block_size=4 << 20)
+_CSV_FORM = pa_csv.ParseOptions(newlines_in_values=True)
+"""Quoted text may go over several lines, also where a block ends; that costs nothing measurable."""
 
 
 @dataclass(frozen=True)
@@ -100,11 +103,10 @@ class TableReader:
 
     def scan(self, pieces: Sequence[Piece], columns: Sequence[Column]) -> Iterator[tuple[Piece, pa.RecordBatch]]:
         """The batches of `pieces`, in order."""
-        schema = scan_schema(columns, self.physical)
-        table = self._table.select(schema.names)
+        schema = common_schema(columns, self.physical)
         for piece in pieces:
-            part = table.slice(piece.first_row, piece.num_rows).cast(schema)
-            yield piece, part.combine_chunks().to_batches()[0]
+            part = self._table.slice(piece.first_row, piece.num_rows)
+            yield piece, cast(part, schema, self.files[0], piece.first_row).combine_chunks().to_batches()[0]
 
 
 class ParquetReader:
@@ -135,7 +137,19 @@ class ParquetReader:
 
     def scan(self, pieces: Sequence[Piece], columns: Sequence[Column]) -> Iterator[tuple[Piece, pa.RecordBatch]]:
         """The batches of `pieces`, in order; several are decoded at a time."""
-        schema = scan_schema(columns, self.physical)
+        schema = common_schema(columns, self.physical)
+        own = [own_schema(schema, physical) for physical in self.physical]
+        # Files of other types have a scan of their own, which goes on whenever it is their turn.
+        scans = {kind: self._decoded([p for p in pieces if own[p.file] == kind], kind) for kind in dict.fromkeys(own)}
+        for piece in pieces:
+            seen = 0
+            while seen < (piece.num_rows or 0):
+                batch = next(scans[own[piece.file]])
+                yield piece, cast(batch, schema, self.files[piece.file], piece.first_row + seen)
+                seen += batch.num_rows
+
+    def _decoded(self, pieces: Sequence[Piece], schema: pa.Schema) -> Iterator[pa.RecordBatch]:
+        """The batches of pieces whose files hold the types of `schema`."""
         text = [name for name in schema.names if types.is_dictionary(schema.field(name).type)]
         options = pa_dataset.ParquetReadOptions(dictionary_columns=text)
         arrow_format = pa_dataset.ParquetFileFormat(read_options=options)
@@ -143,13 +157,9 @@ class ParquetReader:
             n: arrow_format.make_fragment(self.files[n], pa.fs.LocalFileSystem()) for n in {p.file for p in pieces}
         }
         fragments = [whole[piece.file].subset(row_group_ids=[piece.group]) for piece in pieces]
-        order = {(self.files[piece.file], piece.group): piece for piece in pieces}
         try:
-            scanner = pa_dataset.FileSystemDataset(fragments, schema, arrow_format, pa.fs.LocalFileSystem()).scanner(
-                batch_size=SCAN_ROWS, **_READAHEAD
-            )
-            for tagged in scanner.scan_batches():
-                yield order[tagged.fragment.path, tagged.fragment.row_groups[0].id], tagged.record_batch
+            dataset = pa_dataset.FileSystemDataset(fragments, schema, arrow_format, pa.fs.LocalFileSystem())
+            yield from dataset.to_batches(batch_size=SCAN_ROWS, **_READAHEAD)
         except (pa.ArrowException, OSError) as error:
             raise ValueError(f"{self._broken(pieces, schema)}: not a readable Parquet file: {error}") from error
 
@@ -157,7 +167,8 @@ class ParquetReader:
         """The first of the files that cannot be read through."""
         for file in dict.fromkeys(self.files[piece.file] for piece in pieces):
             try:
-                pa_dataset.dataset(file, schema=schema, format="parquet").scanner(columns=schema.names).count_rows()
+                for _ in pa_dataset.dataset(file, schema=schema, format="parquet").to_batches():
+                    pass
             except (pa.ArrowException, OSError):
                 return file
         return " or ".join(self.files)
@@ -172,7 +183,7 @@ class CsvReader:
         self.physical: list[Physical] = []
         for file in files:
             try:
-                first = pa_csv.open_csv(file, read_options=_CSV_BLOCK).schema
+                first = pa_csv.open_csv(file, _CSV_BLOCK, _CSV_FORM).schema
             except (pa.ArrowException, OSError) as error:
                 raise ValueError(f"{file}: not a readable CSV file: {error}") from error
             self.physical.append(dict(zip(first.names, first.types, strict=True)))
@@ -183,24 +194,33 @@ class CsvReader:
         if lists:
             raise ValueError(f"{self.files[0]}: a CSV file holds no lists, as columns {lists} must be; use Parquet.")
         for file in self.files:
-            _read_through(file, scan_schema(columns, []), blocks=1)
+            _read_through(file, self._schema(columns), blocks=1)
 
     def scan(self, pieces: Sequence[Piece], columns: Sequence[Column]) -> Iterator[tuple[Piece, pa.RecordBatch]]:
         """The batches of `pieces`, in order; several files are parsed at a time."""
-        schema = scan_schema(columns, [])
+        schema = self._schema(columns)
         order = {self.files[piece.file]: piece for piece in pieces}
         convert = pa_csv.ConvertOptions(column_types=schema)
-        arrow_format = pa_dataset.CsvFileFormat(convert_options=convert, read_options=_CSV_BLOCK)
+        arrow_format = pa_dataset.CsvFileFormat(_CSV_FORM, convert_options=convert, read_options=_CSV_BLOCK)
         try:
             scanner = pa_dataset.dataset(list(order), schema=schema, format=arrow_format).scanner(
                 batch_size=SCAN_ROWS, **_READAHEAD
             )
             for tagged in scanner.scan_batches():
-                yield order[tagged.fragment.path], tagged.record_batch
+                piece = order[tagged.fragment.path]
+                yield piece, cast(tagged.record_batch, common_schema(columns, []), self.files[piece.file], 0)
         except (pa.ArrowException, OSError):
             for file in order:
                 _read_through(file, schema)  # raises for the file at fault, naming column and row
             raise
+
+    def _schema(self, columns: Sequence[Column]) -> pa.Schema:
+        """The types to parse: as `columns` need them, but for numbers that are written as true and false."""
+        truths = {name for physical in self.physical for name, found in physical.items() if types.is_boolean(found)}
+        fields = common_schema(columns, [])
+        return pa.schema(
+            [f.with_type(pa.bool_()) if types.is_floating(f.type) and f.name in truths else f for f in fields]
+        )
 
 
 def _read_through(file: str, schema: pa.Schema, blocks: int | None = None) -> None:
@@ -208,29 +228,12 @@ def _read_through(file: str, schema: pa.Schema, blocks: int | None = None) -> No
     convert = pa_csv.ConvertOptions(column_types=schema, include_columns=schema.names)
     serial = pa_csv.ReadOptions(block_size=_CSV_BLOCK.block_size, use_threads=False)  # so that errors know their row
     try:
-        for _ in islice(pa_csv.open_csv(file, read_options=serial, convert_options=convert), blocks):
+        for _ in islice(pa_csv.open_csv(file, serial, _CSV_FORM, convert), blocks):
             pass
     except (pa.ArrowException, OSError) as error:
-        with pa_csv.open_csv(file, read_options=_CSV_BLOCK) as reader:
+        with pa_csv.open_csv(file, _CSV_BLOCK, _CSV_FORM) as reader:
             names = reader.schema.names
         # Arrow counts columns from 0 and rows from 1, the header being the first.
         text = re.sub(r"In CSV column #(\d+)", lambda found: f"column {names[int(found[1])]!r}", str(error))
         text = re.sub(r"Row #(\d+)", lambda found: f"row {int(found[1]) - 2}", text)
         raise ValueError(f"{file}: {text}") from error
-
-
-def scan_schema(columns: Sequence[Column], physical: Sequence[Physical]) -> pa.Schema:
-    """The types to decode to: one for all files, wide enough to lose nothing.
-
-    Text becomes codes and a dictionary, ids int64; other numbers stay integers where they are integers everywhere.
-    """
-    fields: dict[str, pa.DataType] = {}
-    for column in columns:
-        found = [types_of[column.name] for types_of in physical]
-        whole = bool(found) and all(types.is_integer(item_type(kind)) for kind in found)
-        if column.dtype == "string":
-            item = pa.string() if column.width else pa.dictionary(pa.int32(), pa.string())
-        else:
-            item = pa.int64() if column.dtype == "int64" or whole else pa.float64()
-        fields.setdefault(column.name, pa.list_(item) if column.width else item)  # features come before labels
-    return pa.schema(fields)

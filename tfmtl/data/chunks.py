@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import tensorflow as tf
 from pyarrow import types
 
@@ -91,7 +92,7 @@ def shuffled(tables: Iterable[pa.Table], window: int, random: np.random.Generato
             pool = _joined(waiting)
             order = random.permutation(rows)
             yield pool.take(order[: rows // 2])
-            waiting = [pool.take(order[rows // 2 :])]
+            waiting = [_compact(pool.take(order[rows // 2 :]))]
             rows = waiting[0].num_rows
     if waiting:
         yield _joined(waiting).take(random.permutation(rows))
@@ -99,6 +100,22 @@ def shuffled(tables: Iterable[pa.Table], window: int, random: np.random.Generato
 
 def _joined(tables: Sequence[pa.Table]) -> pa.Table:
     return pa.concat_tables(tables).unify_dictionaries().combine_chunks()
+
+
+def _compact(table: pa.Table) -> pa.Table:
+    """The same rows without words that none of them uses: those that wait would gather all words of a pass."""
+    columns = [
+        pa.chunked_array([_without_long_dictionary(chunk) for chunk in column.chunks], column.type)
+        for column in table.columns
+    ]
+    return pa.table(columns, schema=table.schema)
+
+
+def _without_long_dictionary(values: pa.Array) -> pa.Array:
+    """Text that comes with more words than rows with its own words alone; anything else as it is."""
+    if types.is_dictionary(values.type) and len(values.dictionary) > len(values):
+        return values.dictionary_decode().dictionary_encode()
+    return values
 
 
 def _signature(columns: Sequence[Column]) -> dict[str, tf.TensorSpec]:
@@ -128,21 +145,27 @@ def _words(column: Column) -> str:
 def _arrays(table: pa.Table, columns: Sequence[Column], files: Sequence[str]) -> dict[str, np.ndarray]:
     """The arrays of one chunk, as `_signature` describes them."""
     arrays = {name: table.column(name).to_numpy() for name in (FILE, ROW)}
-    histories: dict[str, tuple[Column, np.ndarray]] = {}
+    counts: dict[str, np.ndarray] = {}
+    lists: dict[str, list[Column]] = {}  # the columns of each history; of a vector its own
     for column in columns:
         values = table.column(column.key).combine_chunks()
         if column.width is not None:
-            values, starts, lengths = _items(values)
-            first, expected = column, np.where(lengths, column.width, 0)
-            if column.sequence is not None:
-                first, expected = histories.setdefault(column.sequence, (column, lengths))
-            _check_lengths(column, lengths, first, expected, lambda row: _place(arrays, row, files))
+            lists.setdefault(column.sequence or column.key, []).append(column)
+            counts[column.key] = pc.list_value_length(values).fill_null(0).to_numpy(zero_copy_only=False)
+            values = values.flatten()
         arrays[column.key], words = _flat(values, column)
         if words is not None:
             arrays[_words(column)] = words
-        if column.width is not None:
-            missing = len(words) - 1 if words is not None else MISSING_ID.get(column.dtype, np.nan)
-            arrays[column.key] = _padded(arrays[column.key], starts, lengths, column.width, missing)
+    for together in lists.values():
+        first = together[0]
+        lengths, width = counts[first.key], first.width or 0
+        expected = lengths if first.sequence is not None else np.where(lengths, width, 0)
+        for column in together:
+            _check_lengths(column, counts[column.key], first, expected, lambda row: _place(arrays, row, files))
+        if first.sequence is not None:
+            lengths = _keep_events(arrays, together, lengths)
+        for column in together:
+            arrays[column.key] = _padded(arrays[column.key], lengths, width, _missing(arrays, column))
     return arrays
 
 
@@ -152,26 +175,46 @@ def _flat(values: pa.Array, column: Column) -> tuple[np.ndarray, np.ndarray | No
         return values.fill_null(MISSING_ID["int64"]).to_numpy(zero_copy_only=False), None
     if column.dtype != "string":
         return values.to_numpy(zero_copy_only=False).astype(column.dtype), None  # null becomes NaN
-    if types.is_dictionary(values.type) and len(values.dictionary) > len(values):
-        values = values.dictionary_decode()  # a long dictionary is not worth its way for a short chunk
+    values = _without_long_dictionary(values)  # a long dictionary is not worth its way for a short chunk
     if not types.is_dictionary(values.type):
         values = values.dictionary_encode()
     words = values.dictionary.fill_null(MISSING_ID["string"]).to_numpy(zero_copy_only=False)
     return values.indices.fill_null(len(words)).to_numpy(zero_copy_only=False), np.append(words, [MISSING_ID["string"]])
 
 
-def _items(lists: pa.ListArray) -> tuple[pa.Array, np.ndarray, np.ndarray]:
-    """The items of all lists in one array, where each list starts in it, and its length; 0 for null."""
-    offsets = lists.offsets.to_numpy()
-    lengths = np.where(lists.is_valid().to_numpy(zero_copy_only=False), np.diff(offsets), 0)
-    return lists.values.slice(offsets[0], offsets[-1] - offsets[0]), offsets[:-1] - offsets[0], lengths
+def _missing(arrays: dict[str, np.ndarray], column: Column) -> Any:
+    """What stands for a missing item of `column`."""
+    if column.dtype == "string":
+        return len(arrays[_words(column)]) - 1
+    return MISSING_ID.get(column.dtype, np.nan)
 
 
-def _padded(items: np.ndarray, starts: np.ndarray, lengths: np.ndarray, width: int, missing: Any) -> np.ndarray:
-    """The last `width` items of each list, `(rows, width)`, padded at the end."""
+def _keep_events(arrays: dict[str, np.ndarray], fields: Sequence[Column], lengths: np.ndarray) -> np.ndarray:
+    """Drops the positions of a history where every field is missing, as `pack_events` does, and gives the new lengths.
+
+    Before the last positions are kept: a padded history would else keep its padding.
+    """
+    missing = np.ones(lengths.sum(), bool)
+    for column in fields:
+        items = arrays[column.key]
+        if column.dtype == "string":  # a file may hold the empty word itself
+            missing &= (arrays[_words(column)] == MISSING_ID["string"])[items]
+        else:
+            missing &= items == _missing(arrays, column)
+    if not missing.any():
+        return lengths
+    for column in fields:
+        arrays[column.key] = arrays[column.key][~missing]
+    events = np.append(0, np.cumsum(~missing))  # before each position
+    ends = np.cumsum(lengths)
+    return events[ends] - events[ends - lengths]
+
+
+def _padded(items: np.ndarray, lengths: np.ndarray, width: int, missing: Any) -> np.ndarray:
+    """The last `width` items of each list, `(rows, width)`, padded at the end; `items` holds those of all lists."""
     kept = np.minimum(lengths, width)[:, None]
     place = np.arange(width)
-    source = (starts + lengths)[:, None] - kept + place
+    source = np.cumsum(lengths)[:, None] - kept + place
     items = np.append(items, np.asarray(missing, items.dtype))
     return items[np.where(place < kept, source, len(items) - 1)]
 

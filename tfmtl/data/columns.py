@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal, TypeAlias
 
 import pyarrow as pa
@@ -23,7 +24,7 @@ class Column:
         name: its name in the file.
         dtype: what it becomes. Labels are float64, or string: exact, whatever the column held.
         width: entries of a list; None for a scalar.
-        sequence: the history that a list of events belongs to. Its last `width` entries are kept. Without it every row
+        sequence: the history that a list of events belongs to. Its last `width` events are kept. Without it every row
             must hold exactly `width` numbers.
     """
 
@@ -70,7 +71,9 @@ def check_present(file: str, names: Iterable[str], present: Iterable[str]) -> No
     present = list(present)
     missing = [name for name in names if name not in present]
     if missing:
-        raise ValueError(f"{file}: columns {missing} are missing. Received: {present}")
+        keys = [part for part in Path(file).parts if part.partition("=")[0] in missing]
+        hint = f" (a folder's name is not read: {keys})" if keys else ""
+        raise ValueError(f"{file}: columns {missing} are missing{hint}. Received: {present}")
 
 
 def check_types(file: str, columns: Iterable[Column], physical: Physical) -> None:
@@ -88,12 +91,13 @@ def check_types(file: str, columns: Iterable[Column], physical: Physical) -> Non
 
 
 def _fits(dtype: Dtype, found: pa.DataType) -> bool:
+    if types.is_null(found):  # a slice whose lists are all empty
+        return True
     if dtype == "string":
         return _is_text(found)
     if dtype == "int64":
         return types.is_integer(found)
-    number = types.is_integer(found) or types.is_floating(found) or types.is_boolean(found) or types.is_decimal(found)
-    return number or types.is_null(found)
+    return types.is_integer(found) or types.is_floating(found) or types.is_boolean(found) or types.is_decimal(found)
 
 
 def _expected(column: Column) -> str:

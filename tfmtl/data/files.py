@@ -25,8 +25,8 @@ def find_files(source: Any) -> tuple[Format, tuple[str, ...]]:
     """The files that `source` means, in the order of their names, and their one format.
 
     Args:
-        source: a file, a folder (all its files of a known format, also in folders below), a glob pattern, or an iterable
-            of these.
+        source: a file, a folder (all its files of a known format, also in folders below, without names that start with
+            "." or "_"), a glob pattern, or an iterable of these.
 
     Raises:
         FileNotFoundError: no such file, or nothing in a folder or under a pattern.
@@ -34,7 +34,7 @@ def find_files(source: Any) -> tuple[Format, tuple[str, ...]]:
     """
     if not isinstance(source, Iterable) and not isinstance(source, os.PathLike):
         raise ValueError(
-            "`source` must be a path, a glob pattern, a folder, a list of these, a DataFrame or an Arrow table. "
+            "`source` must be a path, a glob pattern, a folder, a list of these, a DataFrame, a dict of columns or an Arrow table. "
             f"Received: source={source!r}"
         )
     given = [source] if isinstance(source, str | os.PathLike) else list(source)
@@ -54,8 +54,9 @@ def _expand(item: str) -> list[str]:
     if os.path.isfile(item):
         return [item]
     if os.path.isdir(item):
-        below = (path for path in Path(item).rglob("*") if path.is_file() and path.name[0] not in "._")
-        found = [str(path) for path in below if _suffix(str(path))]
+        below = (path for path in Path(item).rglob("*") if path.is_file() and _suffix(str(path)))
+        # Other programs leave what is not finished, or not for readers, under such names: folders, too.
+        found = [str(path) for path in below if not any(part[0] in "._" for part in path.relative_to(item).parts)]
     else:
         found = [path for path in glob.glob(item, recursive=True) if os.path.isfile(path)]
     if not found:

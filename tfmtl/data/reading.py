@@ -1,6 +1,7 @@
 """Files and tables to batches of raw columns and labels."""
 
-from collections.abc import Iterable
+import functools
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -35,7 +36,8 @@ def read(
     """Reads batches `(x, y)`: the raw columns that the features of `schema` need, and the labels of its tasks.
 
     `x` is `{column: tensor}` as `Preprocessor` takes it: text `(B,)` with `""` where missing, ids `(B,)` int64 with -1,
-    numbers `(B,)` or `(B, size)` float32 with NaN, histories `(B, length)`, their last `length` events, padded at the end.
+    numbers `(B,)` or `(B, size)` float32 with NaN, histories `(B, length)`, their last `length` events, padded at
+    the end; a position where every field is missing is no event.
     `y` is `{task: (B,) float32}`, NaN where the label is missing or the row outside the task's sample space.
 
     Only columns that are needed are read; several files or row groups are decoded at a time, in an order that depends
@@ -44,11 +46,12 @@ def read(
     Args:
         source: Parquet (`.parquet`, `.pq`), CSV with a header (`.csv`, `.csv.gz`) or `tf.train.Example` records
             (`.tfrecord`, `.tfrecords`, also `.gz`), as a path, a folder, a glob pattern or a list of these; or a pandas
-            DataFrame, an Arrow table or whatever else has an Arrow stream.
+            DataFrame, a dict of equally long arrays or lists, an Arrow table or whatever else has an Arrow stream.
         schema: features, adapted or not, and tasks.
         batch_size: rows a batch; of all replicas together under a `tf.distribute` strategy.
         shuffle: rows to draw from, True for 262,144. Each pass takes files and row groups in another order, and draws
-            rows at random from a window of so many, held in memory (about 4 bytes for a text, 8 for a number).
+            rows at random from a window of so many, held in memory (about 4 bytes for a text, beside the different texts
+            in it, and at most 8 for a number).
         seed: makes the order of every pass reproducible. None takes it from NumPy's global state, which
             `keras.utils.set_random_seed` sets.
         shard: `(i, n)`: part i of n parts that share no row, for example of worker i of n. Parquet files and tables are
@@ -102,7 +105,7 @@ def read(
 
 
 def _open(source: Any, names: Iterable[str]) -> ArrowSource | TfrecordSource:
-    if hasattr(source, "__arrow_c_stream__") or hasattr(source, "iloc"):
+    if isinstance(source, Mapping) or hasattr(source, "__arrow_c_stream__") or hasattr(source, "iloc"):
         return ArrowSource(TableReader(type(source).__name__, _table(source, names)))
     form, files = find_files(source)
     if form == "tfrecord":
@@ -111,14 +114,29 @@ def _open(source: Any, names: Iterable[str]) -> ArrowSource | TfrecordSource:
 
 
 def _table(source: Any, names: Iterable[str]) -> pa.Table:
-    """The named columns of a DataFrame or of whatever has an Arrow stream, as far as they are there."""
-    if not hasattr(source, "iloc"):
+    """The named columns of a dict, a DataFrame or whatever has an Arrow stream, as far as they are there."""
+    if isinstance(source, Mapping):
+        table = {name: _column(name, source[name]) for name in names if name in source}
+        build = pa.table
+    elif hasattr(source, "iloc"):
+        table = source[[name for name in names if name in source.columns]]
+        build = functools.partial(pa.Table.from_pandas, preserve_index=False)
+    else:
         return pa.table(source)
-    present = [name for name in names if name in source.columns]
     try:
-        return pa.Table.from_pandas(source[present], preserve_index=False)
+        return build(table)
     except pa.ArrowException as error:
         raise ValueError(f"{type(source).__name__}: {error}") from error
+
+
+def _column(name: str, values: Any) -> pa.ChunkedArray:
+    """A column of a dict; the rows of an array of two dimensions become lists."""
+    try:
+        if isinstance(values, np.ndarray) and values.ndim == 2:
+            values = pa.FixedSizeListArray.from_arrays(pa.array(values.ravel()), values.shape[1])
+        return pa.table({name: values}).column(name)
+    except (pa.ArrowException, TypeError, OverflowError) as error:
+        raise ValueError(f"dict: column {name!r} must be a list or an array of one type. Received: {error}") from error
 
 
 def _options(sharded: bool) -> tf.data.Options:

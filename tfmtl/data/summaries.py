@@ -25,7 +25,15 @@ class IdCounts:
         self._counts.update(ids.ravel().tolist())
 
     def vocabulary(self, min_count: int) -> tuple[Any, ...]:
-        """The ids that occur `min_count` times or more, most frequent first, ties in the order of the ids."""
+        """The ids that occur `min_count` times or more, most frequent first, ties in the order of the ids; one at least."""
+        if known := self.frequent(min_count):
+            return known
+        if self.frequent(1):
+            raise ValueError(f"has no id that occurs `min_count` times. Received: min_count={min_count}")
+        raise ValueError("holds no id that is not missing: there is no vocabulary to learn")
+
+    def frequent(self, min_count: int) -> tuple[Any, ...]:
+        """As `vocabulary`, and none where none is frequent enough."""
         if self.dtype == "string":
             counts: Counter[Any] = Counter()
             for value, count in self._counts.items():
@@ -34,11 +42,7 @@ class IdCounts:
             counts = Counter(self._counts)
         for missing in (None, MISSING_ID[self.dtype or "string"]):
             counts.pop(missing, None)
-        if not counts:
-            raise ValueError("holds no id that is not missing: there is no vocabulary to learn")
         known = [(-count, value) for value, count in counts.items() if count >= min_count]
-        if not known:
-            raise ValueError(f"has no id that occurs `min_count` times. Received: min_count={min_count}")
         return tuple(value for _, value in sorted(known))
 
 
@@ -57,7 +61,7 @@ def _text(value: Any) -> str | None:
 
 
 class Moments:
-    """Mean and standard deviation of the finite numbers, one for each position of a row, and whether any was missing."""
+    """Mean and standard deviation of the finite numbers, one for each position of a row, and whether any was not."""
 
     def __init__(self, size: int):
         self.any_missing = False
@@ -68,8 +72,8 @@ class Moments:
     def update(self, numbers: np.ndarray) -> None:
         """Adds the numbers of one batch, `(B,)` or `(B, size)`."""
         numbers = numbers.reshape(len(numbers), len(self._count)).astype("float64")
-        self.any_missing |= bool(np.isnan(numbers).any())
         finite = np.isfinite(numbers)
+        self.any_missing |= not finite.all()  # `NumberEncoder` makes an infinite number NaN
         count = finite.sum(axis=0)
         mean = np.where(finite, numbers, 0).sum(axis=0) / np.maximum(count, 1)
         squares = (np.where(finite, numbers - mean, 0) ** 2).sum(axis=0)

@@ -85,7 +85,12 @@ class TfrecordSource:
         names = tf.strings.join([tf.gather(tf.constant(self.files), origin[FILE]), ": row ", tf.as_string(origin[ROW])])
         features = {column.name: _feature(column, self.physical[0][column.name]) for column in columns}
         parsed = tf.io.parse_example(records, features, example_names=names)
-        _check_lengths(columns, parsed, names)
+        histories: dict[str, dict[str, Column]] = {}
+        for column in columns:
+            if column.sequence is not None:
+                histories.setdefault(column.sequence, {})[column.name] = column
+        for fields in histories.values():
+            parsed |= _events({name: parsed[name] for name in fields}, names)
         return origin | {column.key: _converted(column, parsed[column.name]) for column in columns}
 
 
@@ -117,8 +122,7 @@ def _feature(column: Column, found: pa.DataType) -> tf.io.FixedLenFeature | tf.i
 
 def _converted(column: Column, values: Tensor) -> Tensor:
     if isinstance(values, tf.RaggedTensor):
-        padding = MISSING_ID["string"] if values.dtype == tf.string else _NO_INTEGER
-        values = values[:, -(column.width or 0) :].to_tensor(padding, shape=(None, column.width))
+        return values[:, -(column.width or 0) :].to_tensor(MISSING_ID[column.dtype], shape=(None, column.width))
     if values.dtype == tf.string:
         return values
     if column.dtype == "int64":
@@ -128,13 +132,19 @@ def _converted(column: Column, values: Tensor) -> Tensor:
     return tf.where(values == _NO_INTEGER, missing, numbers) if values.dtype == tf.int64 else numbers
 
 
-def _check_lengths(columns: Sequence[Column], parsed: dict[str, Tensor], names: Tensor) -> None:
-    """All columns of a history must be equally long; a difference fails when the batch is read."""
-    firsts: dict[str, Column] = {}
-    for column in columns:
-        if column.sequence is not None:
-            first = firsts.setdefault(column.sequence, column)
-            equal = parsed[column.name].row_lengths() == parsed[first.name].row_lengths()
-            bad = names[tf.argmin(tf.cast(equal, tf.int32))]
-            message = f": columns {first.name} and {column.name} must hold equally many items"
-            tf.debugging.Assert(tf.reduce_all(equal), [tf.strings.join([bad, message])])
+def _events(fields: dict[str, Tensor], names: Tensor) -> dict[str, Tensor]:
+    """The fields of a history without the positions where every one is missing, as `pack_events` drops them.
+
+    They must be equally long; a difference fails when the batch is read.
+    """
+    (first, lists), *others = fields.items()
+    checks = []
+    for other, ids in others:
+        equal = ids.row_lengths() == lists.row_lengths()
+        bad = names[tf.argmin(tf.cast(equal, tf.int32))]
+        message = f": columns {first} and {other} must hold equally many items"
+        checks.append(tf.debugging.Assert(tf.reduce_all(equal), [tf.strings.join([bad, message])]))
+    with tf.control_dependencies(checks):
+        present = [ids.flat_values != MISSING_ID[ids.dtype.name] for ids in fields.values()]
+        event = tf.reduce_any(tf.stack(present), axis=0)
+    return {name: tf.ragged.boolean_mask(ids, ids.with_flat_values(event)) for name, ids in fields.items()}

@@ -1,6 +1,8 @@
 """What a model reads: frozen descriptions of columns, without weights or layers."""
 
 import math
+import operator
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import KW_ONLY, dataclass, fields, replace
 from itertools import pairwise
@@ -55,15 +57,13 @@ class Categorical:
     def __post_init__(self) -> None:
         check_name("feature", self.name)
         _check_side(self.side)
-        if self.vocabulary is not None and self.vocabulary != "adapt":
-            object.__setattr__(self, "vocabulary", tuple(self.vocabulary))
+        object.__setattr__(self, "vocabulary", _vocabulary(self.name, self.vocabulary))
         given = [k for k in ("vocabulary", "num_ids", "hash_buckets") if getattr(self, k) is not None]
         if len(given) != 1:
             raise ValueError(
                 f"Feature {self.name!r} needs exactly one of `vocabulary`, `num_ids`, `hash_buckets`. Received: {given}"
             )
-        for field in ("num_ids", "hash_buckets", "min_count", "dim"):
-            _check_positive(self.name, field, getattr(self, field))
+        _set_positive(self, "num_ids", "hash_buckets", "min_count", "dim")
         if self.min_count > 1 and self.vocabulary != "adapt":
             raise ValueError(f"`min_count` of {self.name!r} goes with vocabulary='adapt'. Received: {self.min_count}")
         if self.table is not None:
@@ -172,8 +172,7 @@ class Numeric:
             )
         if self.flag_missing is not None:
             object.__setattr__(self, "flag_missing", bool(self.flag_missing))
-        for field in ("size", "dim", "num_buckets"):
-            _check_positive(self.name, field, getattr(self, field))
+        _set_positive(self, "size", "dim", "num_buckets")
         for field in ("boundaries", "mean", "std"):
             if getattr(self, field) is not None:
                 object.__setattr__(self, field, tuple(float(value) for value in getattr(self, field)))
@@ -231,19 +230,23 @@ class Numeric:
 class Sequence:
     """A behaviour history: for each row a list of events, oldest first, each described by one or more ids.
 
-    Column `{name}_{field}` holds the ids of one field; all columns of a row have the same length. Longer histories keep
+    Column `{name}_{field}` holds the ids of one field; all columns of a row have the same length. A set of ids, such as the
+    genres of a film, is a history whose order nobody reads: `Sequence("film", [Categorical("genres", ...)], prefix="", ...)`
+    takes it from the column `genres`. Longer histories keep
     their last `length` events; shorter ones are padded, and a mask tells events from padding.
 
     Args:
-        name: prefix of the columns.
+        name: the history.
         fields: what describes an event; a field that shares its `table` with a feature is embedded like it.
         length: events kept.
         pooling: how a model that does not read sequences joins the events: `"mean"`, `"sum"` or `"max"` over the events;
             zeros for an empty history.
+        prefix: what stands before a field's name in the name of its column; `"{name}_"` by default.
         side: as in `Categorical`.
 
     Raises:
-        ValueError: no field, a field given twice or called `mask`, `length < 1`, or an unknown pooling.
+        ValueError: no field, a field given twice, a column called `{name}_mask` or otherwise no name, `length < 1`, or an
+            unknown pooling.
     """
 
     name: str
@@ -251,18 +254,21 @@ class Sequence:
     _: KW_ONLY
     length: int
     pooling: Pooling = "mean"
+    prefix: str | None = None
     side: Side = "context"
 
     def __post_init__(self) -> None:
         check_name("feature", self.name)
         _check_side(self.side)
         object.__setattr__(self, "fields", tuple(self.fields))
-        _check_positive(self.name, "length", self.length)
+        _set_positive(self, "length")
         if not self.fields or not all(isinstance(field, Categorical) for field in self.fields):
             raise ValueError(f"Sequence {self.name!r} needs one `Categorical` or more. Received: fields={self.fields}")
         check_distinct(f"field of sequence {self.name!r}", (field.name for field in self.fields))
-        if any(field.name == "mask" for field in self.fields):
-            raise ValueError(f"No field of sequence {self.name!r} may be called 'mask': {self.mask!r} is its mask.")
+        for column in self.columns:
+            check_name(f"column of sequence {self.name!r}", column)
+        if self.mask in self.columns:
+            raise ValueError(f"No column of sequence {self.name!r} may be called {self.mask!r}: that is its mask.")
         if self.pooling not in get_args(Pooling):
             raise ValueError(
                 f"`pooling` of {self.name!r} must be one of {get_args(Pooling)}. Received: pooling={self.pooling!r}"
@@ -280,7 +286,7 @@ class Sequence:
 
     def column(self, field: Categorical) -> str:
         """The column that holds `field`."""
-        return f"{self.name}_{field.name}"
+        return f"{self.name}_{field.name}" if self.prefix is None else f"{self.prefix}{field.name}"
 
     def table_name(self, field: Categorical) -> str:
         """The table that `field` reads: the shared one, or its own."""
@@ -327,9 +333,26 @@ def _check_side(side: str) -> None:
         raise ValueError(f"`side` must be one of {get_args(Side)}. Received: side={side!r}")
 
 
-def _check_positive(name: str, field: str, value: Any) -> None:
-    if value is not None and (not isinstance(value, int) or isinstance(value, bool) or value < 1):
-        raise ValueError(f"`{field}` of {name!r} must be an integer >= 1. Received: {field}={value!r}")
+def _set_positive(feature: Any, *names: str) -> None:
+    """Makes the named counts of a feature plain integers, NumPy's too; ValueError unless they are 1 or more."""
+    for name in names:
+        value = getattr(feature, name)
+        if value is None:
+            continue
+        if not hasattr(value, "__index__") or isinstance(value, (bool, np.bool_)) or operator.index(value) < 1:
+            raise ValueError(f"`{name}` of {feature.name!r} must be an integer >= 1. Received: {name}={value!r}")
+        object.__setattr__(feature, name, operator.index(value))
+
+
+def _vocabulary(name: str, vocabulary: Any) -> Any:
+    """`vocabulary` as a tuple of Python's own values, or as it is where it stands for one."""
+    if vocabulary is None or isinstance(vocabulary, str):
+        if vocabulary not in (None, "adapt"):
+            raise ValueError(
+                f"`vocabulary` of {name!r} must be 'adapt' or hold the categories. Received: vocabulary={vocabulary!r}"
+            )
+        return vocabulary
+    return tuple(value.item() if isinstance(value, np.generic) else value for value in vocabulary)
 
 
 def _vocabulary_dtype(name: str, vocabulary: tuple[Any, ...]) -> IdDtype:
@@ -340,7 +363,7 @@ def _vocabulary_dtype(name: str, vocabulary: tuple[Any, ...]) -> IdDtype:
             f"Received: {len(vocabulary)} values of types {sorted(kind.__name__ for kind in kinds)}"
         )
     if len(set(vocabulary)) != len(vocabulary):
-        twice = next(value for value in vocabulary if vocabulary.count(value) > 1)
+        twice = Counter(vocabulary).most_common(1)[0][0]
         raise ValueError(f"The vocabulary of {name!r} holds a value twice. Received: {twice!r}")
     dtype: IdDtype = "string" if kinds == {str} else "int64"
     if MISSING_ID[dtype] in vocabulary:

@@ -1,5 +1,6 @@
 """One rule for every name that becomes a column, a dict key, a weight's name and a SavedModel's input or output."""
 
+import keyword
 import re
 from collections.abc import Iterable
 
@@ -7,11 +8,16 @@ _IDENTIFIER = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
 
 
 def check_name(what: str, name: str) -> None:
-    """Raises ValueError unless `name` survives as a Keras name and as the name of a SavedModel's tensor."""
+    """Raises ValueError unless `name` survives as a Keras name, and as a SavedModel's tensor and argument."""
     if not isinstance(name, str) or not _IDENTIFIER.fullmatch(name):
         raise ValueError(
             f"A {what} must be named by a letter followed by letters, digits and underscores: the name is also that "
             f"of a weight and of a served tensor. Received: name={name!r}"
+        )
+    if keyword.iskeyword(name) or name == "self":
+        raise ValueError(
+            f"A {what} must not be named like a word of Python's: the name is also that of a served function's argument. "
+            f"Received: name={name!r}"
         )
 
 

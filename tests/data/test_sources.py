@@ -1,0 +1,187 @@
+"""What read takes beside plain files and tables, and what it says where it cannot."""
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pa_parquet
+import pytest
+from test_reading import message_of, write_csv
+
+from tfmtl.data.chunks import shuffled
+from tfmtl.data.reading import read
+from tfmtl.spec import Categorical, Numeric, Schema, Sequence, Task
+
+NAN = np.nan
+CLICK = Task("click")
+AGE = Schema([Numeric("age")], [CLICK])
+CODE = Schema([Categorical("code", hash_buckets=9, dtype="int64")], [CLICK])
+
+
+def column(source, schema, name):
+    """All values of one column."""
+    return [value for x, _ in read(source, schema, batch_size=2).as_numpy_iterator() for value in x[name].tolist()]
+
+
+def test_a_window_forgets_the_words_that_left_it():
+    def tables():
+        for start in range(0, 20_000, 100):
+            words = pa.array([f"word {n}" for n in range(start, start + 100)]).dictionary_encode()
+            yield pa.table({"word": words, "row": np.arange(start, start + 100)})
+
+    parts = list(shuffled(tables(), 400, np.random.default_rng(0)))
+    assert max(len(part["word"].chunk(0).dictionary) for part in parts) < 1000
+    found = {
+        row: word for part in parts for row, word in zip(part["row"].to_pylist(), part["word"].to_pylist(), strict=True)
+    }
+    assert found == {n: f"word {n}" for n in range(20_000)}
+
+
+def test_a_folder_is_read_without_what_is_not_for_readers(tmp_path):
+    table = pa.table({"age": [1.0], "click": [1]})
+    for folder in ("part", "_temporary/0", ".ipynb_checkpoints", "part/.hidden"):
+        (tmp_path / folder).mkdir(parents=True, exist_ok=True)
+        write_csv(table, tmp_path / folder / "rows.csv")
+    assert column(tmp_path, AGE, "age") == [1.0]
+    assert column(tmp_path / "_temporary", AGE, "age") == [1.0]  # named by the caller
+
+
+def test_the_name_of_a_folder_is_no_column(tmp_path):
+    (tmp_path / "date=2026-11-01").mkdir()
+    write_csv(pa.table({"age": [1.0], "click": [1]}), tmp_path / "date=2026-11-01" / "rows.csv")
+    with pytest.raises(
+        ValueError, match=r"\['date'\] are missing \(a folder's name is not read: \['date=2026-11-01'\]"
+    ):
+        read(tmp_path, AGE, batch_size=1, columns=("date",))
+
+
+def test_views_of_text_are_text(tmp_path):
+    """What Polars hands on."""
+    schema = Schema(
+        [Categorical("city", vocabulary="adapt"), Sequence("h", (Categorical("kind", vocabulary="adapt"),), length=2)],
+        [Task("click", label=("state", "yes"))],
+    )
+    words = pa.DictionaryArray.from_arrays(pa.array([0, None, 0], pa.uint32()), pa.array(["yes"], pa.string_view()))
+    table = pa.table(
+        {
+            "city": pa.array(["a", None, "b"], pa.string_view()),
+            "h_kind": pa.array([["x", "y"], None, [None, "z"]], pa.large_list(pa.string_view())),
+            "state": words,
+        }
+    )
+    pa_parquet.write_table(
+        table.drop_columns("state").append_column("state", pa.array(["yes", None, "yes"])), tmp_path / "rows.parquet"
+    )
+    for source in (table, tmp_path / "rows.parquet"):
+        x, y = next(iter(read(source, schema, batch_size=3)))
+        assert x["city"].numpy().tolist() == [b"a", b"", b"b"]
+        assert x["h_kind"].numpy().tolist() == [[b"x", b"y"], [b"", b""], [b"z", b""]]
+        np.testing.assert_array_equal(y["click"], [1, NAN, 1])
+
+
+@pytest.mark.parametrize("form", ["table", "parquet"])
+def test_names_the_row_of_an_id_that_is_too_large(tmp_path, form):
+    codes = np.arange(40, dtype="uint64")
+    codes[33] = 2**63
+    lists = pa.array([[code] for code in codes.tolist()], pa.list_(pa.uint64()))
+    history = Schema([Sequence("h", (Categorical("code", num_ids=9),), length=2)], [CLICK])
+    table = pa.table({"code": codes, "h_code": lists, "click": [1] * 40})
+    source, name = table, "Table"
+    if form == "parquet":
+        source = tmp_path / "rows.parquet"
+        name = str(source)
+        pa_parquet.write_table(table, source, row_group_size=15)
+    for schema, column, value in ((CODE, "code", "9223372036854775808"), (history, "h_code", r"[9223372036854775808]")):
+        text = message_of(read(source, schema, batch_size=2))
+        assert f"{name}: row 33: column '{column}' must fit into " in text
+        assert f"Received: {value}" in text
+        assert "not a readable" not in text
+
+
+@pytest.mark.parametrize("shuffle", [False, 20])
+def test_numbers_of_another_type_in_every_other_file(tmp_path, shuffle):
+    """Rows keep their place among files, and numbers may be too large for an exact float."""
+    values = {
+        0: pa.array([2**60 + 1] * 25),
+        1: pa.array([0.5] * 25),
+        2: pa.array([7] * 25, pa.int8()),
+        3: pa.array([2**64 - 1] * 25, pa.uint64()),
+    }
+    for n in range(8):
+        table = pa.table({"age": values[n % 4], "row": np.arange(25 * n, 25 * n + 25), "click": [True] * 25})
+        pa_parquet.write_table(table, tmp_path / f"{n}.parquet", row_group_size=10)
+    wanted = np.array([2.0**60, 0.5, 7, 2.0**64], "float32")
+    for shard in ((0, 1), (1, 2)):
+        batches = list(read(tmp_path, AGE, batch_size=7, columns=("row",), shuffle=shuffle, seed=0, shard=shard))
+        rows = np.concatenate([x["row"] for x, _ in batches])
+        np.testing.assert_array_equal(np.concatenate([x["age"] for x, _ in batches]), wanted[rows // 25 % 4])
+        assert sorted(rows) == list(range(100 * shard[0], 200))
+        assert shuffle or list(rows) == sorted(rows)
+
+
+@pytest.mark.parametrize(
+    "kind", [pa.int8(), pa.uint16(), pa.uint64(), pa.float16(), pa.float32(), pa.bool_(), pa.decimal128(21, 2)], ids=str
+)
+def test_numbers_and_labels_of_any_type(kind):
+    values = pa.array([1, None, 0]).cast(kind)
+    lists = pa.FixedSizeListArray.from_arrays(pa.concat_arrays([values, values]), 2)
+    schema = Schema([Numeric("age"), Numeric("pair", size=2)], [CLICK])
+    x, y = next(iter(read(pa.table({"age": values, "pair": lists, "click": values}), schema, batch_size=3)))
+    np.testing.assert_array_equal(x["age"], [1, NAN, 0])
+    np.testing.assert_array_equal(x["pair"], [[1, NAN], [0, 1], [NAN, 0]])
+    np.testing.assert_array_equal(y["click"], [1, NAN, 0])
+
+
+def test_line_breaks_in_quotes_beyond_one_block(tmp_path):
+    path = tmp_path / "rows.csv"
+    with open(path, "w") as file:
+        file.write("note,age,click\n")
+        for n in range(90_000):
+            file.write(f'"two lines of a note\nwhich is long enough to fill a block of the file, {n}",{n},1\n')
+    assert path.stat().st_size > 6 << 20
+    ages = np.concatenate([x["age"] for x, _ in read(path, AGE, batch_size=10_000).as_numpy_iterator()])
+    np.testing.assert_array_equal(ages, np.arange(90_000))
+
+
+def test_csv_takes_true_and_false_as_numbers(tmp_path):
+    (tmp_path / "1.csv").write_text("age,member,click\n1,True,true\n2,,False\n")
+    (tmp_path / "2.csv").write_text("age,member,click\n0.5,1,0\n")
+    schema = Schema([Numeric("age"), Numeric("member")], [CLICK])
+    x, y = next(iter(read(tmp_path, schema, batch_size=3)))
+    np.testing.assert_array_equal(x["age"], [1, 2, 0.5])
+    np.testing.assert_array_equal(x["member"], [1, NAN, 1])
+    np.testing.assert_array_equal(y["click"], [1, 0, 0])
+    (tmp_path / "3.csv").write_text("age,member,click\n0.5,1,0\n1,2.5,0\n")
+    with pytest.raises(ValueError, match=r"3.csv: column 'member': row 1: .*invalid value '2.5'"):
+        read(tmp_path, schema, batch_size=3)
+
+
+def test_a_dict_of_columns():
+    schema = Schema([Numeric("age"), Numeric("pair", size=2), Categorical("city", vocabulary="adapt")], [CLICK])
+    source = {
+        "age": np.array([1, NAN]),
+        "pair": np.array([[1, 2], [3, NAN]], "float32"),
+        "city": ["a", None],
+        "click": pd.Series([1, 0]),
+        "unused": object(),
+    }
+    x, y = next(iter(read(source, schema, batch_size=2)))
+    np.testing.assert_array_equal(x["age"], [1, NAN])
+    np.testing.assert_array_equal(x["pair"], [[1, 2], [3, NAN]])
+    assert x["city"].numpy().tolist() == [b"a", b""]
+    np.testing.assert_array_equal(y["click"], [1, 0])
+
+
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        ({"age": [1.0]}, r"dict: columns \['click'\] are missing. Received: \['age'\]"),
+        ({"age": [1.0], "click": [1, 0]}, r"dict: .*'?click'? expected length 1 but got length 2"),
+        ({"age": [1.0, "a"], "click": [1, 0]}, "dict: column 'age' must be a list or an array of one type. Received: "),
+        ({"age": 7, "click": [1]}, "dict: column 'age' must be a list or an array"),
+        ({"age": np.zeros((1, 1, 1)), "click": [1]}, "dict: column 'age' must be a list or an array"),
+        ({"age": ["1"], "click": [1]}, "dict: column 'age' must hold numbers. Received: string"),
+    ],
+)
+def test_names_what_is_wrong_in_a_dict(source, message):
+    with pytest.raises(ValueError, match=message):
+        read(source, AGE, batch_size=1)

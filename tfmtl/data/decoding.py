@@ -1,0 +1,76 @@
+"""The types that columns are decoded to, and casts that say which value does not fit."""
+
+from bisect import bisect_left
+from collections.abc import Sequence
+
+import numpy as np
+import pyarrow as pa
+from pyarrow import types
+
+from tfmtl.data.columns import Column, Physical, item_type
+
+_AS_THEY_ARE = (pa.float32(), pa.float64())
+"""Types of numbers, besides integers, that need no cast: NumPy knows them, and their missing values become NaN."""
+
+
+def common_schema(columns: Sequence[Column], physical: Sequence[Physical]) -> pa.Schema:
+    """The types to hand on: one for all files, wide enough to lose nothing.
+
+    Text becomes codes and a dictionary, ids int64; other numbers stay what they are where they are so everywhere.
+    """
+    fields: dict[str, pa.DataType] = {}
+    for column in columns:
+        found = {item_type(types_of[column.name]) for types_of in physical}
+        if column.dtype == "string":
+            item = pa.string() if column.width else pa.dictionary(pa.int32(), pa.string())
+        elif column.dtype == "int64":
+            item = pa.int64()
+        else:
+            same = len(found) == 1 and all(types.is_integer(kind) or kind in _AS_THEY_ARE for kind in found)
+            item = found.pop() if same else pa.float64()
+        fields.setdefault(column.name, pa.list_(item) if column.width else item)  # features come before labels
+    return pa.schema(fields)
+
+
+def own_schema(schema: pa.Schema, physical: Physical) -> pa.Schema:
+    """`schema` with numbers as one file holds them: a cast within Arrow's scanner fails without a column and a row."""
+    fields = []
+    for field in schema:
+        if not types.is_string(item_type(field.type)):
+            found = item_type(physical[field.name])
+            field = field.with_type(pa.list_(found) if types.is_list(field.type) else found)
+        fields.append(field)
+    return pa.schema(fields)
+
+
+def cast(rows: pa.Table | pa.RecordBatch, schema: pa.Schema, file: str, first_row: int) -> pa.Table | pa.RecordBatch:
+    """The columns of `schema`, in its types; ValueError that names file, row and column of a value that does not fit."""
+    arrays = []
+    for field in schema:
+        values = rows.column(field.name)
+        try:
+            arrays.append(_cast(values, field.type))
+        except pa.ArrowInvalid as error:
+            row = bisect_left(range(len(values)), True, key=lambda last: not _fits(values, last + 1, field.type))
+            raise ValueError(
+                f"{file}: row {first_row + row}: column {field.name!r} must fit into {field.type}. "
+                f"Received: {values[row].as_py()}"
+            ) from error
+    return type(rows).from_arrays(arrays, schema=schema)
+
+
+def _cast(values: pa.Array | pa.ChunkedArray, kind: pa.DataType) -> pa.Array | pa.ChunkedArray:
+    if values.type == kind:
+        return values
+    if types.is_string_view(values.type):
+        values = values.cast(pa.string())  # Arrow makes no dictionary of a view
+    return values.cast(kind, safe=not types.is_floating(item_type(kind)))  # large integers may lose digits as numbers
+
+
+def _fits(values: pa.Array | pa.ChunkedArray, rows: int, kind: pa.DataType) -> bool:
+    """Whether the first `rows` values can be cast."""
+    try:
+        _cast(values.take(pa.array(np.arange(rows))), kind)  # of lists that are only sliced all items are cast
+    except pa.ArrowInvalid:
+        return False
+    return True

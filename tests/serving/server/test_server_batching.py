@@ -179,14 +179,16 @@ def test_a_large_request_is_refused_or_split(batcher):
     with pytest.raises(ServingError, match="Task size 5 is larger than maximum input batch size 4") as caught:
         model.ask(runner, x=np.ones(5, np.float32))
     assert caught.value.code == Code.INVALID_ARGUMENT
-    runner, gate, model = batcher(max_batch_size=4, split=True, execution_size=3)
+    runner, gate, model = batcher(max_batch_size=10, split=True, execution_size=3)
+    with pytest.raises(ServingError, match="Task size 11 is larger than maximum input batch size 10"):
+        model.ask(runner, x=np.ones(11, np.float32))
     values = np.arange(10, dtype=np.float32)
     np.testing.assert_array_equal(model.ask(runner, x=values)["x_out"], values)
     assert sorted(gate.sizes) == [1, 3, 3, 3]
 
 
 def test_a_split_request_fills_the_open_batch_first(batcher):
-    runner, gate, model = batcher(max_batch_size=4, split=True, execution_size=4)
+    runner, gate, model = batcher(max_batch_size=6, split=True, execution_size=4)
     small, large = behind_the_gate(runner, gate, model, [floats(9.0), np.arange(6, dtype=np.float32)])
     assert small["x_out"].tolist() == [9.0]
     assert large["x_out"].tolist() == [0, 1, 2, 3, 4, 5]

@@ -62,7 +62,7 @@ class BatchingRunner:
         if len(set(sizes.values())) > 1:
             raise invalid(f"Batching Run() input tensors must have equal 0th-dimension size. Received: {sizes}")
         rows = next(iter(sizes.values()))
-        if rows > self._options.max_batch_size and not self._options.split:
+        if rows > self._options.max_batch_size:  # split or not
             raise invalid(f"Task size {rows} is larger than maximum input batch size {self._options.max_batch_size}")
         return rows
 

@@ -253,3 +253,5 @@ def test_extend_refuses(tables, message):
         extend(schema(Categorical("city", vocabulary="adapt")), [], ["city"])
     with pytest.raises(ValueError, match="empty"):
         extend(known, [], ["city"])
+    with pytest.raises(ValueError, match="min_count=0"):
+        extend(known, [], ["city"], min_count=0)

@@ -74,20 +74,43 @@ def test_ids_keep_their_rows_wherever_they_stand():
     np.testing.assert_allclose(after[1:], before[1:], rtol=1e-5, atol=1e-6)
 
 
-def test_refuses():
-    old = MAKERS["ple"](OLD)
+def test_a_frozen_layer_keeps_its_weights_in_place():
+    old, model = (presets.ple(OLD, units=(6,), tower_units=(4,), towers={"batch_norm": True}) for _ in range(2))
+    shaken(old).get_layer("head").trainable = False
+    warm_start(model, OLD, old, OLD)
+    np.testing.assert_allclose(said(model, OLD)["buy"], said(old, OLD)["buy"], rtol=1e-5, atol=1e-6)
 
-    def changed(**features):
-        return Schema([features.get(f.name, f) for f in OLD.features], OLD.tasks)
 
-    for message, schema in {
-        "must stay as they were": changed(price=Numeric("price", mean=(0.0,), std=(2.0,))),
-        "ids of the same kind": changed(city=Categorical("city", num_ids=2, dim=4)),
-        "Table 'query' must have": changed(query=Categorical("query", hash_buckets=6, dim=6)),
-        "the same tables": changed(city=replace(OLD.features[0], table="cities")),
-        "the same features": Schema(OLD.features[1:], OLD.tasks),
-    }.items():
-        with pytest.raises(ValueError, match=message):
-            warm_start(old, schema, old, OLD)
+def changed(**features):
+    return Schema([features.get(f.name, f) for f in OLD.features], OLD.tasks)
+
+
+SEEN = OLD.features[-1]
+OTHERS = {
+    "statistics": changed(price=Numeric("price", mean=(0.0,), std=(2.0,))),
+    "bins": changed(age=Numeric("age", transform="buckets", boundaries=(20.0, 50.0), dim=4)),
+    "pooling": changed(seen=replace(SEEN, pooling="sum")),
+    "fields": changed(seen=replace(SEEN, fields=SEEN.fields[::-1])),
+    "table": changed(city=replace(OLD.features[0], table="cities")),
+    "a feature less": Schema(OLD.features[1:], OLD.tasks),
+    "kind of ids": changed(city=Categorical("city", num_ids=2, dim=4)),
+    "buckets": changed(query=Categorical("query", hash_buckets=6, dim=6)),
+    "tasks": Schema(OLD.features, OLD.tasks[::-1]),
+    "kind of task": Schema(OLD.features, [Task("click"), Task("buy", "regression")]),
+    "more ids than the model has": extend(OLD, [ROWS], ["city"]),
+}
+
+
+@pytest.mark.parametrize("other", OTHERS)
+def test_refuses_another_schema_and_changes_nothing(other):
+    model, source = MAKERS["ple"](OLD), MAKERS["ple"](OLD)
+    weights = model.get_weights()
+    for schemas in ((OTHERS[other], OLD), (OLD, OTHERS[other])):
+        with pytest.raises(ValueError, match=r"same features|same tasks|same kind|schema is not that of"):
+            warm_start(model, schemas[0], source, schemas[1])
+    assert all(np.array_equal(*pair) for pair in zip(weights, model.get_weights(), strict=True))
+
+
+def test_refuses_a_model_made_otherwise():
     with pytest.raises(ValueError, match="made like `model`"):
-        warm_start(old, OLD, presets.ple(OLD, units=(6, 6), tower_units=(4,)), OLD)
+        warm_start(MAKERS["ple"](OLD), OLD, presets.ple(OLD, units=(6, 6), tower_units=(4,)), OLD)

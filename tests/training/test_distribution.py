@@ -78,6 +78,52 @@ assert_equal(train(two, data(43), data(41)), train(one, data(43), data(41)))
     )
 
 
+@pytest.mark.keras3
+@pytest.mark.parametrize("host", HOSTS)
+def test_from_rows_to_weights_on_two_replicas(host):
+    """All that a schema can hold, read, encoded and fitted: strings, numbers with gaps, a history with its mask."""
+    run_fresh(
+        """
+import numpy as np
+import tensorflow as tf
+import tfmtl
+from tfmtl import Categorical, Numeric, Schema, Sequence, Task
+from tfmtl.keras_host import keras
+
+cpu = tf.config.list_physical_devices("CPU")[0]
+tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
+rng = np.random.default_rng(0)
+rows = 44
+log = {
+    "city": rng.choice(["Oslo", "Rome", ""], rows),
+    "age": np.where(rng.random(rows) < 0.2, np.nan, rng.normal(size=rows)),
+    "seen_item": rng.integers(-1, 5, (rows, 4)),
+    "click": (rng.random(rows) < 0.5) * 1.0,
+    "buy": np.where(rng.random(rows) < 0.5, np.nan, 1.0 * (rng.random(rows) < 0.5)),
+}
+items = Sequence("seen", [Categorical("item", num_ids=5, dim=4)], length=3)
+schema = Schema([Categorical("city", vocabulary="adapt", dim=4), Numeric("age"), items], [Task("click"), Task("buy")])
+schema = tfmtl.adapt(schema, tfmtl.read(log, schema, batch_size=8))
+data = tfmtl.read(log, schema, batch_size=8).map(tfmtl.Preprocessor(schema.features))
+
+def train(strategy):
+    keras.utils.set_random_seed(7)
+    with strategy.scope():
+        model = tfmtl.ple(schema, units=(6, 5), tower_units=(4,))
+        model.compile(keras.optimizers.SGD(0.1), **tfmtl.objectives(schema.tasks))
+    model.fit(data, epochs=2, verbose=0)
+    return model.evaluate(data, verbose=0, return_dict=True), model.get_weights()
+
+one, two = train(tf.distribute.get_strategy()), train(tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"]))
+for name in one[0]:
+    np.testing.assert_allclose(two[0][name], one[0][name], rtol=2e-4, atol=1e-5, err_msg=name)
+for ours, theirs in zip(two[1], one[1], strict=True):
+    np.testing.assert_allclose(ours, theirs, rtol=2e-4, atol=1e-5)
+""",
+        env=HOSTS[host],
+    )
+
+
 def free_port():
     with socket.socket() as free:
         free.bind(("localhost", 0))

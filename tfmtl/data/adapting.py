@@ -61,12 +61,12 @@ def extend(schema: Schema, dataset: Iterable[Any], tables: Iterable[str] | str, 
     Args:
         schema: adapted.
         dataset: as in `adapt`.
-        tables: whose vocabularies grow: names of features, or of the tables that several share.
+        tables: whose vocabularies grow. A table is called like its feature, or as the feature's `table` says.
         min_count: how often an id must occur in `dataset` to get a row of its own.
 
     Raises:
-        ValueError: a schema that was never adapted, a table that it lacks or that has no vocabulary, or what `adapt`
-            refuses of a dataset.
+        ValueError: a schema that was never adapted, a table that it lacks or that has no vocabulary, a `min_count` below 1,
+            or what `adapt` refuses of a dataset.
 
     Example:
 
@@ -76,6 +76,8 @@ def extend(schema: Schema, dataset: Iterable[Any], tables: Iterable[str] | str, 
     """
     if not schema.is_adapted:
         raise ValueError("The schema was never adapted: call `schema = tfmtl.adapt(schema, dataset)` first.")
+    if not isinstance(min_count, int) or min_count < 1:
+        raise ValueError(f"`min_count` must be an integer >= 1. Received: min_count={min_count!r}")
     known: dict[str, Any] = {
         table: field.vocabulary for table, field in table_readers(schema.features) if field.vocabulary
     }

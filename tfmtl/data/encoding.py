@@ -79,7 +79,8 @@ def pack_events(fields: dict[str, tuple[Tensor, IdEncoder]], length: int) -> tup
         length: events kept.
 
     Returns:
-        For each column the rows, `(B, length)` int32, and the mask, `(B, length)` bool, true for events.
+        For each column the rows, `(B, length)` int32, and the mask, `(B, length)` int32, 1 for events. (Under a strategy
+        Keras 3 takes the mean of a batch over the replicas, of which there is none for booleans.)
     """
     present = tf.reduce_any(tf.stack([ids != encoder.missing for ids, encoder in fields.values()]), axis=0)  # (B, L')
     place = tf.cumsum(tf.cast(present, tf.int32), axis=1) - 1
@@ -93,4 +94,4 @@ def pack_events(fields: dict[str, tuple[Tensor, IdEncoder]], length: int) -> tup
     for column, (ids, encoder) in fields.items():
         rows = tf.scatter_nd(target, tf.gather_nd(encoder(ids), source), shape)  # row 0 elsewhere: missing
         packed[column] = tf.ensure_shape(rows, (present.shape[0], length))
-    return packed, tf.sequence_mask(tf.minimum(events, length), length)
+    return packed, tf.sequence_mask(tf.minimum(events, length), length, tf.int32)

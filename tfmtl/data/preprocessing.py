@@ -19,7 +19,7 @@ class Preprocessor(tf.Module):
     Categorical          row of its table; 0 if missing, unknown or out of range    (B,)  int32
     Numeric, buckets     1 + number of boundaries <= x; 0 if x is NaN               (B,)  int32
     Numeric, other       (x - mean) / std, sign(x) log(1 + |x|), or x; NaN stays    (B,) or (B, size)  float32
-    Sequence             the last `length` events of each field, and a mask         (B, L)  int32, bool
+    Sequence             the last `length` events of each field, and a mask         (B, L)  int32
     ```
 
     It holds no weights that train and learns nothing: what it needs stands in the features (`tfmtl.adapt`). Used in
@@ -27,7 +27,8 @@ class Preprocessor(tf.Module):
 
     Args:
         features: adapted features, for example `schema.features`.
-        passthrough: raw columns, not features, to hand on as they are, for example a user id for per-user metrics.
+        passthrough: raw columns, not features, to hand on as they are, for example a user id for per-user metrics. Models
+            of `build` leave them alone; under a `tf.distribute` strategy the `fit` of Keras 3 takes no strings.
 
     Input shape:
         `{column: tensor}` with every column of `raw_signature`: strings, ids `(B,)`, numbers `(B,)` or `(B, size)`,
@@ -128,8 +129,7 @@ def _raw_columns(feature: Feature) -> dict[str, _Column]:
 def _encoded_columns(feature: Feature) -> dict[str, _Column]:
     """Shape and type of each encoded column that `feature` gives."""
     if isinstance(feature, Sequence):
-        columns = dict.fromkeys(feature.columns, tf.int32) | {feature.mask: tf.bool}
-        return {column: ((None, feature.length), dtype) for column, dtype in columns.items()}
+        return dict.fromkeys((*feature.columns, feature.mask), ((None, feature.length), tf.int32))
     if isinstance(feature, Numeric) and feature.transform != "buckets":
         return _raw_columns(feature)
     return {feature.name: ((None,), tf.int32)}

@@ -23,9 +23,8 @@ def encoded_inputs(features: Iterable[Feature]) -> dict[str, Any]:
             shape = () if feature.size == 1 else (feature.size,)
             inputs[feature.name] = keras.Input(shape, dtype="float32", name=feature.name)
         else:
-            for column in feature.columns:
+            for column in (*feature.columns, feature.mask):
                 inputs[column] = keras.Input((feature.length,), dtype="int32", name=column)
-            inputs[feature.mask] = keras.Input((feature.length,), dtype="bool", name=feature.mask)
     return inputs
 
 

@@ -1,12 +1,13 @@
 """From the weights of yesterday's model to those of a model that knows more ids."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from tfmtl.keras_host import keras, layers_of
 from tfmtl.layers.core.fused_tables import FusedTables
-from tfmtl.spec.features import Categorical, Numeric
+from tfmtl.spec.features import Categorical, Feature, Numeric, Sequence
 from tfmtl.spec.schema import Schema, table_readers
 
 
@@ -24,7 +25,8 @@ def warm_start(model: keras.Model, schema: Schema, source: keras.Model, source_s
         source_schema: of `source`.
 
     Raises:
-        ValueError: features of other names, kinds, widths, bins or statistics, or weights that do not pair off.
+        ValueError: schemas that differ in more than the ids of their tables, a schema that is not its model's, or weights
+            that do not pair off. `model` is then as it was.
 
     Example:
 
@@ -37,62 +39,87 @@ def warm_start(model: keras.Model, schema: Schema, source: keras.Model, source_s
     True
     """
     rows = _old_rows(schema, source_schema)
-    tables, old_tables = _tables(model), _tables(source)
+    tables, old_tables = _tables(model, "model", schema), _tables(source, "source", source_schema)
     weights, old_weights = _other_weights(model, tables), _other_weights(source, old_tables)
-    _check_pairs(tables, old_tables, weights, old_weights)
+    shapes, old_shapes = ([tuple(weight.shape) for weight in of] for of in (weights, old_weights))
+    if shapes != old_shapes or [table.copies for table in tables] != [table.copies for table in old_tables]:
+        pairs = zip(weights, shapes, old_shapes, strict=False)
+        first = next((f"{w.name} {a} instead of {b}" for w, a, b in pairs if a != b), "another number of weights")
+        raise ValueError(f"`source` must be made like `model`, with the same options. Received: {first}")
     for new, old in zip(tables, old_tables, strict=True):
         new.take_rows(old, rows)
     for weight, old_weight in zip(weights, old_weights, strict=True):
         weight.assign(old_weight)
 
 
-def _tables(model: keras.Model) -> list[FusedTables]:
-    return [layer for layer in layers_of(model) if isinstance(layer, FusedTables)]
+def _tables(model: keras.Model, argument: str, schema: Schema) -> list[FusedTables]:
+    """The layers of `model` that hold tables, if these are the tables of `schema`."""
+    known = _num_rows(schema)
+    layers = [layer for layer in layers_of(model) if isinstance(layer, FusedTables)]
+    wrong = {table: rows for layer in layers for table, rows in layer.num_rows.items() if known.get(table) != rows}
+    if wrong:
+        raise ValueError(
+            f"The schema is not that of `{argument}`, whose tables have these rows: {wrong}. Received: {known}"
+        )
+    return layers
 
 
 def _other_weights(model: keras.Model, tables: list[FusedTables]) -> list[Any]:
-    held = {id(weight) for table in tables for weight in table.weights}
-    return [weight for weight in model.weights if id(weight) not in held]
-
-
-def _check_pairs(tables: list[Any], old_tables: list[Any], weights: list[Any], old_weights: list[Any]) -> None:
-    shapes, old_shapes = ([tuple(w.shape) for w in ws] for ws in (weights, old_weights))
-    same_tables = [t.copies for t in tables] == [t.copies for t in old_tables]
-    if shapes != old_shapes or not same_tables:
-        pairs = zip(weights, shapes, old_shapes, strict=False)
-        first = next((f"{w.name} {a} instead of {b}" for w, a, b in pairs if a != b), "another number of weights")
-        raise ValueError(f"`source` must be made like `model`, with the same options. Received: {first}")
+    """The weights that are no tables, layer by layer: freezing one layer changes the order of a whole model's."""
+    seen = {id(weight) for table in tables for weight in table.weights}
+    found = []
+    for layer in reversed(layers_of(model)):  # what is inside of a layer before the layer
+        for weight in layer.weights:
+            if id(weight) not in seen:
+                seen.add(id(weight))
+                found.append(weight)
+    return found
 
 
 def _old_rows(schema: Schema, source_schema: Schema) -> dict[str, np.ndarray]:
     """`{table: (rows,)}`: the row of `source`'s table that each row of `model`'s starts from."""
-    new, old = {f.name: f for f in schema.features}, {f.name: f for f in source_schema.features}
-    if list(new) != list(old):
-        raise ValueError(f"Both schemas must have the same features. Received: {list(new)} and {list(old)}")
-    for name, feature in new.items():
-        if isinstance(feature, Numeric) and feature != old[name]:
-            raise ValueError(
-                f"Bins and statistics of {name!r} must stay as they were: its weights go with them. "
-                f"Received: {feature} and {old[name]}"
-            )
+    kinds, old_kinds = ([(task.name, task.kind) for task in of.tasks] for of in (schema, source_schema))
+    if kinds != old_kinds:
+        raise ValueError(f"Both schemas must have the same tasks in one order. Received: {kinds} and {old_kinds}")
+    features, old_features = ([_without_ids(feature) for feature in of.features] for of in (schema, source_schema))
+    if features != old_features:
+        pairs = zip(features, old_features, strict=False)
+        first = next(((a, b) for a, b in pairs if a != b), (len(features), len(old_features)))
+        raise ValueError(
+            "Both schemas must have the same features, but for the ids of their tables. "
+            f"Received: {first[0]} and {first[1]}"
+        )
     before = dict(table_readers(source_schema.features))
-    tables = dict(table_readers(schema.features))
-    if set(tables) != set(before):
-        raise ValueError(f"Both schemas must have the same tables. Received: {sorted(tables)} and {sorted(before)}")
-    bins = {f.name: np.arange(f.rows) for f in new.values() if isinstance(f, Numeric) and f.transform == "buckets"}
-    return bins | {table: _rows_of(table, field, before[table]) for table, field in tables.items()}
+    tables = {table: _rows_of(table, field, before[table]) for table, field in table_readers(schema.features)}
+    return {table: np.arange(rows) for table, rows in _num_rows(schema).items()} | tables
+
+
+def _without_ids(feature: Feature) -> Feature:
+    """What weights depend on but for the rows of tables."""
+    if isinstance(feature, Categorical):
+        return _any_id(feature)
+    if isinstance(feature, Sequence):
+        return replace(feature, fields=tuple(_any_id(field) for field in feature.fields), side="context")
+    return replace(feature, side="context")
+
+
+def _any_id(field: Categorical) -> Categorical:
+    return replace(field, vocabulary=None, num_ids=1, hash_buckets=None, min_count=1, dtype=None, side="context")
+
+
+def _num_rows(schema: Schema) -> dict[str, int]:
+    """The rows of every table, bins of numbers included."""
+    bins = {f.name: f.rows for f in schema.features if isinstance(f, Numeric) and f.transform == "buckets"}
+    return bins | {table: field.rows for table, field in table_readers(schema.features)}
 
 
 def _rows_of(table: str, new: Categorical, old: Categorical) -> np.ndarray:
     """`(rows,)`: row 0 for row 0 and for ids that `old` did not know."""
     kinds = [[k for k in ("vocabulary", "num_ids", "hash_buckets") if getattr(f, k) is not None] for f in (new, old)]
-    moved = new.hash_buckets != old.hash_buckets
-    if kinds[0] != kinds[1] or new.dim != old.dim or moved:
-        raise ValueError(
-            f"Table {table!r} must have ids of the same kind and rows of the same width. Received: {new} and {old}"
-        )
+    if kinds[0] != kinds[1] or new.hash_buckets != old.hash_buckets:
+        raise ValueError(f"Table {table!r} must have ids of the same kind. Received: {kinds[0]} and {kinds[1]}")
     if isinstance(new.vocabulary, tuple) and isinstance(old.vocabulary, tuple):
-        place = {value: row for row, value in enumerate(old.vocabulary, start=1)}
+        place: dict[Any, int] = {value: row for row, value in enumerate(old.vocabulary, start=1)}
         return np.array([0, *(place.get(value, 0) for value in new.vocabulary)])
     rows = np.arange(new.rows)
     return np.where(rows < old.rows, rows, 0)

@@ -37,7 +37,7 @@ def encoded_rows(schema: Schema, count: int, seed: int = 0) -> dict[str, np.ndar
             rows[feature.name] = np.where(rng.random(shape) < 0.1, np.nan, numbers).astype(np.float32)
         else:
             mask = np.arange(feature.length) < rng.integers(0, feature.length + 1, (count, 1))
-            rows[feature.mask] = mask
+            rows[feature.mask] = mask.astype(np.int32)
             for field in feature.fields:
                 ids = rng.integers(0, field.rows, mask.shape, np.int32)
                 rows[feature.column(field)] = np.where(mask, ids, 0).astype(np.int32)

@@ -276,7 +276,7 @@ class Sequence:
 
     @property
     def mask(self) -> str:
-        """Name of the encoded mask, `(B, L)`, true for events."""
+        """Name of the encoded mask, `(B, L)` int32, 1 for events and 0 for padding."""
         return f"{self.name}_mask"
 
     @property

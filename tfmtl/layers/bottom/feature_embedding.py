@@ -35,7 +35,7 @@ class FeatureEmbedding(keras.layers.Layer):
 
     Input shape:
         The encoded dict: `{column: (B,)}` int32, `{name: (B,) or (B, size)}` float32, `{column: (B, L)}` int32 with
-        `{name}_mask` `(B, L)` bool.
+        `{name}_mask` `(B, L)`, 1 or true for events.
 
     Output shape:
         `{field: (B, D)}`: a categorical's, a numeric's or a sequence column's name; with `pool_sequences=False`

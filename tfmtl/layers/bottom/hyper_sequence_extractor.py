@@ -61,7 +61,7 @@ class HyperSequenceExtractor(keras.layers.Layer):
 
     Call arguments:
         sequences: `{behavior: (B, L, D)}`; L may differ by behaviour.
-        masks: `{behavior: (B, L)}` bool, true for events.
+        masks: `{behavior: (B, L)}`, 1 or true for events.
         target: `(B, D)`, the item to score; for `pooling="target"` alone.
 
     Output shape:

@@ -94,6 +94,11 @@ class FusedTables(keras.layers.Layer):
         rows_found = lookup(table, ops.where(known, moved, 0) + first)  # (B, N, copies * D)
         return ops.cast(rows_found, self.compute_dtype)
 
+    @property
+    def num_rows(self) -> dict[str, int]:
+        """`{table: its rows}`."""
+        return {table: rows for group in self.groups.values() for table, rows in group.rows_of.items()}
+
     def take_rows(self, source: "FusedTables", rows: Mapping[str, Any]) -> None:
         """Fills each table with rows of the table called so in `source`.
 
@@ -131,11 +136,13 @@ class _Group:
         self.first_row: dict[str, int] = {}
         self.num_rows: dict[str, int] = {}
         self.tables: dict[str, int] = {}  # table: its first row, in the order of the rows
+        self.rows_of: dict[str, int] = {}
 
     def add(self, column: str, table: str, rows: int) -> None:
         """Gives `column` the rows of `table`, which are added if they are new."""
         if table not in self.tables:
             self.tables[table] = self.rows
+            self.rows_of[table] = rows
             self.rows += rows
         self.first_row[column] = self.tables[table]
         self.num_rows[column] = rows

@@ -1,6 +1,7 @@
 """A stack of dense layers."""
 
-from collections.abc import Sequence
+import operator
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from tfmtl.initializers import fresh
@@ -105,7 +106,7 @@ def check_dropout(dropout: float) -> None:
 
 def check_units(name: str, units: int | Sequence[int]) -> tuple[int, ...]:
     """`units` as a tuple of widths; raises ValueError if one of them is not an integer above 0."""
-    widths = (units,) if isinstance(units, int) else tuple(units)
-    if not all(isinstance(width, int) and width >= 1 for width in widths):
+    widths = tuple(units) if isinstance(units, Iterable) else (units,)
+    if not all(hasattr(width, "__index__") and operator.index(width) >= 1 for width in widths):
         raise ValueError(f"`{name}` must hold integers >= 1. Received: {name}={units}")
-    return widths
+    return tuple(map(operator.index, widths))

@@ -6,7 +6,7 @@ from tfmtl.typing import Tensor
 
 
 def pool_events(events: Tensor, mask: Tensor, pooling: Pooling) -> Tensor:
-    """Joins events `(B, L, D)` into `(B, D)` by mean, sum or maximum over those that `mask` `(B, L)` holds true.
+    """Joins events `(B, L, D)` into `(B, D)` by mean, sum or maximum over those where `mask` `(B, L)` is 1 or true.
 
     Padding changes nothing, and a history without events gives zeros.
     """

@@ -51,10 +51,16 @@ def test_batch_norm_sees_training(x):
     np.testing.assert_allclose(trained.mean(0), 0, atol=1e-5)
 
 
-@pytest.mark.parametrize("arguments", [{"units": [0]}, {"units": [4], "dropout": 1.0}, {"units": [2.5]}])
+@pytest.mark.parametrize(
+    "arguments", [{"units": [0]}, {"units": [4], "dropout": 1.0}, {"units": [2.5]}, {"units": 2.5}]
+)
 def test_mlp_refuses(arguments):
     with pytest.raises(ValueError, match="Received"):
         MLP(**arguments)
+
+
+def test_widths_of_numpy_are_plain():
+    assert [type(width) for width in (*MLP(np.int64(4)).units, *MLP(np.array([3, 2])).units)] == [int] * 3
 
 
 def test_gate_follows_the_equation(x):

@@ -27,7 +27,7 @@ def run(path: Path, names: dict[str, object], sections: str = ".*") -> dict[str,
 def test_recipes(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     run(ROOT / "docs" / "recipes.md", {})
-    assert (tmp_path / "models" / "ranker" / "1" / "saved_model.pb").exists()
+    assert (tmp_path / "models" / "corrected" / "1" / "saved_model.pb").exists()
 
 
 def test_readme(tmp_path, monkeypatch):

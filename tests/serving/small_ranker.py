@@ -38,7 +38,7 @@ def small_model(schema=SCHEMA, units=8):
     user = [
         keras.layers.Embedding(4, 4, name="city_table")(inputs["city"]),
         keras.layers.Embedding(5, 4, name="age_table")(inputs["age"]),
-        keras.layers.GRU(4, name="history")(events, mask=inputs["seen_mask"]),
+        keras.layers.GRU(4, name="history")(events, mask=inputs["seen_mask"] > 0),
     ]
     numbers = keras.layers.Concatenate()([keras.layers.Reshape((1,))(inputs["price"]), inputs["style"]])
     rest = [

@@ -276,7 +276,7 @@ class Sequence:
 
     @property
     def mask(self) -> str:
-        """Name of the encoded mask, `(B, L)` int32, 1 for events and 0 for padding."""
+        """Name of the encoded mask, `(B, L)` int32, 1 for events and 0 for padding; Keras's own layers take `mask > 0`."""
         return f"{self.name}_mask"
 
     @property

@@ -6,7 +6,7 @@ from typing import Any
 from tfmtl.keras_host import keras
 from tfmtl.layers.trunk.hierarchical_task_tree import HierarchicalTaskTree
 from tfmtl.layers.trunk.ple import PLE
-from tfmtl.models.presets.over_shared_bottom import over_shared_bottom
+from tfmtl.models.presets.assembling import over_shared_bottom
 from tfmtl.models.trunks import CGC, SharedBottom
 from tfmtl.spec.schema import Schema
 from tfmtl.spec.task_grid import TaskGrid

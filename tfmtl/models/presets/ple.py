@@ -21,7 +21,7 @@ from tfmtl.layers.trunk.omoe import OMoE
 from tfmtl.layers.trunk.ple import PLE
 from tfmtl.layers.trunk.sluice import Sluice
 from tfmtl.models.heads import Units
-from tfmtl.models.presets.over_shared_bottom import over_shared_bottom
+from tfmtl.models.presets.assembling import over_shared_bottom
 from tfmtl.models.trunks import CGC, AsymmetricSharing, CustomizedSharing, MMoE, SharedBottom, SingleTask
 from tfmtl.spec.schema import Schema
 

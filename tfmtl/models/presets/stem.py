@@ -8,8 +8,8 @@ from typing import Any
 from tfmtl.keras_host import keras
 from tfmtl.layers.trunk.ple import PLE
 from tfmtl.models.bottoms import SharedBottomRepresentation, STEMRepresentation
-from tfmtl.models.build import build
-from tfmtl.models.heads import Towers, Units
+from tfmtl.models.heads import Units
+from tfmtl.models.presets.assembling import assemble
 from tfmtl.spec.features import Categorical, Feature, Numeric
 from tfmtl.spec.schema import Schema
 
@@ -53,9 +53,10 @@ def stem_net(
     Reference:
         Su et al., "STEM", AAAI 2024, arXiv:2308.13537, and its code.
     """
-    return _model(
+    return assemble(
         schema,
         _tables_of_streams(schema),
+        _layers,
         "stem_net",
         units=units,
         num_layers=num_layers,
@@ -103,26 +104,11 @@ def me_mmoe(schema: Schema, **options: Any) -> keras.Model:
 
 def _variant(schema: Schema, bottom: Callable[..., Any], name: str, options: dict[str, Any]) -> keras.Model:
     """A model with every option of `stem_net`, and its defaults where `options` name none."""
-    return _model(schema, bottom, name, **{**(stem_net.__kwdefaults__ or {}), **options})
+    return assemble(schema, bottom, _layers, name, **{**(stem_net.__kwdefaults__ or {}), **options})
 
 
-def _model(
-    schema: Schema,
-    bottom: Callable[..., Any],
-    name: str,
-    *,
-    units: int | Sequence[int],
-    num_layers: int,
-    tower_units: Units,
-    towers: Mapping[str, Any] | None,
-    embeddings_initializer: Any,
-    embeddings_regularizer: Any,
-    **options: Any,
-) -> keras.Model:
-    tables = {} if embeddings_initializer is None else {"embeddings_initializer": embeddings_initializer}
-    made = bottom(embeddings_regularizer=embeddings_regularizer, **tables)
-    head = Towers(schema.tasks, units=tower_units, **(towers or {}))
-    return build(schema, made, PLE([units] * num_layers, **options), head, name=name)
+def _layers(units: int | Sequence[int], num_layers: int, **options: Any) -> PLE:
+    return PLE([units] * num_layers, **options)
 
 
 def _tables_of_streams(schema: Schema) -> Callable[..., Any]:

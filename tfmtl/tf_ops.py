@@ -6,6 +6,13 @@ from tfmtl.keras_host import ops
 from tfmtl.typing import Tensor
 
 
+def has_accelerator() -> bool:
+    """Whether TensorFlow sees a device other than CPUs."""
+    import tensorflow as tf
+
+    return any(device.device_type != "CPU" for device in tf.config.list_physical_devices())
+
+
 @ops.custom_gradient
 def relu_dense(x: Tensor, kernel: Tensor, bias: Tensor) -> tuple[Tensor, Callable[..., tuple[Tensor, ...]]]:
     """`relu(x kernel^T + bias)`, one operation on a CPU, with gradients that are products as a CPU computes them fastest.

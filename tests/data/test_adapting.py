@@ -1,6 +1,9 @@
 """adapt against NumPy: vocabularies, bins, moments, and what it refuses."""
 
+from pathlib import Path
+
 import numpy as np
+import pandas as pd
 import pytest
 import tensorflow as tf
 from hypothesis import given, settings
@@ -225,6 +228,12 @@ def test_refuses_empty_and_endless_data():
         adapt(schema(feature), [])
     with pytest.raises(ValueError, match=r"infinite.*take"):
         adapt(schema(feature), tf.data.Dataset.from_tensors({"c": ["a"]}).repeat())
+
+
+@pytest.mark.parametrize("dataset", ["rows.parquet", Path("rows.parquet"), {"c": ["a"]}, pd.DataFrame({"c": ["a"]})])
+def test_refuses_what_has_no_batches(dataset):
+    with pytest.raises(ValueError, match=r"must be batches of `\{column: array\}`, such as those of `tfmtl.read"):
+        adapt(schema(Categorical("c", vocabulary="adapt")), dataset)
 
 
 def test_a_vocabulary_grows_at_its_end():

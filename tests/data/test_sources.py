@@ -7,6 +7,7 @@ import pyarrow.parquet as pa_parquet
 import pytest
 from test_reading import message_of, write_csv
 
+from tfmtl.data.adapting import adapt
 from tfmtl.data.chunks import shuffled
 from tfmtl.data.reading import read
 from tfmtl.spec import Categorical, Numeric, Schema, Sequence, Task
@@ -17,9 +18,10 @@ AGE = Schema([Numeric("age")], [CLICK])
 CODE = Schema([Categorical("code", hash_buckets=9, dtype="int64")], [CLICK])
 
 
-def column(source, schema, name):
+def column(source, schema, name, **options):
     """All values of one column."""
-    return [value for x, _ in read(source, schema, batch_size=2).as_numpy_iterator() for value in x[name].tolist()]
+    batches = read(source, schema, batch_size=2, **options).as_numpy_iterator()
+    return [value for x, _ in batches for value in x[name].tolist()]
 
 
 def test_a_window_forgets_the_words_that_left_it():
@@ -45,13 +47,71 @@ def test_a_folder_is_read_without_what_is_not_for_readers(tmp_path):
     assert column(tmp_path / "_temporary", AGE, "age") == [1.0]  # named by the caller
 
 
-def test_the_name_of_a_folder_is_no_column(tmp_path):
-    (tmp_path / "date=2026-11-01").mkdir()
-    write_csv(pa.table({"age": [1.0], "click": [1]}), tmp_path / "date=2026-11-01" / "rows.csv")
-    with pytest.raises(
-        ValueError, match=r"\['date'\] are missing \(a folder's name is not read: \['date=2026-11-01'\]"
+def in_folders(root, suffix=".parquet", **folders):
+    """A file of two rows in each folder, whose age is a number of its own."""
+    for age, folder in enumerate(folders.values()):
+        (root / folder).mkdir(parents=True)
+        table = pa.table({"age": [age + 0.25, age + 0.75], "click": [0, 1]})
+        (write_csv if suffix == ".csv" else pa_parquet.write_table)(table, root / folder / f"rows{suffix}")
+    return root
+
+
+@pytest.mark.parametrize("suffix", [".parquet", ".csv"])
+def test_names_of_folders_are_columns_that_no_file_has(tmp_path, suffix):
+    source = in_folders(
+        tmp_path,
+        suffix,
+        a="date=2026-11-01/hour=07/price=1",
+        b="date=2026-11-02/hour=8/price=2.5",
+        c="date=__HIVE_DEFAULT_PARTITION__/hour=__HIVE_DEFAULT_PARTITION__/price=3",
+    )
+    features = [Categorical("date", vocabulary="adapt"), Categorical("hour", num_ids=24), Numeric("price")]
+    schema = Schema([*AGE.features, *features], AGE.tasks)
+    for shuffle in (0, 4):
+        rows = [
+            (float(age), day.decode(), int(hour), float(price), float(click))
+            for x, y in read(source, schema, batch_size=3, shuffle=shuffle, seed=1)
+            for age, day, hour, price, click in zip(
+                *(x[name].numpy() for name in ("age", "date", "hour", "price")), y["click"].numpy(), strict=True
+            )
+        ]
+        days = {0: ("2026-11-01", 7, 1.0), 1: ("2026-11-02", 8, 2.5), 2: ("", -1, 3.0)}
+        assert sorted(rows) == [(age + part, *days[age], part > 0.5) for age in days for part in (0.25, 0.75)]
+
+
+def test_a_folders_name_is_what_the_schema_says(tmp_path):
+    source = in_folders(tmp_path, a="zone=01/group%20name=a%3Db", b="zone=2/group%20name=c")
+    text = Schema([Categorical("zone", vocabulary=("01", "2"))], AGE.tasks)
+    assert column(source, text, "zone") == [b"01", b"01", b"2", b"2"]
+    assert column(source, AGE, "zone", columns=("zone",)) == [1, 1, 2, 2]
+    assert column(source, AGE, "group name", columns=("group name",)) == [b"a=b", b"a=b", b"c", b"c"]
+    y = read(source, Schema(AGE.features, [Task("first", label=("zone", 1))]), batch_size=4)
+    assert next(iter(y))[1]["first"].numpy().tolist() == [1, 1, 0, 0]
+
+
+def test_a_file_that_has_the_column_is_believed(tmp_path):
+    assert column(in_folders(tmp_path, a="age=7"), AGE, "age") == [0.25, 0.75]
+
+
+def test_adapts_to_names_of_folders(tmp_path):
+    schema = Schema([Categorical("zone", vocabulary="adapt")], AGE.tasks)
+    source = in_folders(tmp_path, a="zone=n", b="zone=s")
+    assert adapt(schema, read(source, schema, batch_size=2)).feature("zone").vocabulary == ("n", "s")
+
+
+def test_says_what_a_folders_name_cannot_be(tmp_path):
+    source = in_folders(tmp_path / "mixed", a="zone=north", b="zone=2")
+    for feature, needed in (
+        (Numeric("zone"), "numbers"),
+        (Categorical("zone", num_ids=3), "integers"),
+        (Sequence("h", (Categorical("zone", num_ids=3),), length=2, prefix=""), "lists of integers"),
     ):
-        read(tmp_path, AGE, batch_size=1, columns=("date",))
+        with pytest.raises(ValueError, match=f"'zone' must hold {needed}. Received: string"):
+            read(source, Schema([feature], AGE.tasks), batch_size=1)
+    (tmp_path / "flat").mkdir()
+    pa_parquet.write_table(pa.table({"age": [1.0], "click": [1]}), tmp_path / "flat" / "rows.parquet")
+    with pytest.raises(ValueError, match=r"flat/rows.parquet: columns \['zone'\] are missing"):
+        read(tmp_path, AGE, batch_size=1, columns=("zone",))
 
 
 def test_views_of_text_are_text(tmp_path):

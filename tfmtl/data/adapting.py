@@ -114,13 +114,23 @@ def _appended(known: tuple[Any, ...], found: Iterable[Any]) -> tuple[Any, ...]:
     return known + tuple(value for value in found if value not in old)
 
 
+_NO_BATCHES = (
+    "`dataset` must be batches of `{column: array}`, such as those of `tfmtl.read(source, schema, batch_size=...)`."
+)
+
+
 def _raw_batches(dataset: Iterable[Any]) -> Iterator[Mapping[str, Any]]:
     """The raw columns of each batch; ValueError if there are batches without end, or none."""
     if isinstance(dataset, tf.data.Dataset) and dataset.cardinality() == tf.data.INFINITE_CARDINALITY:
         raise ValueError("The dataset is infinite and would be read forever: pass `dataset.take(batches)`.")
+    if not isinstance(dataset, Iterable):
+        raise ValueError(f"{_NO_BATCHES} Received: dataset={dataset!r}")
     empty = True
     for batch in dataset:
-        yield batch[0] if isinstance(batch, tuple) else batch
+        columns = batch[0] if isinstance(batch, tuple) else batch
+        if not isinstance(columns, Mapping):  # what a path, a dict or a DataFrame is made of
+            raise ValueError(f"{_NO_BATCHES} Received: dataset of {type(dataset).__name__}")
+        yield columns
         empty = False
     if empty:
         raise ValueError("The dataset is empty: there is nothing to learn from.")

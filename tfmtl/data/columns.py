@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal, TypeAlias
 
 import pyarrow as pa
@@ -71,9 +70,7 @@ def check_present(file: str, names: Iterable[str], present: Iterable[str]) -> No
     present = list(present)
     missing = [name for name in names if name not in present]
     if missing:
-        keys = [part for part in Path(file).parts if part.partition("=")[0] in missing]
-        hint = f" (a folder's name is not read: {keys})" if keys else ""
-        raise ValueError(f"{file}: columns {missing} are missing{hint}. Received: {present}")
+        raise ValueError(f"{file}: columns {missing} are missing. Received: {present}")
 
 
 def check_types(file: str, columns: Iterable[Column], physical: Physical) -> None:

@@ -13,6 +13,7 @@ from tfmtl.data.chunks import ArrowSource
 from tfmtl.data.columns import check_present, plan, wanted
 from tfmtl.data.files import find_files
 from tfmtl.data.labels import Labels
+from tfmtl.data.partitions import with_partitions
 from tfmtl.data.tfrecord import TfrecordSource
 from tfmtl.spec import Schema
 from tfmtl.typing import Tensor
@@ -46,7 +47,8 @@ def read(
     Args:
         source: Parquet (`.parquet`, `.pq`), CSV with a header (`.csv`, `.csv.gz`) or `tf.train.Example` records
             (`.tfrecord`, `.tfrecords`, also `.gz`), as a path, a folder, a glob pattern or a list of these; or a pandas
-            DataFrame, a dict of equally long arrays or lists, an Arrow table or whatever else has an Arrow stream.
+            DataFrame, a dict of equally long arrays or lists, an Arrow table or whatever else has an Arrow stream. A column
+            that no Parquet or CSV file has is taken from the folders' names, as in `date=2026-11-01/part-0.parquet`.
         schema: features, adapted or not, and tasks.
         batch_size: rows a batch; of all replicas together under a `tf.distribute` strategy.
         shuffle: rows to draw from, True for 262,144. Each pass takes files and row groups in another order, and draws
@@ -110,7 +112,7 @@ def _open(source: Any, names: Iterable[str]) -> ArrowSource | TfrecordSource:
     form, files = find_files(source)
     if form == "tfrecord":
         return TfrecordSource(files)
-    return ArrowSource(ParquetReader(files) if form == "parquet" else CsvReader(files))
+    return ArrowSource(with_partitions(ParquetReader(files) if form == "parquet" else CsvReader(files), names))
 
 
 def _table(source: Any, names: Iterable[str]) -> pa.Table:

@@ -230,10 +230,11 @@ class Numeric:
 class Sequence:
     """A behaviour history: for each row a list of events, oldest first, each described by one or more ids.
 
-    Column `{name}_{field}` holds the ids of one field; all columns of a row have the same length. A set of ids, such as the
-    genres of a film, is a history whose order nobody reads: `Sequence("film", [Categorical("genres", ...)], prefix="", ...)`
-    takes it from the column `genres`. Longer histories keep
+    Column `{name}_{field}` holds the ids of one field; all columns of a row have the same length. Longer histories keep
     their last `length` events; shorter ones are padded, and a mask tells events from padding.
+
+    A set of ids, such as the genres of a film, is a history whose order nobody reads:
+    `Sequence("film", [Categorical("genres", ...)], prefix="", ...)` takes it from the column `genres`.
 
     Args:
         name: the history.

@@ -11,8 +11,9 @@ from tfmtl.layers.core.mixing import mix
 
 @pytest.fixture
 def joined(monkeypatch):
-    """The rows that shared a product at most, call by call."""
+    """The rows that shared a product at most, call by call, where there are CPUs alone."""
     calls = []
+    monkeypatch.setattr(mixing, "has_accelerator", lambda: False)
     original = mixing._mix_joined
     monkeypatch.setattr(mixing, "_mix_joined", lambda w, e, most: calls.append(most) or original(w, e, most))
     return calls
@@ -56,3 +57,11 @@ def test_batches_of_any_size_in_one_graph(joined):
         mixed = np.stack([y.numpy() for y in traced(weights, experts)])
         np.testing.assert_allclose(mixed, np.einsum("bre,beu->rbu", weights, experts), rtol=1e-5, atol=1e-6)
     assert joined == [4]
+
+
+def test_an_accelerator_joins_nothing(joined, monkeypatch):
+    monkeypatch.setattr(mixing, "has_accelerator", lambda: True)
+    weights, experts = drawn(8, 2, 4)
+    mixed = mix(ops.convert_to_tensor(weights), ops.convert_to_tensor(experts), training=True)
+    np.testing.assert_allclose(mixed, np.einsum("bre,beu->rbu", weights, experts), rtol=1e-5, atol=1e-6)
+    assert not joined

@@ -3,8 +3,6 @@
 from collections.abc import Sequence
 from typing import Any, Literal, TypeAlias, get_args
 
-import numpy as np
-
 from tfmtl.keras_host import add_uncast, keras, ops, register
 from tfmtl.layers.core.mlp import MLP, check_units
 from tfmtl.typing import Tensor
@@ -117,7 +115,7 @@ class NormHypernetwork(keras.layers.Layer):
         return add_uncast(self, f"{kind}_embedding", (rows, self.condition_dim), normal)
 
     def call(self, pairs: Tensor) -> Tensor:
-        plain = np.array([1.0, 0.0], "float32")[:, None]
+        plain = ops.convert_to_tensor([[1.0], [0.0]], dtype="float32")
         if self.condition_on == "none":
             shape = (ops.shape(pairs)[0], *self.plain.shape)
             return ops.broadcast_to(ops.convert_to_tensor(self.plain) + plain, shape)

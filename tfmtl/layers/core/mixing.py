@@ -1,6 +1,7 @@
 """Weighted sums of experts."""
 
-from tfmtl.keras_host import ops
+from tfmtl.keras_host import BACKEND, ops
+from tfmtl.tf_ops import has_accelerator
 from tfmtl.typing import Tensor
 
 _JOINED = 16
@@ -10,9 +11,10 @@ _JOINED = 16
 def mix(weights: Tensor, experts: Tensor, training: bool | None = None) -> list[Tensor]:
     """`y_r = sum_i w_{r,i} e_i` for each reader `r` of a row.
 
-    One batched matmul, a small product for each row. With few experts, starting such a product costs a CPU more than
-    computing it, most of all on the way back, so in training several rows share one: a reader's weights are zero for the
-    experts of the other rows. A row that is not finite then spoils those beside it too; its gradients spoil the step anyway.
+    One batched matmul, a small product for each row. With few experts, starting such a product costs TensorFlow on a CPU
+    more than computing it, most of all on the way back, so in training several rows share one: a reader's weights are zero
+    for the experts of the other rows. A row that is not finite then spoils those beside it too; its gradients spoil the
+    step anyway. GPUs and other backends gain nothing by that.
 
     Args:
         weights: `(B, R, E)`.
@@ -24,7 +26,7 @@ def mix(weights: Tensor, experts: Tensor, training: bool | None = None) -> list[
     """
     _, readers, num = weights.shape
     rows = _power_of_two(_JOINED // num)
-    joins = training and rows > 1 < num
+    joins = training and rows > 1 < num and BACKEND == "tensorflow" and not has_accelerator()
     mixed = _mix_joined(weights, experts, rows) if joins else ops.matmul(weights, experts)
     return [ops.reshape(mixed, (-1, mixed.shape[-1]))] if readers == 1 else ops.unstack(mixed, readers, axis=1)
 

@@ -3,8 +3,6 @@
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
-
 from tfmtl.keras_host import keras, ops, register
 from tfmtl.typing import Predictions, Tensor
 
@@ -77,9 +75,10 @@ class GroupRouting(keras.layers.Layer):
 
     def call(self, inputs: tuple[Predictions, Tensor]) -> Predictions:
         predictions, group = inputs
-        number = np.arange(1, len(self.rows) + 1)
-        matches = ops.equal(ops.cast(group, "int32")[:, None], np.array(list(self.rows.values()), "int32"))  # (B, G)
-        chosen = ops.sum(ops.cast(matches, "int32") * number.astype("int32"), axis=-1, keepdims=True)  # 0: unknown
+        rows = ops.convert_to_tensor(list(self.rows.values()), dtype="int32")
+        number = ops.arange(1, len(self.rows) + 1, dtype="int32")
+        matches = ops.equal(ops.cast(group, "int32")[:, None], rows)  # (B, G)
+        chosen = ops.sum(ops.cast(matches, "int32") * number, axis=-1, keepdims=True)  # 0: unknown
         return {behavior: self._chosen(tasks, predictions, chosen) for behavior, tasks in self.cells.items()}
 
     def _chosen(self, tasks: Mapping[str, str], predictions: Predictions, chosen: Tensor) -> Tensor:

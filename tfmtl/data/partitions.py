@@ -1,0 +1,72 @@
+"""Columns that are in no file because the names of folders hold them, as in `date=2026-11-01/part-0.parquet`."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from urllib.parse import unquote
+
+import pyarrow as pa
+
+from tfmtl.data.arrow import Piece, Reader
+from tfmtl.data.columns import Column, Physical, check_types
+
+_NULL = "__HIVE_DEFAULT_PARTITION__"
+"""What Hive and Spark call the folder of rows without a value."""
+
+
+def folder_values(file: str) -> dict[str, str | None]:
+    """`{key: value}` of the folders above `file` that are called `key=value`; None where Hive wrote none."""
+    pairs = [part.partition("=") for part in Path(file).parts[:-1] if "=" in part]
+    return {unquote(key): None if value == _NULL else unquote(value) for key, _, value in pairs}
+
+
+def with_partitions(reader: Reader, names: Iterable[str]) -> Reader:
+    """`reader`, and with it those of the columns `names` that no file has and all files' folders name."""
+    of_files = [folder_values(file) for file in reader.files]
+    held = {name for physical in reader.physical for name in physical}
+    found = [name for name in names if name not in held and all(name in values for values in of_files)]
+    return _Partitioned(reader, {name: [values[name] for values in of_files] for name in found}) if found else reader
+
+
+class _Partitioned:
+    """A reader and, for every column of `texts`, what holds for all rows of a file, for each file."""
+
+    def __init__(self, reader: Reader, texts: dict[str, list[str | None]]):
+        self.reader = reader
+        self.files, self.pieces = reader.files, reader.pieces
+        self.texts = {name: pa.array(values, pa.string()) for name, values in texts.items()}
+        self.numbers = {name: _as_numbers(values) for name, values in self.texts.items()}
+        kinds = {name: values.type for name, values in self.numbers.items()}
+        self.physical: list[Physical] = [{**physical, **kinds} for physical in reader.physical]
+
+    def check(self, columns: Sequence[Column]) -> None:
+        """Raises ValueError if a column does not hold what is needed."""
+        self.reader.check(self._own(columns))
+        added = [column for column in columns if column.name in self.texts and not _is_text(column)]
+        check_types(self.files[0], added, self.physical[0])
+
+    def scan(self, pieces: Sequence[Piece], columns: Sequence[Column]) -> Iterator[tuple[Piece, pa.RecordBatch]]:
+        """The batches of `pieces`, in order."""
+        added = {column.name: _is_text(column) for column in reversed(columns) if column.name in self.texts}
+        for piece, batch in self.reader.scan(pieces, self._own(columns)):
+            for name, as_text in added.items():
+                value = (self.texts if as_text else self.numbers)[name][piece.file]
+                values = pa.repeat(value, batch.num_rows)
+                batch = batch.append_column(name, values.dictionary_encode() if as_text else values)
+            yield piece, batch
+
+    def _own(self, columns: Sequence[Column]) -> list[Column]:
+        return [column for column in columns if column.name not in self.texts]
+
+
+def _is_text(column: Column) -> bool:
+    return column.dtype == "string" and column.width is None
+
+
+def _as_numbers(texts: pa.Array) -> pa.Array:
+    """Integers if all `texts` are some, else numbers if all are, else `texts`."""
+    for kind in (pa.int64(), pa.float64()):
+        try:
+            return texts.cast(kind)
+        except pa.ArrowInvalid:
+            continue
+    return texts

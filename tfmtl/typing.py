@@ -7,7 +7,7 @@ Tensor: TypeAlias = Any
 
 Encoded: TypeAlias = dict[str, Tensor]
 """What a model reads. Categorical or bucketed: `(B,)` int32 row numbers. Numeric: `(B,)` or `(B, size)` float32,
-NaN where missing. Sequence: `(B, L)` int32 for each field, and `{name}_mask` `(B, L)` bool."""
+NaN where missing. Sequence: `(B, L)` int32 for each field, and `{name}_mask` `(B, L)` int32."""
 
 Streams: TypeAlias = dict[str, Tensor]
 """`{task: (B, D_task), ..., "shared": (B, D_shared)}`: what bottoms give and trunks transform."""

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from tfmtl.spec import Schema
-from tfmtl.spec.features import MISSING_ID
+from tfmtl.spec.categorical import MISSING_ID
 
 NAMES = ("{0}_dominant", "comparable", "{1}_dominant")
 

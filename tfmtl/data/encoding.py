@@ -6,7 +6,7 @@ import tensorflow as tf
 
 from tfmtl.keras_host import keras
 from tfmtl.spec import Categorical, Numeric
-from tfmtl.spec.features import MISSING_ID
+from tfmtl.spec.categorical import MISSING_ID
 from tfmtl.typing import Tensor
 
 

@@ -7,7 +7,7 @@ import tensorflow as tf
 
 from tfmtl.data.encoding import BinEncoder, IdEncoder, NumberEncoder, pack_events
 from tfmtl.spec import Categorical, Feature, Numeric, Sequence
-from tfmtl.spec.features import MISSING_ID
+from tfmtl.spec.categorical import MISSING_ID
 from tfmtl.spec.schema import check_features, table_readers
 from tfmtl.typing import Encoded, Tensor
 

@@ -5,7 +5,7 @@ from typing import Any
 
 from tfmtl.keras_host import keras, model_by_name
 from tfmtl.layers.core.join_streams import JoinStreams
-from tfmtl.spec.features import Categorical, Feature, Numeric
+from tfmtl.spec import Categorical, Feature, Numeric
 from tfmtl.spec.schema import Schema
 
 

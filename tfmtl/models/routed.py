@@ -4,7 +4,7 @@ from typing import Any
 
 from tfmtl.keras_host import inputs_by_name, keras, model_by_name
 from tfmtl.layers.head.group_routing import MEAN, GroupRouting
-from tfmtl.spec.features import Categorical, Feature
+from tfmtl.spec import Categorical, Feature
 from tfmtl.spec.schema import Schema
 from tfmtl.spec.task_grid import Group, TaskGrid
 

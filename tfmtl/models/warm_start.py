@@ -7,7 +7,7 @@ import numpy as np
 
 from tfmtl.keras_host import keras, layers_of
 from tfmtl.layers.core.fused_tables import FusedTables
-from tfmtl.spec.features import Categorical, Feature, Numeric, Sequence
+from tfmtl.spec import Categorical, Feature, Numeric, Sequence
 from tfmtl.spec.schema import Schema, table_readers
 
 

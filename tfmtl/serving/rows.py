@@ -8,7 +8,7 @@ import pyarrow as pa
 import tensorflow as tf
 
 from tfmtl.spec import Categorical, Feature, Numeric, Sequence
-from tfmtl.spec.features import MISSING_ID
+from tfmtl.spec.categorical import MISSING_ID
 
 Rows = dict[str, np.ndarray]
 """`{column: array}`, equally long; strings are arrays of bytes objects, histories are padded with the missing id."""

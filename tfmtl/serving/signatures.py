@@ -11,7 +11,7 @@ from tfmtl.serving.ranking import rank_endpoint
 from tfmtl.serving.rows import Rows, length, tensors
 from tfmtl.serving.score import SCORE
 from tfmtl.spec import Schema
-from tfmtl.spec.features import MISSING_ID
+from tfmtl.spec.categorical import MISSING_ID
 from tfmtl.typing import Predictions
 
 RESERVED = ("serving_default", "serving_ids", "examples", "classify", "rank", SCORE)

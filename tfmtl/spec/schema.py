@@ -5,8 +5,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
-from tfmtl.spec.features import Categorical, Feature, Sequence, feature_from_dict, feature_to_dict
+from tfmtl.spec.categorical import Categorical
+from tfmtl.spec.features import Feature, feature_from_dict, feature_to_dict
 from tfmtl.spec.names import check_distinct
+from tfmtl.spec.sequence import Sequence
 from tfmtl.spec.tasks import Task, task_to_dict
 
 

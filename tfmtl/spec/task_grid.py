@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from itertools import product
 from typing import Any, TypeVar
 
-from tfmtl.spec.features import Categorical
+from tfmtl.spec.categorical import Categorical
 from tfmtl.spec.names import check_distinct
 from tfmtl.spec.schema import Schema
 from tfmtl.spec.tasks import Task, task_to_dict

@@ -9,7 +9,7 @@ import tensorflow as tf
 from tfmtl.keras_host import BACKEND, inputs_by_name, keras
 from tfmtl.metrics import exact
 from tfmtl.spec import Schema, Sequence, Task
-from tfmtl.spec.features import MISSING_ID
+from tfmtl.spec.categorical import MISSING_ID
 from tfmtl.training.codes import Codes
 
 Slice: TypeAlias = str | Callable[[dict[str, Any]], Any]

@@ -9,7 +9,8 @@ from tfmtl.layers.core.columns import check_columns
 from tfmtl.layers.core.fused_tables import FusedTables, cut
 from tfmtl.layers.core.pooling import pool_events
 from tfmtl.layers.core.side_by_side import side_by_side
-from tfmtl.spec.features import Categorical, Feature, Numeric, Sequence, feature_from_dict, feature_to_dict
+from tfmtl.spec import Categorical, Feature, Numeric, Sequence
+from tfmtl.spec.features import feature_from_dict, feature_to_dict
 from tfmtl.spec.schema import check_features
 from tfmtl.typing import Encoded, Tensor
 

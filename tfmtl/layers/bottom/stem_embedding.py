@@ -8,7 +8,8 @@ from tfmtl.layers.bottom.feature_embedding import values_and_flags
 from tfmtl.layers.core.columns import check_columns
 from tfmtl.layers.core.fused_tables import FusedTables
 from tfmtl.layers.core.pooling import pool_events
-from tfmtl.spec.features import Categorical, Numeric, feature_from_dict, feature_to_dict
+from tfmtl.spec import Categorical, Numeric
+from tfmtl.spec.features import feature_from_dict, feature_to_dict
 from tfmtl.spec.names import check_distinct
 from tfmtl.spec.schema import check_features
 from tfmtl.typing import Encoded, Tensor

@@ -7,7 +7,8 @@ from typing import Any
 from tfmtl.initializers import fresh
 from tfmtl.keras_host import add_table, keras, lookup, ops, register
 from tfmtl.layers.core.columns import check_columns
-from tfmtl.spec.features import Categorical, Feature, Sequence, feature_from_dict, feature_to_dict
+from tfmtl.spec import Categorical, Feature, Sequence
+from tfmtl.spec.features import feature_from_dict, feature_to_dict
 from tfmtl.spec.schema import check_features
 from tfmtl.typing import Encoded, Tensor
 

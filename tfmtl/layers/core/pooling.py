@@ -1,7 +1,7 @@
 """One vector for a history of events."""
 
 from tfmtl.keras_host import ops
-from tfmtl.spec.features import Pooling
+from tfmtl.spec.sequence import Pooling
 from tfmtl.typing import Tensor
 
 

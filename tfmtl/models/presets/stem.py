@@ -10,7 +10,7 @@ from tfmtl.layers.trunk.ple import PLE
 from tfmtl.models.bottoms import SharedBottomRepresentation, STEMRepresentation
 from tfmtl.models.heads import Units
 from tfmtl.models.presets.assembling import assemble
-from tfmtl.spec.features import Categorical, Feature, Numeric
+from tfmtl.spec import Categorical, Feature, Numeric
 from tfmtl.spec.schema import Schema
 
 EXPERT = (512, 512, 512)

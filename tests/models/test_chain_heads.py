@@ -54,7 +54,7 @@ def test_aitm_follows_its_parts(streams):
 @pytest.mark.parametrize("make", [ESMMHead, AITMHead])
 def test_reloads_and_every_variable_is_trained(make, streams, tmp_path):
     inputs = {name: keras.Input((10,), name=name) for name in streams}
-    head = make(TASKS, CHAIN, units=(5, 4), dropout=0.1)
+    head = make(TASKS, CHAIN, units=(5, 4), dropout=0.1, base_rates={"click": 0.2})
     model = keras.Model(inputs, head(inputs))
     assert head.name == "head"
     assert_all_trained(model, lambda: sum(ops.sum((y - 0.3) ** 2) for y in model(streams).values()))
@@ -77,6 +77,24 @@ def test_presets_fit(preset):
     rows = {"city": np.array([1, 2, 3, 0], "int32")}
     labels = {"click": np.array([1.0, 1, 0, 1]), "cart": np.array([1.0, 0, 0, 1]), "buy": np.array([1.0, 0, 0, 0])}
     assert np.isfinite(model.fit(rows, labels, epochs=2, verbose=0).history["loss"]).all()
+
+
+@pytest.mark.parametrize("make", [ESMMHead, AITMHead])
+def test_starts_at_the_base_rates(make, streams):
+    rates = {"click": 0.1, "cart": 0.01, "buy": 0.002}
+    head = make(TASKS, CHAIN, base_rates=rates)
+    still = {task: np.zeros_like(x) for task, x in streams.items()}  # towers answer with their biases
+    y = {task: np.asarray(p) for task, p in make.from_config(head.get_config())(still).items()}
+    for step, rate in rates.items():
+        np.testing.assert_allclose(y[step], rate, rtol=1e-5)
+    with pytest.raises(ValueError, match=r"must name tasks. Received: \['like'\]"):
+        make(TASKS, CHAIN, base_rates={"like": 0.1})
+
+
+@pytest.mark.parametrize("rates", [{"cart": 0.1}, {"click": 0.1, "cart": 0.1}, {"click": 0.1, "cart": 0.0}])
+def test_esmm_refuses_rates_that_grow(rates):
+    with pytest.raises(ValueError, match="step 'cart' must be above 0 and below that of 'click'"):
+        ESMMHead(TASKS, CHAIN, base_rates=rates)
 
 
 @pytest.mark.parametrize("make", [ESMMHead, AITMHead])

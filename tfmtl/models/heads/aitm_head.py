@@ -9,7 +9,7 @@ from tfmtl.layers.head.chain_calibrator import ChainCalibrator
 from tfmtl.layers.head.information_transfer import InformationTransfer
 from tfmtl.layers.head.task_tower import TaskTower
 from tfmtl.models.heads.esmm_head import check_steps
-from tfmtl.models.heads.towers import read_tasks
+from tfmtl.models.heads.towers import rates_by_task, read_tasks
 from tfmtl.spec.tasks import Task
 from tfmtl.typing import Predictions, Streams
 
@@ -35,6 +35,7 @@ class AITMHead(keras.layers.Layer):
         calibrator: weight of the calibrator; 0 switches it off.
         activation, dropout: of the hidden layers; the dropout also of what is handed on.
         attention_bias, share_attention: as in `InformationTransfer`.
+        base_rates: `{task: share of positives}`, as in `Towers`.
 
     Input shape:
         `{task: (B, D_task), ...}`; other streams are not read.
@@ -44,7 +45,8 @@ class AITMHead(keras.layers.Layer):
 
     Raises:
         ValueError: a chain of fewer than two steps, with a step twice, that is no binary task, or that is defined only where
-            another one happened; streams that lack a task, or, without `units`, of several widths along the chain.
+            another one happened; `base_rates` that name other tasks; streams that lack a task, or, without `units`, of several
+            widths along the chain.
 
     Example:
 
@@ -69,6 +71,7 @@ class AITMHead(keras.layers.Layer):
         dropout: float = 0.0,
         attention_bias: bool = False,
         share_attention: bool = True,
+        base_rates: Mapping[str, float] | None = None,
         name: str = "head",
         **kwargs: Any,
     ):
@@ -92,8 +95,10 @@ class AITMHead(keras.layers.Layer):
             name="transfer",
         )
         check_steps(self.transfer.chain, read)
+        self.base_rates = rates_by_task(base_rates, self.kinds)
         self.outputs = {
-            task: TaskTower((), kind=kind, dtype=policy, name=f"{task}_output") for task, kind in self.kinds.items()
+            task: TaskTower((), kind=kind, base_rate=self.base_rates.get(task), dtype=policy, name=f"{task}_output")
+            for task, kind in self.kinds.items()
         }
         self.calibrate = ChainCalibrator(chain, weight=calibrator, name="calibrator")
 
@@ -126,4 +131,5 @@ class AITMHead(keras.layers.Layer):
             "calibrator": self.calibrator,
             "activation": keras.activations.serialize(self.activation),
             **{key: transfer[key] for key in ("chain", "dropout", "attention_bias", "share_attention")},
+            "base_rates": dict(self.base_rates),
         }

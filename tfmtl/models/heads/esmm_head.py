@@ -1,6 +1,7 @@
 """Entire-space predictions along a chain of steps."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import pairwise
 from typing import Any
 
 from tfmtl.keras_host import keras, register
@@ -27,6 +28,8 @@ class ESMMHead(keras.layers.Layer):
         tasks: the tasks.
         chain: names of the steps, the first one first; two or more.
         units, activation, dropout, batch_norm: of the towers, as in `Towers`.
+        base_rates: `{task: share of positives}`; of steps over all rows, as they are labelled. A step's tower starts at its
+            share over that of the step before.
 
     Input shape:
         `{task: (B, D_task), ...}`; other streams are not read.
@@ -36,7 +39,7 @@ class ESMMHead(keras.layers.Layer):
 
     Raises:
         ValueError: a chain of fewer than two steps, with a step twice, that is no binary task, or that is defined only where
-            another one happened; or what `Towers` refuses.
+            another one happened; a base rate of a step that is not below that of the step before; or what `Towers` refuses.
 
     Example:
 
@@ -60,22 +63,39 @@ class ESMMHead(keras.layers.Layer):
         activation: Any = "relu",
         dropout: float = 0.0,
         batch_norm: bool = False,
+        base_rates: Mapping[str, float] | None = None,
         name: str = "head",
         **kwargs: Any,
     ):
         super().__init__(name=name, **kwargs)
         read = read_tasks(tasks)
+        self.chain = check_chain(chain)
+        check_steps(self.chain, read)
+        self.base_rates = dict(base_rates or {})
         self.towers = Towers(
             read.values(),
             units=units,
             activation=activation,
             dropout=dropout,
             batch_norm=batch_norm,
+            base_rates=self._conditional_rates(),
             dtype=self.dtype_policy,
             name="towers",
         )
-        self.chain = check_chain(chain)
-        check_steps(self.chain, read)
+
+    def _conditional_rates(self) -> dict[str, float]:
+        """The base rates, those of steps where the step before happened."""
+        rates = dict(self.base_rates)
+        for before, step in pairwise(self.chain):
+            if step not in self.base_rates:
+                continue
+            if not 0 < self.base_rates[step] < self.base_rates.get(before, 0):
+                raise ValueError(
+                    f"The base rate of step {step!r} must be above 0 and below that of {before!r}. "
+                    f"Received: base_rates={self.base_rates}"
+                )
+            rates[step] = self.base_rates[step] / self.base_rates[before]
+        return rates
 
     def build(self, input_shape: Mapping[str, Any]) -> None:
         self.towers.build(input_shape)
@@ -87,14 +107,14 @@ class ESMMHead(keras.layers.Layer):
 
     def call(self, streams: Streams, training: bool | None = None) -> Predictions:
         predictions = self.conditionals(streams, training=training)
-        for before, step in zip(self.chain, self.chain[1:], strict=False):
+        for before, step in pairwise(self.chain):
             predictions[step] = predictions[before] * predictions[step]
         return predictions
 
     def get_config(self) -> dict[str, Any]:
         towers = self.towers.get_config()
         options = {key: towers[key] for key in ("tasks", "units", "activation", "dropout", "batch_norm")}
-        return {**super().get_config(), **options, "chain": list(self.chain)}
+        return {**super().get_config(), **options, "chain": list(self.chain), "base_rates": dict(self.base_rates)}
 
 
 def check_steps(chain: Sequence[str], tasks: Mapping[str, Task]) -> None:

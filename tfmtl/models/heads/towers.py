@@ -55,10 +55,7 @@ class Towers(keras.layers.Layer):
         super().__init__(name=name, **kwargs)
         self.kinds = {name: task.kind for name, task in read_tasks(tasks).items()}
         self.units = units_by_task(units, self.kinds)
-        self.base_rates = dict(base_rates or {})
-        unknown = sorted(set(self.base_rates) - set(self.kinds))
-        if unknown:
-            raise ValueError(f"`base_rates` must name tasks. Received: {unknown}; tasks: {sorted(self.kinds)}")
+        self.base_rates = rates_by_task(base_rates, self.kinds)
         self.towers = {
             task: TaskTower(
                 self.units[task],
@@ -110,3 +107,11 @@ def units_by_task(units: Units, tasks: Mapping[str, Any]) -> dict[str, tuple[int
     if set(units) != set(tasks):
         raise ValueError(f"`units` must name every task. Received: {sorted(units)}; tasks: {sorted(tasks)}")
     return {task: check_units("units", units[task]) for task in tasks}
+
+
+def rates_by_task(rates: Mapping[str, float] | None, tasks: Mapping[str, Any]) -> dict[str, float]:
+    """`{task: base rate}` for the tasks that have one; ValueError if another task is named."""
+    unknown = sorted(set(rates or {}) - set(tasks))
+    if unknown:
+        raise ValueError(f"`base_rates` must name tasks. Received: {unknown}; tasks: {sorted(tasks)}")
+    return dict(rates or {})

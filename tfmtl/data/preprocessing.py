@@ -28,7 +28,8 @@ class Preprocessor(tf.Module):
     Args:
         features: adapted features, for example `schema.features`.
         passthrough: raw columns, not features, to hand on as they are, for example a user id for per-user metrics. Models
-            of `build` leave them alone; under a `tf.distribute` strategy the `fit` of Keras 3 takes no strings.
+            of `build` and `tfmtl.evaluate` leave them alone; but the `fit` of Keras 3 takes no strings on a GPU, where it
+            compiles what a dataset gives, nor under a `tf.distribute` strategy.
 
     Input shape:
         `{column: tensor}` with every column of `raw_signature`: strings, ids `(B,)`, numbers `(B,)` or `(B, size)`,

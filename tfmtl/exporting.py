@@ -59,12 +59,14 @@ def export(
         schema: adapted; the features that the model reads and the tasks that it predicts.
         preprocessor: what encodes raw columns; by default `Preprocessor(schema.features)`. What it only hands on
             (`passthrough`) is not exported.
-        version: a number that is not taken; by default one more than the highest.
+        version: a number that is not taken; by default one more than the highest, also where several processes export at the
+            same time.
         tasks: heads to export, by default all. What only other heads needed (experts, gates, tables) is left out.
         examples: real rows to compare on and to warm up with: raw columns `{column: values}`, a pandas DataFrame, an Arrow
             table or whatever else has an Arrow stream, or a dataset of batches. The first 1,024 are used.
         score: a fused score to add to the predictions.
-        keep: how many versions to keep, the newest; by default all.
+        keep: how many versions to keep, the newest; by default all. Those that `models.config` beside them names, by
+            `specific` or by a label, are kept too; one that cannot be removed is worth a warning.
         metrics: for the model card, for example what `evaluate` returned.
         data: for the model card: what the model was trained on, in words.
 
@@ -73,9 +75,10 @@ def export(
 
     Raises:
         ValueError: a schema that is not adapted, a model that does not fit it, unknown tasks, examples that are no rows
-            of it, or a `batching.config` that cannot be read.
+            of it, or a `batching.config` or `models.config` that a server refuses.
         FileExistsError: the version exists.
-        OSError: `path` cannot be written, or is a mount point, beside which nothing can be prepared.
+        OSError: `path` cannot be written, or is a mount point, beside which nothing can be prepared. TensorFlow raises its
+            own errors where a disk is full.
         ParityError: the exported graph answers otherwise than the model, or the model answers NaN. Nothing is published.
 
     Example:

@@ -18,6 +18,9 @@ Predictions: TypeAlias = dict[str, Tensor]
 SHARED = "shared"
 """The name of the stream that belongs to no task. No task may take it."""
 
+SERVED = ("serving_default", "serving_ids", "examples", "classify", "rank", "score")
+"""Signatures and outputs of every export. A task's own signature and output have its name, so no task may take these."""
+
 TaskKind: TypeAlias = Literal["binary", "regression"]
 Side: TypeAlias = Literal["user", "item", "context"]
 IdDtype: TypeAlias = Literal["string", "int64"]

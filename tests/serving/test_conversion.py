@@ -8,10 +8,11 @@ from small_ranker import SCHEMA as PLAIN_SCHEMA
 from tfmtl.exporting import export
 from tfmtl.models.presets import ple
 from tfmtl.serving import conversion
-from tfmtl.serving.conversion import check_converted, encoded_rows, replacing
+from tfmtl.serving.conversion import check_converted, encoded_rows
 from tfmtl.serving.litert import export_litert
 from tfmtl.serving.loading import Bundle
 from tfmtl.serving.parity import ParityError
+from tfmtl.serving.replacing import replacing
 from tfmtl.spec import Categorical, Schema
 
 # Vocabularies of integers are tables that LiteRT does not have.

@@ -13,16 +13,19 @@ from tensorflow_serving.apis import prediction_log_pb2
 from tensorflow_serving.config import model_server_config_pb2
 
 from tfmtl.exporting import export
+from tfmtl.serving import bundle
 from tfmtl.serving.card import CARD_FILE, CARD_JSON
 from tfmtl.serving.client import Client
 from tfmtl.serving.config_protos import BatchingParameters, MonitoringConfig
-from tfmtl.serving.configs import BATCH_SIZES, batch_sizes, write_configs
+from tfmtl.serving.configs import BATCH_SIZES, batch_sizes, named_versions, write_configs
 from tfmtl.serving.loading import load_schema
+from tfmtl.serving.score import SCORE
 from tfmtl.serving.server import LocalServer
 from tfmtl.serving.warmup_file import MAX_RECORDS, WARMUP_FILE, replay_warmup, write_warmup
+from tfmtl.typing import SERVED
 
 EXPORT = ROOT / "export"
-SIGNATURES = ["serving_default", "serving_ids", "examples", "classify", "rank", "click", "buy", "watch"]
+SIGNATURES = [*(name for name in SERVED if name != SCORE), "click", "buy", "watch"]
 
 
 @pytest.fixture(scope="module")
@@ -140,6 +143,89 @@ def test_a_batching_config_that_cannot_be_read(tmp_path):
     (tmp_path / "batching.config").write_text("max_batch_size: 128")
     with pytest.raises(ValueError, match=r"batching.config must be a BatchingParameters. Received: .*max_batch_size"):
         batch_sizes(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (
+            "max_batch_size { value: 512 } allowed_batch_sizes: 1 allowed_batch_sizes: 8",
+            "last entry was 8; expected 512",
+        ),
+        (
+            "max_batch_size { value: 8 } allowed_batch_sizes: -4 allowed_batch_sizes: 8",
+            r"must increase. Received: \[-4, 8\]",
+        ),
+        ("max_batch_size { value: -1 }", "max_batch_size must be >= 1"),
+    ],
+)
+def test_a_batching_config_that_a_server_refuses(tmp_path, text, message):
+    (tmp_path / "batching.config").write_text(text)
+    with pytest.raises(ValueError, match=f"batching.config: .*{message}"):
+        batch_sizes(tmp_path)
+
+
+def test_versions_that_a_config_names(tmp_path):
+    assert named_versions(tmp_path) == set()
+    write_configs(tmp_path)
+    assert named_versions(tmp_path) == set()
+    config = model_server_config_pb2.ModelServerConfig()
+    for labels, specific in (({"stable": 2, "canary": 5}, [2, 4]), ({}, [7])):
+        model = config.model_config_list.config.add(
+            name="ranker", base_path="/models/ranker", model_platform="tensorflow"
+        )
+        model.model_version_policy.specific.versions.extend(specific)
+        model.version_labels.update(labels)
+    (tmp_path / "models.config").write_text(text_format.MessageToString(config))
+    assert named_versions(tmp_path) == {2, 4, 5, 7}
+    (tmp_path / "models.config").write_text((EXPORT / "models-canary.config").read_text())
+    assert named_versions(tmp_path) == {1, 2}
+    (tmp_path / "models.config").write_text("model_config_list { config [")
+    with pytest.raises(ValueError, match=r"models.config must be a ModelServerConfig. Received: "):
+        named_versions(tmp_path)
+
+
+def test_a_name_with_quotes(tmp_path):
+    base = tmp_path / r'o"brien\s'
+    base.mkdir()
+    write_configs(base)
+    (config,) = parsed(base, "models.config").model_config_list.config
+    assert config.name == base.name
+
+
+def test_a_version_behind_a_label_outlives_newer_ones(tmp_path):
+    base = tmp_path / "ranker"
+    model = small_model()
+    for _ in range(2):
+        export(model, base, SCHEMA, tasks=["click"])
+    text = (EXPORT / "models-canary.config").read_text().replace("value: 2", "value: 1").replace("versions: 2", "")
+    (base / "models.config").write_text(text)
+    assert export(model, base, SCHEMA, tasks=["click"], keep=1).name == "3"
+    assert sorted(child.name for child in base.iterdir() if child.is_dir()) == ["1", "3"]
+
+
+def test_an_export_takes_the_next_number_if_somebody_else_was_faster(tmp_path, monkeypatch):
+    base = tmp_path / "ranker"
+    original = bundle.publish
+
+    def late(folder, where, version):
+        if version == 1:
+            (where / "1").mkdir()
+            (where / "1" / "saved_model.pb").write_text("of somebody else")
+        return original(folder, where, version)
+
+    monkeypatch.setattr(bundle, "publish", late)
+    published = export(small_model(), base, SCHEMA, tasks=["click"])
+    assert published.name == "2" and json.loads((published / CARD_JSON).read_text())["version"] == 2
+    with pytest.raises(FileExistsError, match="Version 1 exists already"):
+        export(small_model(), base, SCHEMA, tasks=["click"], version=1)
+
+
+def test_nothing_is_published_where_the_configs_cannot_be(tmp_path, monkeypatch):
+    monkeypatch.setattr(bundle, "write_configs", lambda base: (_ for _ in ()).throw(OSError("no space left")))
+    with pytest.raises(OSError, match="no space left"):
+        export(small_model(), tmp_path / "ranker", SCHEMA, tasks=["click"])
+    assert not [path for path in tmp_path.rglob("*") if path != tmp_path / "ranker"]
 
 
 def test_files_are_utf_8_in_every_locale(exported, tmp_path):

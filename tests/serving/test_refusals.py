@@ -57,7 +57,10 @@ def base(tmp_path):
         ({"tasks": []}, "0 tasks"),
         ({"tasks": ["buy", "buy"]}, "name='buy' twice"),
         ({"version": 0}, "version=0"),
+        ({"version": 1.0}, "version=1.0"),
         ({"keep": 0}, "keep=0"),
+        ({"keep": "3"}, "keep='3'"),
+        ({"metrics": [0.5]}, r"`metrics` must be a dict.*Received: metrics=\[0.5\]"),
         ({"score": Score({"share": 1.0})}, r"weighs tasks \['share'\]"),
         ({"score": Score({"buy": 1.0}), "tasks": ["click"]}, r"weighs tasks \['buy'\]"),
         ({"examples": {"city": ROWS["city"]}}, r"lack the columns \['age'\]"),
@@ -107,13 +110,6 @@ def test_heads_that_are_no_column_of_float32(base):
         export(tiny_model(dtype="float16"), base, TINY)
     with pytest.raises(ValueError, match=r"Received: \(None, 1, 1\) float32"):
         export(tiny_model(finish=keras.layers.Reshape((1, 1))), base, TINY)
-
-
-@pytest.mark.parametrize("name", ["rank", "score", "serving_default"])
-def test_a_task_that_would_hide_a_signature(base, name):
-    schema = Schema(TINY.features, [Task(name), Task("buy")])
-    with pytest.raises(ValueError, match=rf"Received: \['{name}'\]"):
-        export(tiny_model(schema, (name, "buy")), base, schema)
 
 
 def test_weights_named_like_a_column(base):

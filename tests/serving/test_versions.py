@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from harness import ROOT
@@ -82,12 +83,30 @@ def test_the_second_of_two_that_publish_the_same_version_is_told(tmp_path):
     assert (base / "1" / "saved_model.pb").read_text() == first.name
 
 
-def test_keeps_the_newest_and_what_was_just_published(tmp_path):
+def test_keeps_the_newest_and_what_is_to_be_spared(tmp_path):
     base = tmp_path / "ranker"
     make(base, "1", "2", "7", "10", "notes")
-    remove_old(base, 2, published=2)
+    remove_old(base, 2, spared=[2])
     assert sorted(child.name for child in base.iterdir()) == ["10", "2", "7", "notes"]
     assert list(tmp_path.iterdir()) == [base]
+
+
+def test_two_may_remove_at_the_same_time(tmp_path):
+    for attempt in range(20):
+        base = tmp_path / str(attempt) / "ranker"
+        make(base, *map(str, range(1, 9)))
+        with ThreadPoolExecutor(4) as pool:
+            list(pool.map(remove_old, [base] * 4, [1] * 4, [()] * 4))
+        assert [child.name for child in base.iterdir()] == ["8"]
+
+
+def test_an_old_version_that_cannot_be_removed_is_a_warning(tmp_path):
+    base = tmp_path / "ranker"
+    make(base, "2")
+    (base / "1").write_text("a file in the place of a version")
+    with pytest.warns(UserWarning, match="Version 1 is old and could not be removed"):
+        remove_old(base, 1, spared=[])
+    assert (base / "2").is_dir()
 
 
 def test_a_file_in_the_way_is_named(tmp_path):

@@ -112,6 +112,8 @@ def test_encoded_features_keep_their_rows_and_nothing_else():
         (lambda: Sequence("a", (ITEM,), length=2, pooling="last"), "pooling='last'"),
         (lambda: Schema([ITEM, Sequence("a", (ITEM,), length=2, prefix="")], [Task("b")]), "same name"),
         (lambda: Task("shared"), "'shared'"),
+        (lambda: Task("rank"), r"Received: name='rank'.*Task\('my_rank', label='rank'\)"),
+        (lambda: Task("serving_ids"), "signatures and outputs of an export"),
         (lambda: Task("a", "ranking"), "kind='ranking'"),
         (lambda: Task("a", weight=-1), "weight=-1"),
         (lambda: Task("a", weight_decay=0), "weight_decay=0"),

@@ -8,14 +8,14 @@ from typing import Any
 import tensorflow as tf
 
 from tfmtl.keras_host import keras
-from tfmtl.serving.card import Facts, write_card
-from tfmtl.serving.configs import batch_sizes, write_configs
+from tfmtl.serving.card import Facts, plain_metrics, write_card
+from tfmtl.serving.configs import batch_sizes, named_versions, write_configs
 from tfmtl.serving.endpoints import Encoder, Endpoint, Whole, predictions, trace_whole
 from tfmtl.serving.parity import CLOSE, EXACT, HALF, check_parity
 from tfmtl.serving.rows import Rows, awkward_rows, length, rows_of, tensors
 from tfmtl.serving.score import Score
 from tfmtl.serving.signatures import build_endpoints
-from tfmtl.serving.validation import check_arguments
+from tfmtl.serving.validation import check_arguments, check_keep
 from tfmtl.serving.versions import check_writable, choose_version, publish, remove_old, staging
 from tfmtl.serving.warmup_file import write_warmup
 from tfmtl.spec import Schema
@@ -41,10 +41,10 @@ def write_bundle(
     """`tfmtl.export` with the preprocessor given."""
     base = Path(path).absolute()
     check_writable(base)
-    version = choose_version(base, version)
-    if keep is not None and keep < 1:
-        raise ValueError(f"`keep` must be >= 1. Received: keep={keep}")
-    sizes = batch_sizes(base)
+    choose_version(base, version)
+    check_keep(keep)
+    metrics = plain_metrics(metrics)
+    sizes, _ = batch_sizes(base), named_versions(base)
     served = check_arguments(model, schema, preprocessor, tasks, score)
     rows = None if examples is None else rows_of(examples, preprocessor.raw_signature, EXAMPLE_ROWS)
 
@@ -56,13 +56,24 @@ def write_bundle(
         warmup = write_warmup(folder, endpoints, batches[0][0], sizes)
         parity = check_parity(folder, endpoints, _in_memory(model, preprocessor, whole), batches)
         compared = length(rows or {})
-        facts = Facts(base.name, version, served, endpoints, weights, parity, compared, warmup, score, metrics, data)
-        write_card(folder, facts)
-        published = publish(folder, base, version)
-    write_configs(base)
+        facts = Facts(base.name, served, endpoints, weights, parity, compared, warmup, score, metrics, data)
+        write_configs(base)
+        published = _publish(folder, base, version, facts)
     if keep is not None:
-        remove_old(base, keep, version)
+        remove_old(base, keep, {int(published.name)} | named_versions(base))
     return published
+
+
+def _publish(folder: Path, base: Path, version: int | None, facts: Facts) -> Path:
+    """Publishes `folder` as `version`, or as the next one that nobody else takes in the meantime."""
+    while True:
+        number = choose_version(base, version)
+        write_card(folder, number, facts)
+        try:
+            return publish(folder, base, number)
+        except FileExistsError:
+            if version is not None:
+                raise
 
 
 def save(whole: Whole, endpoints: Mapping[str, Endpoint], owners: Iterable[Any], folder: Path) -> int:

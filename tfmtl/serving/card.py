@@ -27,7 +27,7 @@ class Facts:
     """What is known about a version when it is written.
 
     Args:
-        name, version: of the model.
+        name: of the model.
         schema: with the served tasks.
         endpoints: the signatures.
         weights: numbers that the version holds.
@@ -35,11 +35,11 @@ class Facts:
         rows: how many example rows were compared.
         warmup: how many warm-up requests there are.
         score: the score in the graph.
-        metrics, data: as the caller gave them.
+        metrics: as `plain_metrics` made them.
+        data: as the caller gave it.
     """
 
     name: str
-    version: int
     schema: Schema
     endpoints: Mapping[str, Endpoint]
     weights: int
@@ -51,29 +51,29 @@ class Facts:
     data: str | None
 
 
-def write_card(folder: Path, facts: Facts) -> None:
+def write_card(folder: Path, version: int, facts: Facts) -> None:
     """Writes the schema and the card, as JSON and as Markdown, under `folder/assets.extra`."""
     (folder / SCHEMA_FILE).parent.mkdir(exist_ok=True)
-    card = describe(facts)
+    card = describe(version, facts)
     (folder / SCHEMA_FILE).write_text(facts.schema.to_json(), encoding="utf-8")
     text = json.dumps(card, indent=1, ensure_ascii=False, allow_nan=False)
     (folder / CARD_JSON).write_text(text, encoding="utf-8")
     (folder / CARD_FILE).write_text(as_markdown(card), encoding="utf-8")
 
 
-def describe(facts: Facts) -> dict[str, Any]:
+def describe(version: int, facts: Facts) -> dict[str, Any]:
     """The card as JSON types."""
     return {
         "name": facts.name,
-        "version": facts.version,
+        "version": version,
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "tasks": facts.schema.to_dict()["tasks"],
         "score": facts.score.to_dict() if facts.score else None,
         "features": [_feature(feature) for feature in facts.schema.features],
         "signatures": {name: _signature(endpoint) for name, endpoint in facts.endpoints.items()},
         "weights": facts.weights,
-        "metrics": _plain(facts.metrics),
-        "data": facts.data,
+        "metrics": facts.metrics,
+        "data": None if facts.data is None else str(facts.data),
         "parity": {"example_rows": facts.rows, "largest_difference": dict(facts.parity)},
         "warmup_requests": facts.warmup,
         "libraries": {
@@ -169,10 +169,24 @@ def _spec(tensor: Any) -> dict[str, Any]:
     return {"dtype": tensor.dtype.name, "shape": list(tensor.shape)}
 
 
+def plain_metrics(metrics: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    """Metrics as JSON types; one that is undefined (NaN) is null.
+
+    Raises:
+        ValueError: no mapping.
+    """
+    if metrics is None:
+        return None
+    if not isinstance(metrics, Mapping):
+        raise ValueError(f"`metrics` must be a dict, such as `tfmtl.evaluate` returns. Received: metrics={metrics!r}")
+    return {str(name): _plain(value) for name, value in metrics.items()}
+
+
 def _plain(value: Any) -> Any:
-    """Metrics as JSON types; one that is undefined (NaN) is null."""
     if isinstance(value, Mapping):
-        return {str(name): _plain(inner) for name, inner in value.items()}
+        return plain_metrics(value)
+    if getattr(value, "ndim", 0) or isinstance(value, (list, tuple)):
+        return [_plain(inner) for inner in value]
     if hasattr(value, "__float__"):
         return float(value) if isfinite(value) else None
     return value if value is None else str(value)

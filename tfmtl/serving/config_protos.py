@@ -1,4 +1,5 @@
-"""`BatchingParameters` and `MonitoringConfig`: protos of the server's own files that no Python package ships.
+"""Protos of the server's own files: two that no Python package ships, and of `ModelServerConfig` what names versions,
+for exports without `tensorflow-serving-api`.
 
 Described here field by field, in a pool of their own so that they never collide with generated modules. Text protos
 depend on the names and types of the fields alone.
@@ -25,6 +26,15 @@ _MESSAGES: dict[str, dict[str, tuple[int, str]]] = {
         "enable_large_batch_splitting": (8, "google.protobuf.BoolValue"),
         "max_execution_batch_size": (9, "google.protobuf.Int64Value"),
     },
+    "SpecificVersions": {"versions": (1, "repeated int64")},
+    "VersionPolicy": {"specific": (102, f"{_PACKAGE}.SpecificVersions")},
+    "VersionLabel": {"key": (1, "string"), "value": (2, "int64")},
+    "ModelConfig": {
+        "model_version_policy": (7, f"{_PACKAGE}.VersionPolicy"),
+        "version_labels": (8, f"repeated {_PACKAGE}.VersionLabel"),
+    },
+    "ModelConfigList": {"config": (1, f"repeated {_PACKAGE}.ModelConfig")},
+    "ModelServerConfig": {"model_config_list": (1, f"{_PACKAGE}.ModelConfigList")},
     "PrometheusConfig": {"enable": (1, "bool"), "path": (2, "string")},
     "MonitoringConfig": {"prometheus_config": (1, f"{_PACKAGE}.PrometheusConfig")},
 }
@@ -48,15 +58,23 @@ def _describe() -> descriptor_pool.DescriptorPool:
             if scalar in _SCALARS:
                 added.type = _SCALARS[scalar]
             else:
-                added.type, added.type_name = _Field.TYPE_MESSAGE, "." + kind
+                added.type, added.type_name = _Field.TYPE_MESSAGE, "." + scalar
     pool.Add(file)
     return pool
 
 
 _POOL = _describe()
 
-BatchingParameters: Any = message_factory.GetMessageClass(_POOL.FindMessageTypeByName(f"{_PACKAGE}.BatchingParameters"))
+
+def _class(name: str) -> Any:
+    return message_factory.GetMessageClass(_POOL.FindMessageTypeByName(f"{_PACKAGE}.{name}"))
+
+
+BatchingParameters = _class("BatchingParameters")
 """What `--batching_parameters_file` holds. Most fields are wrappers: `max_batch_size { value: 128 }`."""
 
-MonitoringConfig: Any = message_factory.GetMessageClass(_POOL.FindMessageTypeByName(f"{_PACKAGE}.MonitoringConfig"))
+MonitoringConfig = _class("MonitoringConfig")
 """What `--monitoring_config_file` holds."""
+
+ModelServerConfig = _class("ModelServerConfig")
+"""What `--model_config_file` holds, as far as it names versions; other fields are unknown here."""

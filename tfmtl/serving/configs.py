@@ -1,24 +1,27 @@
 """Text protos for `tensorflow_model_server`, written beside the versions."""
 
-import os
 from pathlib import Path
+from typing import Any
 
 from google.protobuf import text_format
 
-from tfmtl.serving.config_protos import BatchingParameters
+from tfmtl.serving.batching_options import batching_options
+from tfmtl.serving.config_protos import BatchingParameters, ModelServerConfig
+from tfmtl.serving.replacing import replacing
 
 BATCH_SIZES = (1, 8, 64, 512)
 """Batches that a server pads to, and warms up with."""
 
 _BATCHING_FILE = "batching.config"
+_MODELS_FILE = "models.config"
 
 MODELS = """\
 # tensorflow_model_server --model_config_file=/models/{name}/models.config
 # `base_path` is where the server sees this folder, for example with: docker run -v "$PWD/{name}:/models/{name}"
 model_config_list {{
   config {{
-    name: "{name}"
-    base_path: "/models/{name}"
+    name: "{quoted}"
+    base_path: "/models/{quoted}"
     model_platform: "tensorflow"
     model_version_policy {{ latest {{ num_versions: 1 }} }}
   }}
@@ -52,29 +55,52 @@ def write_configs(base: Path) -> None:
 
     A server that polls `base` for versions looks at folders named by a number only.
     """
-    texts = {"models.config": MODELS, _BATCHING_FILE: BATCHING, "monitoring.config": MONITORING}
+    texts = {_MODELS_FILE: MODELS, _BATCHING_FILE: BATCHING, "monitoring.config": MONITORING}
     allowed = "\n".join(f"allowed_batch_sizes: {size}" for size in BATCH_SIZES)
     for file, text in texts.items():
         target = base / file
         if not target.exists():
-            filled = text.format(name=base.name, largest=BATCH_SIZES[-1], allowed=allowed)
-            partial = base.parent / f".{base.name}.{file}.{os.getpid()}"
-            partial.write_text(filled, encoding="utf-8")
-            os.replace(partial, target)
+            quoted = base.name.replace("\\", r"\\").replace('"', r"\"")
+            filled = text.format(name=base.name, quoted=quoted, largest=BATCH_SIZES[-1], allowed=allowed)
+            with replacing(target) as partial:
+                partial.write_text(filled, encoding="utf-8")
 
 
 def batch_sizes(base: Path) -> tuple[int, ...]:
     """The batches to warm up with: those that `batching.config` in `base` pads to, or of `BATCH_SIZES` those it allows.
 
     Raises:
-        ValueError: the file is no BatchingParameters.
+        ValueError: the file is no BatchingParameters, or one that a server refuses.
     """
     file = base / _BATCHING_FILE
     if not file.exists():
         return BATCH_SIZES
+    parameters = _parse(file, BatchingParameters)
     try:
-        parameters = text_format.Parse(file.read_text(encoding="utf-8"), BatchingParameters())
+        options = batching_options(parameters)
+    except ValueError as error:
+        raise ValueError(f"{file}: {error}") from error
+    return options.allowed_sizes or tuple(size for size in BATCH_SIZES if size <= options.max_batch_size)
+
+
+def named_versions(base: Path) -> set[int]:
+    """The versions that `models.config` in `base` names: those of a `specific` policy, and those with a label.
+
+    Raises:
+        ValueError: the file is no ModelServerConfig.
+    """
+    file = base / _MODELS_FILE
+    if not file.exists():
+        return set()
+    models = _parse(file, ModelServerConfig).model_config_list.config
+    specific = {version for model in models for version in model.model_version_policy.specific.versions}
+    return specific | {label.value for model in models for label in model.version_labels}
+
+
+def _parse(file: Path, kind: Any) -> Any:
+    try:
+        return text_format.Parse(
+            file.read_text(encoding="utf-8"), kind(), allow_unknown_field=kind is ModelServerConfig
+        )
     except (text_format.ParseError, UnicodeDecodeError) as error:
-        raise ValueError(f"{file} must be a BatchingParameters. Received: {error}") from error
-    largest = parameters.max_batch_size.value or BATCH_SIZES[-1]
-    return tuple(parameters.allowed_batch_sizes) or tuple(size for size in BATCH_SIZES if size <= largest)
+        raise ValueError(f"{file} must be a {kind.DESCRIPTOR.name}. Received: {error}") from error

@@ -4,10 +4,7 @@ Converted is `serving_ids`, the model from encoded columns on: other runtimes ha
 stays where `Preprocessor` runs.
 """
 
-import os
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from pathlib import Path
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -65,16 +62,3 @@ def core_signature(bundle: Bundle) -> tuple[Any, list[tf.TensorSpec]]:
     core = bundle.signatures[CORE]
     specs = core.structured_input_signature[1]
     return core, [tf.TensorSpec(spec.shape, spec.dtype, name=name) for name, spec in specs.items()]
-
-
-@contextmanager
-def replacing(target: str | os.PathLike[str]) -> Iterator[Path]:
-    """A file beside `target` to write to, which takes its place once the block is left without an error."""
-    final = Path(target).absolute()
-    final.parent.mkdir(parents=True, exist_ok=True)
-    partial = final.with_name(f".{final.name}.{os.getpid()}")
-    try:
-        yield partial
-        os.replace(partial, final)
-    finally:
-        partial.unlink(missing_ok=True)

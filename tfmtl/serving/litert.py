@@ -7,8 +7,9 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
-from tfmtl.serving.conversion import CORE, Arrays, check_converted, core_signature, replacing
+from tfmtl.serving.conversion import CORE, Arrays, check_converted, core_signature
 from tfmtl.serving.loading import Bundle
+from tfmtl.serving.replacing import replacing
 
 
 def export_litert(bundle: str | os.PathLike[str], target: str | os.PathLike[str]) -> Path:

@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from tfmtl.serving.conversion import Arrays, check_converted, core_signature, replacing
+from tfmtl.serving.conversion import Arrays, check_converted, core_signature
 from tfmtl.serving.loading import Bundle
+from tfmtl.serving.replacing import replacing
 
 
 def export_onnx(bundle: str | os.PathLike[str], target: str | os.PathLike[str], *, opset: int = 17) -> Path:

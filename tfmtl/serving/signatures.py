@@ -9,26 +9,13 @@ from tfmtl.serving.endpoints import Encoder, Endpoint, Whole
 from tfmtl.serving.graphs import Signature, Tensors, concrete_function
 from tfmtl.serving.ranking import rank_endpoint
 from tfmtl.serving.rows import Rows, length, tensors
-from tfmtl.serving.score import SCORE
 from tfmtl.spec import Schema
 from tfmtl.spec.categorical import MISSING_ID
 from tfmtl.typing import Predictions
 
-RESERVED = ("serving_default", "serving_ids", "examples", "classify", "rank", SCORE)
-"""Names that a task cannot have in an export: its own signature has the task's name."""
-
 
 def build_endpoints(whole: Whole, preprocessor: Encoder, schema: Schema) -> dict[str, Endpoint]:
-    """The signatures by name.
-
-    Raises:
-        ValueError: a task with the name of another signature.
-    """
-    taken = [task for task in whole.tasks if task in RESERVED]
-    if taken:
-        raise ValueError(
-            f"No exported task may be called {list(RESERVED)}: signatures and outputs are. Received: {taken}"
-        )
+    """The signatures by name; of the names in `SERVED` a task has none."""
 
     def ask_raw(rows: Rows) -> Tensors:
         return tensors(rows, whole.raw_signature)

@@ -28,6 +28,12 @@ def check_arguments(
     return served
 
 
+def check_keep(keep: int | None) -> None:
+    """Raises ValueError unless `keep` is a number of versions, or None."""
+    if keep is not None and (not hasattr(keep, "__index__") or isinstance(keep, bool) or keep < 1):
+        raise ValueError(f"`keep` must be an integer >= 1. Received: keep={keep!r}")
+
+
 def _check_schema(schema: Schema) -> None:
     fresh = [feature.name for feature in schema.features if not feature.is_adapted]
     if fresh:

@@ -1,10 +1,12 @@
 """Version folders that appear complete or not at all."""
 
+import operator
 import os
 import re
 import shutil
 import uuid
-from collections.abc import Iterator
+import warnings
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -36,8 +38,9 @@ def choose_version(base: Path, version: int | None) -> int:
     taken = versions(base)
     if version is None:
         version = max([0, *taken]) + 1
-    if not isinstance(version, int) or isinstance(version, bool) or not 1 <= version <= MAX_VERSION:
+    if not hasattr(version, "__index__") or isinstance(version, bool) or not 1 <= version <= MAX_VERSION:
         raise ValueError(f"`version` must be an integer from 1 to 2^63 - 1. Received: version={version!r}")
+    version = operator.index(version)
     if version in taken:
         raise FileExistsError(
             f"Version {version} exists already and a server never reads a version twice: {taken[version]}"
@@ -95,13 +98,22 @@ def publish(folder: Path, base: Path, version: int) -> Path:
     return target
 
 
-def remove_old(base: Path, keep: int, published: int) -> None:
-    """Removes all versions but the highest `keep` and `published`. A folder loses its number before it loses files."""
+def remove_old(base: Path, keep: int, spared: Iterable[int]) -> None:
+    """Removes all versions but the highest `keep` and those to be `spared`. A folder loses its number before its files.
+
+    What cannot be removed is worth a warning, no error: somebody else may be removing it at the same time.
+    """
     for version, folder in list(versions(base).items())[:-keep]:
-        if version != published:
-            hidden = base.parent / f".{base.name}.removed-{uuid.uuid4().hex[:12]}"
+        if version in spared:
+            continue
+        hidden = base.parent / f".{base.name}.removed-{uuid.uuid4().hex[:12]}"
+        try:
             os.rename(folder, hidden)
             shutil.rmtree(hidden)
+        except FileNotFoundError:
+            continue
+        except OSError as error:
+            warnings.warn(f"Version {version} is old and could not be removed: {error}", stacklevel=2)
 
 
 def _sync(path: Path) -> None:

@@ -5,7 +5,7 @@ from dataclasses import KW_ONLY, dataclass, fields
 from typing import Any, TypeAlias, get_args
 
 from tfmtl.spec.names import check_name
-from tfmtl.typing import SHARED, TaskKind
+from tfmtl.typing import SERVED, SHARED, TaskKind
 
 Column: TypeAlias = str | tuple[str, str | int | float]
 """A column, or `(column, value)`: whether the column equals the value."""
@@ -28,7 +28,7 @@ class Task:
         weight_decay: PLE's `gamma_k`: in epoch (or step) t the weight is `weight * weight_decay ** t`.
 
     Raises:
-        ValueError: the name `shared`, an unknown kind, a negative weight, or a decay that is not positive.
+        ValueError: the name `shared` or one that exports use, an unknown kind, a negative weight, or a decay that is not positive.
 
     Reference:
         Tang et al., "Progressive Layered Extraction (PLE)", RecSys 2020, equations 8 to 10.
@@ -46,6 +46,11 @@ class Task:
         check_name("task", self.name)
         if self.name == SHARED:
             raise ValueError(f"No task may be called {SHARED!r}: it is the stream that belongs to no task.")
+        if self.name in SERVED:
+            raise ValueError(
+                f"No task may be called {list(SERVED)}: signatures and outputs of an export are. "
+                f"Received: name={self.name!r}. Another name can have it as its label: Task('my_{self.name}', label={self.name!r})"
+            )
         if self.kind not in get_args(TaskKind):
             raise ValueError(
                 f"`kind` of task {self.name!r} must be one of {get_args(TaskKind)}. Received: kind={self.kind!r}"

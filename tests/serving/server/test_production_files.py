@@ -15,8 +15,7 @@ from conftest import talking
 from harness import ROOT
 
 from tfmtl.serving.server import LocalServer
-from tfmtl.serving.server.batching_options import read_batching_options
-from tfmtl.serving.server.configs import read_metrics_path, read_models_config
+from tfmtl.serving.server.configs import read_batching_options, read_metrics_path, read_models_config
 from tfmtl.serving.server.versions import Latest, Specific
 
 EXPORT = ROOT / "export"

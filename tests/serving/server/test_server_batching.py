@@ -6,11 +6,11 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
+from tfmtl.serving.batching_options import BatchingOptions
 from tfmtl.serving.client import Client, RequestError
 from tfmtl.serving.server import LocalServer
 from tfmtl.serving.server.batch_queue import BatchThreads
 from tfmtl.serving.server.batching import BatchingRunner
-from tfmtl.serving.server.batching_options import BatchingOptions
 from tfmtl.serving.server.errors import Code, ServingError
 from tfmtl.serving.server.graph_session import GraphSession
 from tfmtl.serving.server.metrics import Metrics

@@ -9,7 +9,8 @@ from typing import Any, TypeVar
 from google.protobuf import message, text_format
 from tensorflow_serving.config import model_server_config_pb2
 
-from tfmtl.serving.config_protos import MonitoringConfig
+from tfmtl.serving.batching_options import BatchingOptions, batching_options
+from tfmtl.serving.config_protos import BatchingParameters, MonitoringConfig
 from tfmtl.serving.server.errors import Code, ServingError, invalid
 from tfmtl.serving.server.metrics import DEFAULT_PATH
 from tfmtl.serving.server.versions import All, Latest, Policy, Specific
@@ -41,6 +42,19 @@ def read_text_proto(path: str | Path, kind: type[Proto]) -> Proto:
         raise invalid(f"Invalid protobuf file {path}: not a {kind.DESCRIPTOR.name}: {error}") from error
     except OSError as error:
         raise ServingError(Code.NOT_FOUND, f"{path} cannot be read: {error}") from error
+
+
+def read_batching_options(path: str | Path) -> BatchingOptions:
+    """Reads a batching parameters file.
+
+    Raises:
+        ServingError: INVALID_ARGUMENT, with the field that is wrong.
+    """
+    parameters = read_text_proto(path, BatchingParameters)
+    try:
+        return batching_options(parameters)
+    except ValueError as error:
+        raise invalid(str(error)) from error
 
 
 def read_models_config(path: str | Path) -> list[ModelConfig]:

@@ -2,9 +2,10 @@
 
 from pathlib import Path
 
+from tfmtl.serving.batching_options import BatchingOptions
 from tfmtl.serving.server.batch_queue import BatchThreads
 from tfmtl.serving.server.batching import BatchingRunner
-from tfmtl.serving.server.batching_options import BatchingOptions, read_batching_options
+from tfmtl.serving.server.configs import read_batching_options
 from tfmtl.serving.server.graph_session import GraphSession
 from tfmtl.serving.server.metrics import Metrics
 from tfmtl.serving.server.servable import Runner, Servable

@@ -3,12 +3,7 @@
 import itertools
 import os
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
-
-from tfmtl.serving.config_protos import BatchingParameters
-from tfmtl.serving.server.configs import read_text_proto
-from tfmtl.serving.server.errors import invalid
 
 
 @dataclass(frozen=True)
@@ -44,16 +39,11 @@ class BatchingOptions:
         return next((size for size in self.allowed_sizes if size >= rows), rows)
 
 
-def read_batching_options(path: str | Path) -> BatchingOptions:
-    """Reads a batching parameters file."""
-    return batching_options(read_text_proto(path, BatchingParameters))
-
-
 def batching_options(proto: Any) -> BatchingOptions:
     """Checks a BatchingParameters.
 
     Raises:
-        ServingError: INVALID_ARGUMENT, with the field that is wrong.
+        ValueError: with the field that is wrong.
     """
 
     def value(name: str, default: Any) -> Any:
@@ -80,21 +70,23 @@ def batching_options(proto: Any) -> BatchingOptions:
 def _check(options: BatchingOptions, proto: Any) -> None:
     for name in ("max_batch_size", "max_enqueued_batches", "num_threads", "execution_size"):
         if getattr(options, name) < 1:
-            raise invalid(f"Batching parameters: {name} must be >= 1. Received: {name}={getattr(options, name)}")
+            raise ValueError(f"Batching parameters: {name} must be >= 1. Received: {name}={getattr(options, name)}")
     if options.timeout < 0:
-        raise invalid(f"Batching parameters: batch_timeout_micros must be >= 0. Received: {options.timeout * 1e6:.0f}")
+        raise ValueError(
+            f"Batching parameters: batch_timeout_micros must be >= 0. Received: {options.timeout * 1e6:.0f}"
+        )
     sizes = options.allowed_sizes
     if sizes and (sizes[-1] != options.max_batch_size):
-        raise invalid(
+        raise ValueError(
             "Last entry in allowed_batch_sizes must match max_batch_size; last entry was "
             f"{sizes[-1]}; expected {options.max_batch_size}"
         )
     if any(low >= high for low, high in itertools.pairwise(sizes)) or any(size < 1 for size in sizes):
-        raise invalid(f"allowed_batch_sizes must increase. Received: {list(sizes)}")
+        raise ValueError(f"allowed_batch_sizes must increase. Received: {list(sizes)}")
     if options.split and not (proto.HasField("max_batch_size") or proto.HasField("max_execution_batch_size")):
-        raise invalid("enable_large_batch_splitting needs max_batch_size")
+        raise ValueError("enable_large_batch_splitting needs max_batch_size")
     if options.execution_size > options.max_batch_size:
-        raise invalid(
+        raise ValueError(
             "max_execution_batch_size must be <= max_batch_size. "
             f"Received: {options.execution_size} > {options.max_batch_size}"
         )

@@ -4,7 +4,7 @@
     python benchmarks/serving.py exports/ranker # an export of yours; requests come from its warm-up file
 
 Contestants take turns, one call each, so that whatever else the machine does falls on all of them alike. Server and
-client share this process. Writes `serving.md` beside this file.
+client share this process. Without an export of yours the page is also written to `serving.md` beside this file.
 """
 
 import argparse
@@ -28,16 +28,15 @@ from tensorflow_serving.apis import predict_pb2, prediction_log_pb2, prediction_
 
 from tfmtl.data.preprocessing import Preprocessor
 from tfmtl.serving.bundle import write_bundle
+from tfmtl.serving.contract import UNLIMITED, WARMUP_FILE
 from tfmtl.serving.server import LocalServer
 from tfmtl.serving.server.versions import find_versions
-from tfmtl.serving.server.warmup import WARMUP_FILE
 from tfmtl.serving.tensors import from_proto, to_proto
 
 CANDIDATES = 500
 AIM = 3.0
 """How many times as fast as full rows `rank` is to be."""
 
-NO_LIMIT = [("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1)]
 NOTES = """\
 "Matmuls" is how many times fewer floating-point operations all matmuls take for `rank`, counted in both graphs. What is left
 is the candidates' own: no way of computing the user's share goes below it. A model can beat that ratio by what is no
@@ -263,7 +262,7 @@ def load(base: Path) -> tuple[Any, dict[str, predict_pb2.PredictRequest]]:
 
 
 def channel(server: LocalServer) -> grpc.Channel:
-    return grpc.insecure_channel(server.grpc_address, options=NO_LIMIT)
+    return grpc.insecure_channel(server.grpc_address, options=UNLIMITED)
 
 
 def shown(times: np.ndarray) -> str:
@@ -288,7 +287,8 @@ def main() -> None:
         f"{options.rounds} calls of one row and {max(30, options.rounds // 10)} of {CANDIDATES} rows each, in turns"
     )
     page = "\n".join(["# Serving", "", f"Milliseconds, p50 / p99; {rounds}. {where}.", "", *lines, ""])
-    Path(__file__).with_name("serving.md").write_text(page)
+    if options.base_path is None:
+        Path(__file__).with_name("serving.md").write_text(page)
     print(page)
 
 

@@ -5,6 +5,8 @@ import pytest
 
 from tfmtl.initializers import PerExpert, fresh
 from tfmtl.keras_host import keras
+from tfmtl.layers.trunk.cgc import CGCLayer
+from tfmtl.layers.trunk.ple import PLE
 
 
 @pytest.mark.parametrize("seed", [None, 3])
@@ -59,3 +61,31 @@ def test_refuses_shapes_that_do_not_divide(shape):
 def test_transposed_kernels_need_a_matrix():
     with pytest.raises(ValueError, match=r"shape=\(2, 3, 4\)"):
         PerExpert("zeros", 2, transposed=True)((2, 3, 4))
+
+
+def test_plain_functions_are_initializers_too():
+    def ones(shape, dtype=None, **kwargs):
+        return np.ones(shape, dtype)
+
+    assert fresh(ones, "salt") is ones
+    np.testing.assert_array_equal(np.asarray(PerExpert(ones, 2)((3, 8))), np.ones((3, 8)))
+
+
+def test_a_seed_decides_what_a_layer_draws_whatever_its_name():
+    x = np.ones((2, 5), "float32")
+    streams = {"a": x, "b": x, "shared": x}
+    seeded = keras.initializers.GlorotUniform(seed=1)
+    drawn = []
+    for _ in range(2):
+        layer = PLE((4, 4), kernel_initializer=seeded)
+        layer(streams)
+        drawn.append([np.asarray(level.experts["a"].kernels[0]) for level in layer.levels])
+    for first, second in zip(*drawn, strict=True):
+        np.testing.assert_array_equal(first, second)
+    cells = [CGCLayer(4, kernel_initializer=seeded) for _ in range(2)]
+    for cell in cells:
+        cell(streams)
+    first, second = (np.asarray(cell.experts["a"].kernels[0]) for cell in cells)
+    np.testing.assert_array_equal(first, second)
+    level = PLE((4, 5), kernel_initializer=seeded)
+    assert PLE.from_config(level.get_config()).kernel_initializer.seed == 1

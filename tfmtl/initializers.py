@@ -10,8 +10,11 @@ def fresh(initializer: Any, *salt: Any) -> Any:
     """A new instance of `initializer` that draws other numbers than the old one and than other salts.
 
     An instance that is called twice repeats itself, and so does a copy of a seeded one. The new seed follows from the old
-    one and the salt; without a seed every instance draws for itself. Initializers without a seed are returned as they are.
+    one and the salt; without a seed every instance draws for itself. Initializers without a seed, and plain functions, are
+    returned as they are.
     """
+    if not hasattr(initializer, "get_config"):
+        return initializer
     config = initializer.get_config()
     if "seed" not in config or not (config["seed"] is None or isinstance(config["seed"], int)):
         return initializer

@@ -37,7 +37,18 @@ def model_by_name(inputs: dict[str, Any], outputs: dict[str, Any], name: str) ->
 
     A model that is declared over a dict makes Keras 3 sort the keys that it is given and take them by position: one column
     too many, and the model reads others' values. Declared over a list, it looks up the name of each `keras.Input`.
+
+    tf_keras logs losses and metrics under the name of the layer that an output comes from, so each gets a layer of its own,
+    named like it where no other layer is.
     """
+    model = keras.Model(list(inputs.values()), outputs, name=name)
+    if not LEGACY:
+        return model
+    taken = {layer.name for layer in model.layers}
+    named = {key: key if key not in taken else f"{key}_output" for key in outputs}
+    outputs = {
+        key: keras.layers.Activation("linear", name=named[key], dtype="float32")(outputs[key]) for key in outputs
+    }
     return keras.Model(list(inputs.values()), outputs, name=name)
 
 

@@ -218,6 +218,9 @@ def test_refuses_what_was_never_adapted():
 def test_refuses_to_pass_a_feature_through():
     with pytest.raises(ValueError, match=r"Received: \['city'\]"):
         Preprocessor(FEATURES, passthrough=("city",))
+    history = Sequence("seen", (Categorical("item", num_ids=3),), length=2)
+    with pytest.raises(ValueError, match=r"Received: \['seen_mask'\]"):
+        Preprocessor([history], passthrough=("seen_mask",))
 
 
 def test_names_missing_columns():

@@ -245,3 +245,10 @@ def test_a_dict_of_columns():
 def test_names_what_is_wrong_in_a_dict(source, message):
     with pytest.raises(ValueError, match=message):
         read(source, AGE, batch_size=1)
+
+
+def test_ids_with_gaps_stay_apart():
+    """pandas makes floats of them; above 2^24 float32 has no room between neighbours."""
+    users = [100000001.0, 100000002.0, None]
+    rows = pd.DataFrame({"age": [1.0, 2.0, 3.0], "click": [1, 0, 1], "user_id": users})
+    np.testing.assert_array_equal(column(rows, AGE, "user_id", columns=("user_id",)), [*users[:2], NAN])

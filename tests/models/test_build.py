@@ -21,8 +21,9 @@ from tfmtl import (
     build,
     encoded_inputs,
 )
-from tfmtl.keras_host import keras
+from tfmtl.keras_host import LEGACY, keras
 from tfmtl.models import presets
+from tfmtl.training.objectives import objectives
 
 SCHEMA = Schema(
     [
@@ -82,6 +83,19 @@ def test_the_two_readings_of_ples_depth():
         presets.ple(SCHEMA, depth="deep")
     with pytest.raises(ValueError, match=r"units=\(\)"):
         presets.ple(SCHEMA, units=())
+
+
+@pytest.mark.parametrize("preset", ["ple", "aitm"])
+def test_trains_under_another_floatx(preset):
+    schema = Schema(SCHEMA.features[:1], [Task("click"), Task("buy")])
+    labels = {"click": LABELS["click"], "buy": LABELS["click"]}
+    keras.backend.set_floatx("float64")
+    try:
+        model = getattr(presets, preset)(schema)
+        model.compile("sgd", loss=objectives(schema.tasks)["loss"])
+        assert np.isfinite(model.fit({"city": ROWS["city"]}, labels, verbose=0).history["loss"]).all()
+    finally:
+        keras.backend.set_floatx("float32")
 
 
 GATED = {"omoe": 256, "mmoe": 256, "cgc": 256}
@@ -168,7 +182,7 @@ def test_refuses():
     with pytest.raises(ValueError, match="never adapted"):
         presets.ple(unadapted)
     bottom = SharedBottomRepresentation(SCHEMA.features, SCHEMA.task_names)
-    with pytest.raises(ValueError, match=r"predicts no \['watch'\]"):
+    with pytest.raises(ValueError, match=r"must predict \['click', 'watch'\]. Received: \['click'\]"):
         build(SCHEMA, bottom, CGC(8), Towers(SCHEMA.tasks[:1]))
     with pytest.raises(ValueError, match="tasks"):
         SharedBottomRepresentation(SCHEMA.features, [])
@@ -199,3 +213,62 @@ def test_columns_are_found_by_name_among_others():
         np.testing.assert_allclose(said[task], y, rtol=1e-5, atol=1e-7)
     with pytest.raises(ValueError, match="age"):
         model.predict({"city": ROWS["city"], "pay": ROWS["pay"]}, verbose=0)
+
+
+def test_stages_belong_to_the_schema():
+    """A bottom from before `extend` would read row 0 for every new id, and say nothing."""
+    bottom, head = SharedBottomRepresentation(SCHEMA.features, SCHEMA.task_names), Towers(SCHEMA.tasks)
+    larger = Schema([Categorical("city", num_ids=9, dim=4), *SCHEMA.features[1:]], SCHEMA.tasks)
+    with pytest.raises(ValueError, match=r"other features than the schema's.*\['city'\] differ"):
+        build(larger, bottom, CGC(8), head)
+    with pytest.raises(ValueError, match=r"\['pay'\] differ"):
+        build(Schema(SCHEMA.features[:2], SCHEMA.tasks), bottom, CGC(8), head)
+    kinds = Schema(SCHEMA.features, [Task("click"), Task("watch")])
+    with pytest.raises(ValueError, match=r"other kinds than the schema's. Received: \{'watch': 'regression'\}"):
+        build(kinds, bottom, CGC(8), head)
+    with pytest.raises(ValueError, match=r"must predict \['click'\]. Received: \['click', 'watch'\]"):
+        build(Schema(SCHEMA.features, SCHEMA.tasks[:1]), bottom, CGC(8), head)
+
+
+def test_names_and_tasks_are_not_mixed_up():
+    with pytest.raises(ValueError, match=r"must be names, such as `schema.task_names`. Received: tasks=\(Task"):
+        SharedBottomRepresentation(SCHEMA.features, SCHEMA.tasks)
+    assert SharedBottomRepresentation(SCHEMA.features, "ab").tasks == ("ab",)
+    with pytest.raises(ValueError, match=r"such as `schema.tasks`. Received: tasks=\['click', 'watch'\]"):
+        Towers(SCHEMA.task_names)
+    with pytest.raises(ValueError, match="Two tasks have the same name"):
+        Towers([Task("click"), Task("click", "regression")])
+
+
+@pytest.mark.parametrize("name", ["bottom", "trunk", "head", "join"])
+def test_a_column_called_like_a_stage(name):
+    with pytest.raises(ValueError, match=rf"like a stage of the model.*Received: \['{name}'\]"):
+        presets.ple(Schema([Numeric(name, transform=None)], SCHEMA.tasks))
+
+
+def test_a_trunk_of_ones_own_says_what_it_reads():
+    class Sum(keras.layers.Layer):
+        def call(self, streams):
+            return {task: stream + streams["shared"] for task, stream in streams.items() if task != "shared"}
+
+    shared = SharedBottomRepresentation(SCHEMA.features, SCHEMA.task_names)
+    assert build(SCHEMA, shared, Sum(name="trunk"), Towers(SCHEMA.tasks)).output
+    stem = STEMRepresentation(SCHEMA.features, SCHEMA.task_names)
+    with pytest.raises(ValueError, match=r"needs an attribute `reads_own`.*Received: Sum"):
+        build(SCHEMA, stem, Sum(name="trunk"), Towers(SCHEMA.tasks))
+
+
+def test_logs_have_the_names_of_the_tasks(tmp_path):
+    """On both hosts, whatever the order of the tasks, after a reload too, and where a feature has a task's name."""
+    tasks = [Task("watch", "regression", label="seconds"), Task("city", label="chose"), Task("head", label="did")]
+    schema = Schema(SCHEMA.features, tasks)
+    labels = {"watch": LABELS["watch"], "city": LABELS["click"], "head": LABELS["click"]}
+    model = presets.shared_bottom(schema, units=(4,), tower_units=())
+    model.save(tmp_path / "model.keras")
+    for each in (model, keras.models.load_model(tmp_path / "model.keras")):
+        each.compile("sgd", **objectives(tasks))
+        logs = each.fit(ROWS, labels, verbose=0).history
+        assert {"watch_rmse", "watch_loss"} <= set(logs)
+        wanted = {f"{task}_output_auc" if LEGACY else f"{task}_auc" for task in ("city", "head")}
+        assert wanted <= set(logs)
+        np.testing.assert_allclose(each.predict(ROWS, verbose=0)["watch"], model.predict(ROWS, verbose=0)["watch"])

@@ -105,7 +105,7 @@ def test_refuses(make, streams):
         make(TASKS, ["click", "watch"])
     with pytest.raises(ValueError, match=r"\['like'\]"):
         make(TASKS, ["click", "like"])
-    for space in ("pressed", [("vip", 1), "cart"]):
+    for space in ("pressed", ("pressed", 1), ("pressed", True), [("vip", 1), "cart"], [("vip", 1), ("cart", 1.0)]):
         tasks = [Task("click", label="pressed"), Task("cart"), Task("buy", sample_space=space)]
         with pytest.raises(ValueError, match="Step 'buy' must be defined where"):
             make(tasks, CHAIN)

@@ -76,14 +76,17 @@ def test_fits_masked_labels():
     assert np.isfinite(history).all() and history[-1] < history[0]
 
 
+# So wide that no part is all dead units by chance.
+WIDE = {"root_units": (32,), "facet_units": (16, 16), "leaf_units": 16, "tower_units": (16,)}
+
+
 def test_every_variable_is_trained():
-    wide = {"root_units": (32,), "facet_units": (16, 16), "leaf_units": 16, "tower_units": (16,)}
-    model, x = mfh(SCHEMA, GRID, **wide), many_rows()
+    model, x = mfh(SCHEMA, GRID, **WIDE), many_rows()
     assert_all_trained(model, lambda: sum(ops.sum((y - 0.3) ** 2) for y in model(x).values()))
 
 
 def test_a_row_trains_the_towers_of_its_group_only(rows):
-    model = mfh(SCHEMA, GRID, **SMALL)
+    model = mfh(SCHEMA, GRID, **WIDE)
     tower, tree = model.get_layer("head").towers, model.get_layer("trunk").switchers
     losses, truth = objectives(SCHEMA.tasks)["loss"], labels(6)
     new = {

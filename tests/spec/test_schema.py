@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from tfmtl.spec import Categorical, Numeric, Schema, Sequence, Task
+from tfmtl.spec import Categorical, Numeric, Schema, Sequence, Task, TaskGrid
 
 ITEM = Categorical("item", num_ids=10, table="items")
 SCHEMA = Schema(
@@ -103,6 +103,12 @@ def test_encoded_features_keep_their_rows_and_nothing_else():
         (lambda: Numeric("a", flag_missing=0), "flag_missing=0"),
         (lambda: Numeric("a", mean=(0,)), "both"),
         (lambda: Numeric("a", transform="buckets").rows, "adapt"),
+        (lambda: Numeric("a", boundaries=(18, 30)), r"\['boundaries'\] of 'a' go with transform='buckets'"),
+        (lambda: Numeric("a", transform="log1p", mean=(0,), std=(1,)), "go with transform='standardize'"),
+        (lambda: Numeric("a", size=None), "size=None"),
+        (lambda: Categorical("a", num_ids=3, dim=None), "dim=None"),
+        (lambda: Categorical("a", vocabulary={"x", "y"}), "must have an order.*Received: a set"),
+        (lambda: Sequence("a", (ITEM,), length=None), "length=None"),
         (lambda: Sequence("a", (), length=3), "one `Categorical` or more"),
         (lambda: Sequence("a", (ITEM,), length=0), "length=0"),
         (lambda: Sequence("a", (ITEM, ITEM), length=2), "same name"),
@@ -126,6 +132,11 @@ def test_encoded_features_keep_their_rows_and_nothing_else():
         (lambda: Schema([ITEM], [Task("item")]), "predict itself"),
         (lambda: Schema([ITEM, Categorical("b", num_ids=11, table="items")], [Task("a")]), "share table 'items'"),
         (lambda: Schema(["item"], [Task("a")]), "Received: 'item'"),
+        (lambda: Schema([ITEM], ["a"]), "`tasks` must be `Task`s"),
+        (
+            lambda: Schema([Numeric("b", transform="buckets"), Categorical("c", num_ids=2, table="b")], [Task("a")]),
+            "'c' cannot share table 'b'",
+        ),
         (lambda: SCHEMA.task("like"), "known:"),
         (lambda: SCHEMA.feature("like"), "known:"),
         (lambda: Schema.from_json('{"features": [{"kind": "image", "name": "a"}], "tasks": []}'), "kind='image'"),
@@ -134,3 +145,11 @@ def test_encoded_features_keep_their_rows_and_nothing_else():
 def test_refuses(make, message):
     with pytest.raises(ValueError, match=message):
         make()
+
+
+def test_scalars_of_numpy_become_pythons_own():
+    task = Task("a", weight=np.float32(0.5), sample_space=("group", np.int64(1)))
+    schema = Schema([ITEM], [task])
+    assert Schema.from_json(schema.to_json()) == schema
+    grid = TaskGrid([Task("a")], {"x": np.int64(1), "y": np.int64(2)}, "group", weights={"x": np.float32(1), "y": 2})
+    assert TaskGrid.from_json(grid.to_json()) == grid

@@ -183,6 +183,11 @@ def test_refuses(model, x, y, options, message, monkeypatch):
         evaluate(model, batches(x, y, 64), SCHEMA, **options)
 
 
+def test_refuses_arrays(model):
+    with pytest.raises(ValueError, match=r"as a tf.data.Dataset does. Received: element_spec=tuple"):
+        evaluate(model, (X, Y), SCHEMA)
+
+
 def test_refuses_datasets_of_another_shape(model):
     data = batches(X, Y, 64)
     with pytest.raises(ValueError, match="must give"):

@@ -53,7 +53,8 @@ def plan(schema: Schema, physical: Physical, extra: Iterable[str], labels: bool)
                 columns.append(Column(name, name, dtype, feature.length, sequence=feature.name))
     for name in dict.fromkeys(extra):
         if name not in schema.feature_columns:
-            number: Dtype = "int64" if types.is_integer(item_type(physical[name])) else "float32"
+            # Ids with gaps come as floats, and float32 would take neighbours above 2^24 for one.
+            number: Dtype = "int64" if types.is_integer(item_type(physical[name])) else "float64"
             columns.append(Column(name, name, "string" if _is_text(item_type(physical[name])) else number))
     for name in schema.label_columns if labels else ():
         columns.append(Column(label_key(name), name, _label_dtype(schema, name)))

@@ -59,7 +59,9 @@ class Preprocessor(tf.Module):
             raise ValueError(
                 f"Features {fresh} were never adapted: call `schema = tfmtl.adapt(schema, dataset)` first and pass its features."
             )
-        taken = sorted(set(self.passthrough) & {column for feature in self.features for column in feature.columns})
+        masks = {feature.mask for feature in self.features if isinstance(feature, Sequence)}
+        raw = {column for feature in self.features for column in feature.columns}
+        taken = sorted(set(self.passthrough) & (raw | masks))
         if taken:
             raise ValueError(f"`passthrough` names columns that features encode. Received: {taken}")
 

@@ -60,7 +60,7 @@ def read(
             cut into ranges of equal length, to one row; CSV and TFRecord files are dealt out if their number is a
             multiple of n, otherwise each part keeps every n-th row.
         drop_remainder: leaves out a last batch that is not full.
-        columns: more columns to hand on in `x`, for example a user id for per-user metrics.
+        columns: more columns to hand on in `x`, for example a user id for per-user metrics: text, int64 or float64.
         labels: False reads `x` alone, from files that need no labels.
 
     Returns:

@@ -1,12 +1,14 @@
 """Inputs, bottom, trunk, head: one functional model."""
 
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any
 
 from tfmtl.keras_host import keras, model_by_name
 from tfmtl.layers.core.join_streams import JoinStreams
-from tfmtl.spec import Categorical, Feature, Numeric
+from tfmtl.spec import Categorical, Feature, Numeric, Sequence
 from tfmtl.spec.schema import Schema
+from tfmtl.typing import Predictions
 
 
 def encoded_inputs(features: Iterable[Feature]) -> dict[str, Any]:
@@ -32,8 +34,9 @@ def build(schema: Schema, bottom: Any, trunk: Any, head: Any, *, name: str = "tf
     """Composes any bottom, any trunk and any head into a functional Keras model.
 
     The model reads the encoded dict, in which other columns do no harm, and returns `{task: (B, 1)}`; its stages are
-    `get_layer("bottom")`, `"trunk"` and `"head"`. Where the bottom's streams differ and the trunk's experts do not read some of them, a `JoinStreams`
-    layer `"join"` sets them beside the trunk's output: nothing that a stage was given is dropped.
+    `get_layer("bottom")`, `"trunk"` and `"head"`. Where the bottom's streams differ (`task_specific`, `shared_specific`) and
+    the trunk's experts do not read some of them (`reads_own`, `reads_shared`), a `JoinStreams` layer `"join"` sets them
+    beside the trunk's output: nothing that a stage was given is dropped. Stages of your own say the same of themselves.
 
     Args:
         schema: adapted; its features become the inputs.
@@ -43,7 +46,8 @@ def build(schema: Schema, bottom: Any, trunk: Any, head: Any, *, name: str = "tf
         name: of the model.
 
     Raises:
-        ValueError: a feature that was never adapted, or stages that do not fit.
+        ValueError: a feature that was never adapted, or one with the name of a stage; stages that do not fit, or that were
+            made for other features or tasks.
 
     Example:
 
@@ -54,16 +58,63 @@ def build(schema: Schema, bottom: Any, trunk: Any, head: Any, *, name: str = "tf
     ['buy', 'click']
     """
     inputs = encoded_inputs(schema.features)
+    _check_features(schema, bottom)
+    _check_names(inputs, (bottom, trunk, head))
 
     streams = bottom(inputs)
     mixed = trunk(streams)
-    own = bottom.task_specific and not trunk.reads_own
-    shared = bottom.shared_specific and not trunk.reads_shared
+    own = _says(bottom, "task_specific") and not _says(trunk, "reads_own")
+    shared = _says(bottom, "shared_specific") and not _says(trunk, "reads_shared")
     if own or shared:
         mixed = JoinStreams(own=own, shared=shared, name="join")([mixed, streams])
     predictions = head(mixed)
 
-    missing = sorted(set(schema.task_names) - set(predictions))
-    if missing:
-        raise ValueError(f"The head predicts no {missing}. Received: {sorted(predictions)} from {head.name!r}")
+    _check_tasks(schema, head, predictions)
     return model_by_name(inputs, predictions, name)
+
+
+def _check_features(schema: Schema, bottom: Any) -> None:
+    """Raises ValueError if `bottom` says which features it reads, and they are not those of `schema`."""
+    wanted = {feature.name: _of_any_width(feature.encoded()) for feature in schema.features}
+    features = getattr(bottom, "features", None)
+    held = wanted if features is None else {feature.name: _of_any_width(feature) for feature in features}
+    differing = sorted(name for name in wanted.keys() | held.keys() if wanted.get(name) != held.get(name))
+    if differing:
+        raise ValueError(
+            "The bottom was made for other features than the schema's: adapt or extend the schema first, then make the "
+            f"bottom. Received: {differing} differ"
+        )
+
+
+def _of_any_width(feature: Feature) -> Feature:
+    """`feature` without the width of its embedding, which is the bottom's to choose."""
+    if isinstance(feature, Sequence):
+        return replace(feature, fields=tuple(replace(field, dim=1) for field in feature.fields))
+    return replace(feature, dim=1)
+
+
+def _check_names(inputs: Iterable[str], stages: Iterable[Any]) -> None:
+    """Raises ValueError if a column is called like a stage: a Keras model has one layer of a name."""
+    taken = sorted(set(inputs) & {"join", *(getattr(stage, "name", "") for stage in stages)})
+    if taken:
+        raise ValueError(f"No column may be called like a stage of the model; stages take a `name`. Received: {taken}")
+
+
+def _says(stage: Any, what: str) -> bool:
+    if not hasattr(stage, what):
+        raise ValueError(
+            f"A stage of your own needs an attribute `{what}`: a bottom says whether its streams differ (`task_specific`, "
+            f"`shared_specific`), a trunk which of them its experts read (`reads_own`, `reads_shared`). "
+            f"Received: {type(stage).__name__}"
+        )
+    return bool(getattr(stage, what))
+
+
+def _check_tasks(schema: Schema, head: Any, predictions: Predictions) -> None:
+    """Raises ValueError unless `head` predicts the tasks of `schema`, each as its kind asks for."""
+    kinds = {task.name: task.kind for task in schema.tasks}
+    if set(predictions) != set(kinds):
+        raise ValueError(f"The head must predict {sorted(kinds)}. Received: {sorted(predictions)} from {head.name!r}")
+    other = {task: kind for task, kind in getattr(head, "kinds", {}).items() if kind != kinds[task]}
+    if other:
+        raise ValueError(f"The head was made for tasks of other kinds than the schema's. Received: {other}")

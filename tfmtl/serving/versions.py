@@ -25,11 +25,11 @@ def parse_version(name: str) -> int | None:
 
 def versions(base: Path) -> dict[int, Path]:
     """The version folders under `base` by number, lowest first, as TensorFlow Serving reads their names."""
-    found = {}
-    for child in base.iterdir() if base.is_dir() else ():
+    found: dict[int, Path] = {}
+    for child in sorted(base.iterdir()) if base.is_dir() else ():
         version = parse_version(child.name)
         if version is not None:
-            found[version] = child
+            found.setdefault(version, child)
     return dict(sorted(found.items()))
 
 

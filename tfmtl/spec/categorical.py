@@ -4,9 +4,7 @@ from collections import Counter
 from dataclasses import KW_ONLY, dataclass, replace
 from typing import Any, Literal, get_args
 
-import numpy as np
-
-from tfmtl.spec.checks import check_side, set_positive
+from tfmtl.spec.checks import check_side, plain, set_positive
 from tfmtl.spec.names import check_name
 from tfmtl.typing import IdDtype, Side
 
@@ -57,7 +55,8 @@ class Categorical:
             raise ValueError(
                 f"Feature {self.name!r} needs exactly one of `vocabulary`, `num_ids`, `hash_buckets`. Received: {given}"
             )
-        set_positive(self, "num_ids", "hash_buckets", "min_count", "dim")
+        set_positive(self, "num_ids", "hash_buckets", optional=True)
+        set_positive(self, "min_count", "dim")
         if self.min_count > 1 and self.vocabulary != "adapt":
             raise ValueError(f"`min_count` of {self.name!r} goes with vocabulary='adapt'. Received: {self.min_count}")
         if self.table is not None:
@@ -118,7 +117,12 @@ def _vocabulary(name: str, vocabulary: Any) -> Any:
                 f"`vocabulary` of {name!r} must be 'adapt' or hold the categories. Received: vocabulary={vocabulary!r}"
             )
         return vocabulary
-    return tuple(value.item() if isinstance(value, np.generic) else value for value in vocabulary)
+    if isinstance(vocabulary, (set, frozenset)):
+        raise ValueError(
+            f"`vocabulary` of {name!r} must have an order, by which its categories get their rows: "
+            f"sorted(...). Received: a {type(vocabulary).__name__}"
+        )
+    return tuple(plain(value) for value in vocabulary)
 
 
 def _vocabulary_dtype(name: str, vocabulary: tuple[Any, ...]) -> IdDtype:

@@ -38,7 +38,7 @@ class Numeric:
 
     Raises:
         ValueError: an unknown transform or `flag_missing`, `size`, `dim` or `num_buckets` below 1, buckets with
-            `size > 1`, boundaries that do not increase, or statistics of the wrong length or with `std <= 0`.
+            `size > 1`, boundaries that do not increase, statistics under another transform, or of the wrong length or with `std <= 0`.
     """
 
     name: str
@@ -71,13 +71,20 @@ class Numeric:
             )
         if self.flag_missing is not None:
             object.__setattr__(self, "flag_missing", bool(self.flag_missing))
-        set_positive(self, "size", "dim", "num_buckets")
+        set_positive(self, "dim", optional=True)
+        set_positive(self, "size", "num_buckets")
         for field in ("boundaries", "mean", "std"):
             if getattr(self, field) is not None:
                 object.__setattr__(self, field, tuple(float(value) for value in getattr(self, field)))
         self._check_statistics()
 
     def _check_statistics(self) -> None:
+        for names, transform in ((("boundaries",), "buckets"), (("mean", "std"), "standardize")):
+            given = [name for name in names if getattr(self, name) is not None]
+            if given and self.transform != transform:
+                raise ValueError(
+                    f"{given} of {self.name!r} go with transform={transform!r}. Received: transform={self.transform!r}"
+                )
         edges = self.boundaries or ()
         if any(not low < high for low, high in pairwise(edges)) or not all(map(math.isfinite, edges)):
             raise ValueError(f"`boundaries` of {self.name!r} must be finite and increase. Received: boundaries={edges}")

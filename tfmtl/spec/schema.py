@@ -8,6 +8,7 @@ from typing import Any
 from tfmtl.spec.categorical import Categorical
 from tfmtl.spec.features import Feature, feature_from_dict, feature_to_dict
 from tfmtl.spec.names import check_distinct
+from tfmtl.spec.numeric import Numeric
 from tfmtl.spec.sequence import Sequence
 from tfmtl.spec.tasks import Task, task_to_dict
 
@@ -44,6 +45,8 @@ class Schema:
             raise ValueError(
                 f"A schema needs one feature and one task or more. Received: {len(self.features)} features, {len(self.tasks)} tasks"
             )
+        if not all(isinstance(task, Task) for task in self.tasks):
+            raise ValueError(f"`tasks` must be `Task`s. Received: tasks={self.tasks!r}")
         check_features(self.features)
         check_distinct("task", self.task_names)
         columns = set(self.feature_columns)
@@ -129,7 +132,10 @@ def check_features(features: Iterable[Feature]) -> None:
     masks = [feature.mask for feature in features if isinstance(feature, Sequence)]
     check_distinct("column", [column for feature in features for column in feature.columns] + masks)
     first: dict[str, Categorical] = {}
+    bins = {feature.name for feature in features if isinstance(feature, Numeric) and feature.transform == "buckets"}
     for table, field in table_readers(features):
+        if table in bins:
+            raise ValueError(f"{field.name!r} cannot share table {table!r}: that is the one of the bins of {table!r}.")
         other = first.setdefault(table, field)
         if _ids(other) != _ids(field):
             raise ValueError(

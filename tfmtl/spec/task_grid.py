@@ -7,6 +7,7 @@ from itertools import product
 from typing import Any, TypeVar
 
 from tfmtl.spec.categorical import Categorical
+from tfmtl.spec.checks import plain
 from tfmtl.spec.names import check_distinct
 from tfmtl.spec.schema import Schema
 from tfmtl.spec.tasks import Task, task_to_dict
@@ -62,7 +63,7 @@ class TaskGrid:
         weights: Mapping[str, float] | None = None,
     ):
         object.__setattr__(self, "behaviors", tuple(behaviors))
-        object.__setattr__(self, "groups", tuple(dict(groups).items()))
+        object.__setattr__(self, "groups", tuple((name, plain(value)) for name, value in dict(groups).items()))
         object.__setattr__(self, "column", column)
         if not self.behaviors or not self.groups:
             raise ValueError(
@@ -70,7 +71,8 @@ class TaskGrid:
             )
         if not all(isinstance(behavior, Task) for behavior in self.behaviors):
             raise ValueError(f"`behaviors` must be `Task`s. Received: behaviors={self.behaviors!r}")
-        factors = dict.fromkeys(self.group_names, 1.0) if weights is None else dict(weights)
+        given = dict.fromkeys(self.group_names, 1.0) if weights is None else weights
+        factors = {group: plain(factor) for group, factor in given.items()}
         object.__setattr__(self, "weights", tuple(self._of_groups("weights", factors).items()))
         check_distinct("behavior", (behavior.name for behavior in self.behaviors))
         check_distinct("task", (task.name for task in self.tasks))

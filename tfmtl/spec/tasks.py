@@ -4,6 +4,7 @@ import math
 from dataclasses import KW_ONLY, dataclass, fields
 from typing import Any, TypeAlias, get_args
 
+from tfmtl.spec.checks import plain
 from tfmtl.spec.names import check_name
 from tfmtl.typing import SERVED, SHARED, TaskKind
 
@@ -57,6 +58,8 @@ class Task:
             )
         object.__setattr__(self, "label", _column(self.name, "label", self.label))
         object.__setattr__(self, "sample_space", _sample_space(self.name, self.sample_space))
+        for field in ("weight", "weight_decay"):
+            object.__setattr__(self, field, float(getattr(self, field)))
         if not (math.isfinite(self.weight) and self.weight >= 0):
             raise ValueError(f"`weight` of task {self.name!r} must be finite and >= 0. Received: weight={self.weight}")
         if not (math.isfinite(self.weight_decay) and self.weight_decay > 0):
@@ -109,12 +112,12 @@ def _column(task: str, field: str, value: Any) -> Any:
     if value is None or isinstance(value, str):
         return value
     if _is_column(value):
-        return (value[0], value[1])
+        return (value[0], plain(value[1]))
     raise ValueError(f"`{field}` of task {task!r} must be a column or (column, value). Received: {field}={value!r}")
 
 
 def _is_column(value: Any) -> bool:
     """Whether `value` is one column or one `(column, value)`."""
     if isinstance(value, (tuple, list)):
-        return len(value) == 2 and isinstance(value[0], str) and isinstance(value[1], (str, int, float))
+        return len(value) == 2 and isinstance(value[0], str) and isinstance(plain(value[1]), (str, int, float))
     return isinstance(value, str)

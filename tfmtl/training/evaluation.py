@@ -122,9 +122,11 @@ class Evaluation:
 
     def _batches(self, dataset: tf.data.Dataset) -> Iterator[tuple[dict[str, Any], dict[str, Any], dict[str, Any]]]:
         """`(columns for groups and slices, what the model reads, labels)` of every batch."""
-        spec = dataset.element_spec
+        spec = getattr(dataset, "element_spec", type(dataset).__name__)
         if not (isinstance(spec, tuple) and len(spec) == 2 and all(isinstance(part, dict) for part in spec)):
-            raise ValueError(f"`dataset` must give (x, y), two dicts of columns. Received: element_spec={spec}")
+            raise ValueError(
+                f"`dataset` must give (x, y), two dicts of columns, as a tf.data.Dataset does. Received: element_spec={spec}"
+            )
         sources = (self.group, *self.slices.values())
         named = {source for source in sources if isinstance(source, str)}
         if not named <= set(spec[0]):

@@ -122,7 +122,7 @@ def test_one_layer_may_be_a_number(units):
 def test_refuses(x):
     with pytest.raises(ValueError, match="kind='ordinal'"):
         TaskTower(kind="ordinal")
-    with pytest.raises(ValueError, match="one task or more"):
+    with pytest.raises(ValueError, match=r"one task or more, `Task`s such as `schema.tasks`"):
         Towers([])
     with pytest.raises(ValueError, match="must name every task"):
         Towers([Task("click")], units={"buy": (3,)})

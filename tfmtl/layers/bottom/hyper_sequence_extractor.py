@@ -229,7 +229,7 @@ class HyperSequenceExtractor(keras.layers.Layer):
             return (events * ops.cast(rank == 0, "float32"))[None]
         # The last norm's gamma went to the query instead of to L states; its beta shifts all scores of a row alike.
         scores = ops.cast(ops.matmul(states, query[..., None])[..., 0], "float32") * states.shape[-1] ** -0.5
-        return ops.softmax(scores + ops.where(mask, 0.0, MASKED), axis=-1) * events
+        return ops.softmax(scores + ops.cast(ops.where(mask, 0.0, MASKED), "float32"), axis=-1) * events
 
     def _modulation(self) -> Tensor:
         """Gamma and beta, `(T, S, N, 2, D)` float32, where T or S is 1 if the hypernetwork does not read it."""

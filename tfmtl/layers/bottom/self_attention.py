@@ -65,7 +65,7 @@ class SelfAttention(keras.layers.Layer):
         qkv = ops.reshape(self.project(ops.reshape(x, (-1, width))), (-1, length, 3, self.num_heads, head))
         query, key, value = ops.unstack(ops.transpose(qkv, (2, 0, 3, 1, 4)), 3)  # each (N, H, L, D / H)
         scores = ops.cast(ops.matmul(query * head**-0.5, ops.swapaxes(key, -1, -2)), "float32")  # (N, H, L, L)
-        scores = scores + ops.where(mask, 0.0, MASKED)[:, None, None, :]
+        scores = scores + ops.cast(ops.where(mask, 0.0, MASKED), "float32")[:, None, None, :]
         mixed = ops.matmul(ops.cast(ops.softmax(scores, axis=-1), value.dtype), value)  # (N, H, L, D / H)
         mixed = ops.reshape(ops.transpose(mixed, (0, 2, 1, 3)), (-1, width))
         return ops.reshape(self.merge(mixed), ops.shape(x))

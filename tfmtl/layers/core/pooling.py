@@ -13,7 +13,7 @@ def pool_events(events: Tensor, mask: Tensor, pooling: Pooling) -> Tensor:
     present = ops.cast(mask, events.dtype)[:, :, None]
     if pooling == "max":
         lowest = ops.cast(-6e4, events.dtype)  # within float16
-        highest = ops.max(ops.where(present > 0, events, lowest), axis=1)
-        return highest * ops.max(present, axis=1)
+        highest = ops.max(ops.where(present > 0, events, lowest), axis=1, initial=-6e4)
+        return highest * ops.max(present, axis=1, initial=0.0)  # without an `initial`, no batch may be empty
     total = ops.sum(events * present, axis=1)
     return total if pooling == "sum" else total / ops.maximum(ops.sum(present, axis=1), 1)

@@ -70,10 +70,9 @@ class ChainCalibrator(keras.layers.Layer):
         steps = ops.concatenate([ops.cast(predictions[task], "float32") for task in self.chain], axis=-1)  # (B, T)
         excess = ops.sum(ops.relu(steps[:, 1:] - steps[:, :-1]))
         if self.reduction == "mean":
-            excess = excess / ops.maximum(
-                ops.cast(ops.shape(steps)[0], "float32"), 1.0
-            )  # 0 / 0 on a replica without rows
-        self.add_loss(self.weight * excess)
+            # A replica may have no row.
+            excess = excess / ops.maximum(ops.cast(ops.shape(steps)[0], "float32"), 1.0)
+        self.add_loss(ops.cast(self.weight * excess, keras.backend.floatx()))
         return dict(predictions)
 
     def compute_output_shape(self, input_shape: Mapping[str, Any]) -> dict[str, tuple[int | None, ...]]:

@@ -146,7 +146,7 @@ class CGCLayer(keras.layers.Layer):
                 self.units,
                 activation=self.activation,
                 dropout=self.dropout,
-                kernel_initializer=fresh(self.kernel_initializer, self.name, stream),
+                kernel_initializer=fresh(self.kernel_initializer, stream),
                 dtype=self.dtype_policy,
                 name=f"{stream}_experts",
             )

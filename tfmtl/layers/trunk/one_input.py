@@ -49,9 +49,13 @@ def _spread(gate: Gate, experts: Mapping[str, Experts], candidates: Sequence[str
     for source, layer in experts.items():
         if source in candidates:
             columns.append(kernel[:, start : start + layer.num])
-            added.append(ops.zeros(layer.num) if bias is None else ops.cast(bias[start : start + layer.num], "float32"))
+            added.append(
+                ops.zeros(layer.num, "float32")
+                if bias is None
+                else ops.cast(bias[start : start + layer.num], "float32")
+            )
             start += layer.num
         else:
             columns.append(ops.zeros((kernel.shape[0], layer.num), kernel.dtype))
-            added.append(ops.full((layer.num,), float("-inf")))
+            added.append(ops.full((layer.num,), float("-inf"), "float32"))
     return ops.concatenate(columns, axis=1), ops.concatenate(added)

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
+from tfmtl.initializers import fresh
 from tfmtl.keras_host import keras, register
 from tfmtl.layers.trunk.cgc import CGCLayer
 from tfmtl.typing import Streams
@@ -60,8 +61,16 @@ class PLE(keras.layers.Layer):
         if isinstance(units, int) or not units:
             raise ValueError(f"`units` needs one entry a level. Received: units={units}")
         self.units = tuple(width if isinstance(width, int) else tuple(width) for width in units)
+        self.kernel_initializer = keras.initializers.get(options.pop("kernel_initializer", "glorot_uniform"))
         self.levels = [
-            CGCLayer(width, update_shared=False, name=f"level_{level}", dtype=self.dtype_policy, **options)
+            CGCLayer(
+                width,
+                update_shared=False,
+                kernel_initializer=fresh(self.kernel_initializer, level),
+                name=f"level_{level}",
+                dtype=self.dtype_policy,
+                **options,
+            )
             for level, width in enumerate(self.units)
         ]
         for level, above in pairwise(self.levels):
@@ -104,4 +113,9 @@ class PLE(keras.layers.Layer):
         cell = self.levels[0].get_config()
         for key in ("name", "dtype", "trainable", "units", "update_shared"):
             cell.pop(key, None)
-        return {**super().get_config(), **cell, "units": [w if isinstance(w, int) else list(w) for w in self.units]}
+        return {
+            **super().get_config(),
+            **cell,
+            "units": [w if isinstance(w, int) else list(w) for w in self.units],
+            "kernel_initializer": keras.initializers.serialize(self.kernel_initializer),
+        }

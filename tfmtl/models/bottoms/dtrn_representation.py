@@ -1,6 +1,6 @@
 """A representation for each task, from interests and importances of its own."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any, Literal, TypeAlias, get_args
 
 from tfmtl.keras_host import keras, ops, register
@@ -9,7 +9,7 @@ from tfmtl.layers.bottom.hyper_sequence_extractor import HyperSequenceExtractor
 from tfmtl.layers.bottom.task_senet import TaskSENet
 from tfmtl.layers.core.columns import check_columns
 from tfmtl.models.bottoms.representation import Representation, embedding_config, total_width
-from tfmtl.spec import features as spec
+from tfmtl.spec import Categorical, Feature, Sequence
 from tfmtl.typing import SHARED, Encoded, Streams, Tensor
 
 SharedInput: TypeAlias = Literal["mean", "fixed"]
@@ -63,7 +63,7 @@ class DTRNRepresentation(Representation):
         features: Iterable[Any],
         tasks: Iterable[str],
         *,
-        target: str | Sequence[str] | None = None,
+        target: str | Iterable[str] | None = None,
         dim: int | None = None,
         refine: bool = True,
         shared_input: SharedInput = "mean",
@@ -83,8 +83,8 @@ class DTRNRepresentation(Representation):
             name="embed",
         )
         read = self.embed.features
-        self.behaviors = tuple(f for f in read if isinstance(f, spec.Sequence))
-        self.fields = tuple(f.name for f in read if not isinstance(f, spec.Sequence))
+        self.behaviors = tuple(f for f in read if isinstance(f, Sequence))
+        self.fields = tuple(f.name for f in read if not isinstance(f, Sequence))
         self.target = (target,) if isinstance(target, str) else tuple(target or ())
         self.dim = dim or _first_width(read) or 0
         self.refine = refine
@@ -207,5 +207,5 @@ class DTRNRepresentation(Representation):
         }
 
 
-def _first_width(features: Iterable[spec.Feature]) -> int | None:
-    return next((feature.dim for feature in features if isinstance(feature, spec.Categorical)), None)
+def _first_width(features: Iterable[Feature]) -> int | None:
+    return next((feature.dim for feature in features if isinstance(feature, Categorical)), None)

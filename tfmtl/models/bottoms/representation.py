@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from tfmtl.keras_host import keras
+from tfmtl.spec import Feature
 from tfmtl.spec.names import check_distinct
 from tfmtl.typing import SHARED
 
@@ -25,13 +26,23 @@ class Representation(keras.layers.Layer):
     shared_specific = False
     """Whether the shared stream holds what no task's stream does."""
 
+    embed: Any
+    """The layer that looks the features up."""
+
     def __init__(self, tasks: Iterable[str], *, name: str = "bottom", **kwargs: Any):
         # The embedding layers cast; ids and NaN must reach them as they are.
         super().__init__(autocast=False, name=name, **kwargs)
-        self.tasks = tuple(tasks)
+        self.tasks = (tasks,) if isinstance(tasks, str) else tuple(tasks)
+        if not all(isinstance(task, str) for task in self.tasks):
+            raise ValueError(f"`tasks` must be names, such as `schema.task_names`. Received: tasks={self.tasks}")
         check_distinct("task", self.tasks)
         if not self.tasks:
             raise ValueError("`tasks` needs one name or more. Received: tasks=()")
+
+    @property
+    def features(self) -> tuple[Feature, ...]:
+        """The features that it reads, as the model sees them."""
+        return tuple(self.embed.features)
 
     @property
     def streams(self) -> tuple[str, ...]:

@@ -7,8 +7,8 @@ from typing import Any
 from tfmtl.keras_host import keras, register
 from tfmtl.layers.head.information_transfer import check_chain
 from tfmtl.models.heads.towers import Towers, Units, read_tasks
-from tfmtl.spec.tasks import Task
-from tfmtl.typing import Predictions, Streams
+from tfmtl.spec.tasks import Column, Task
+from tfmtl.typing import Predictions, Streams, TaskKind
 
 
 @register
@@ -97,6 +97,11 @@ class ESMMHead(keras.layers.Layer):
             rates[step] = self.base_rates[step] / self.base_rates[before]
         return rates
 
+    @property
+    def kinds(self) -> dict[str, TaskKind]:
+        """`{task: its kind}`."""
+        return self.towers.kinds
+
     def build(self, input_shape: Mapping[str, Any]) -> None:
         self.towers.build(input_shape)
         self.built = True
@@ -125,9 +130,15 @@ def check_steps(chain: Sequence[str], tasks: Mapping[str, Task]) -> None:
         raise ValueError(f"Every step of a chain is a binary task. Received: {wrong} in chain={chain}; tasks: {kinds}")
     labels = {step: tasks[step].label or step for step in chain}
     for step in chain:
-        spaces = [other for other in chain if other != step and labels[other] in tasks[step].conditions]
+        spaces = [o for o in chain if o != step and any(_asks_for(c, labels[o]) for c in tasks[step].conditions)]
         if spaces:
             raise ValueError(
                 f"Step {step!r} must be defined where {spaces[0]!r} did not happen too: its label is 0 there, not missing. "
                 f"Received: sample_space={tasks[step].sample_space!r}"
             )
+
+
+def _asks_for(condition: Column, label: Column) -> bool:
+    """Whether rows that fulfil `condition` are those whose `label` is 1."""
+    of_column = isinstance(label, str) and isinstance(condition, tuple) and condition[0] == label
+    return condition == label or (of_column and bool(condition[1]))

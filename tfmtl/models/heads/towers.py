@@ -6,6 +6,7 @@ from typing import Any
 from tfmtl.keras_host import keras, register
 from tfmtl.layers.core.mlp import check_units
 from tfmtl.layers.head.task_tower import TaskTower
+from tfmtl.spec.names import check_distinct
 from tfmtl.spec.tasks import Task
 from tfmtl.typing import Predictions, Streams
 
@@ -94,9 +95,11 @@ class Towers(keras.layers.Layer):
 
 def read_tasks(tasks: Iterable[Task | Mapping[str, Any]]) -> dict[str, Task]:
     """`{name: task}` of tasks, or of what a config made of them."""
-    read = [task if isinstance(task, Task) else Task(**task) for task in tasks]
-    if not read:
-        raise ValueError("`tasks` needs one task or more. Received: tasks=()")
+    given = list(tasks)
+    if not given or not all(isinstance(task, (Task, Mapping)) for task in given):
+        raise ValueError(f"`tasks` must be one task or more, `Task`s such as `schema.tasks`. Received: tasks={given}")
+    read = [task if isinstance(task, Task) else Task(**task) for task in given]
+    check_distinct("task", (task.name for task in read))
     return {task.name: task for task in read}
 
 

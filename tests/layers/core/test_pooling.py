@@ -1,0 +1,23 @@
+"""Pooling histories: by each rule, and of an empty batch."""
+
+import numpy as np
+import pytest
+from harness import ops
+
+from tfmtl.layers.core.pooling import pool_events
+
+
+@pytest.mark.parametrize("pooling", ["mean", "sum", "max"])
+def test_follows_the_rule(pooling):
+    events = np.random.default_rng(0).normal(size=(3, 4, 2)).astype("float32")
+    mask = np.array([[1, 1, 0, 0], [1, 1, 1, 1], [0, 0, 0, 0]], "int32")
+    wanted = [
+        getattr(row[kept > 0], pooling)(0) if kept.any() else np.zeros(2)
+        for row, kept in zip(events, mask, strict=True)
+    ]
+    found = pool_events(ops.convert_to_tensor(events), ops.convert_to_tensor(mask), pooling)
+    np.testing.assert_allclose(np.asarray(found), wanted, rtol=1e-6)
+    assert tuple(pool_events(ops.convert_to_tensor(events[:0]), ops.convert_to_tensor(mask[:0]), pooling).shape) == (
+        0,
+        2,
+    )

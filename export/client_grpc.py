@@ -46,17 +46,33 @@ OPTIONS = [
 
 
 def predict(address: str, model: str, rows: list[dict]) -> dict[str, np.ndarray]:
-    """`{task: array}`, one row for each of `rows`."""
-    with grpc.insecure_channel(address, options=OPTIONS) as channel:
+    """`{task: array}`, one row for each of `rows`.
+
+    Raises:
+        ValueError: rows that do not hold what the model takes.
+        grpc.RpcError: the server refused, or does not answer.
+    """
+    local = address.rpartition(":")[0] in ("127.0.0.1", "localhost", "[::1]")
+    options = [*OPTIONS, ("grpc.enable_http_proxy", int(not local))]  # a proxy is for other machines only
+    with grpc.insecure_channel(address, options=options) as channel:
         service = prediction_service_pb2_grpc.PredictionServiceStub(channel)
         request = predict_pb2.PredictRequest()
         request.model_spec.name = model
         for name, info in signature(service, model).inputs.items():
-            # The server casts nothing: NumPy's float64 would be refused where the model takes float32.
-            column = tf.constant([row[name] for row in rows], tf.dtypes.as_dtype(info.dtype))
-            request.inputs[name].CopyFrom(tf.make_tensor_proto(column.numpy(), info.dtype))
+            request.inputs[name].CopyFrom(tf.make_tensor_proto(column(name, info.dtype, rows), info.dtype))
         response = service.Predict(request, timeout=TIMEOUT)
     return {name: tf.make_ndarray(tensor) for name, tensor in response.outputs.items()}
+
+
+def column(name: str, dtype: int, rows: list[dict]) -> np.ndarray:
+    """A column of `rows` as the model takes it: the server casts nothing, not even float64 to float32."""
+    lacking = [number for number, row in enumerate(rows) if name not in row]
+    if lacking:
+        raise ValueError(f"column {name!r} is missing in rows {lacking}")
+    try:
+        return tf.constant([row[name] for row in rows], tf.dtypes.as_dtype(dtype)).numpy()
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"column {name!r} must hold {tf.dtypes.as_dtype(dtype).name}: {error}") from error
 
 
 def signature(service, model: str):
@@ -75,6 +91,8 @@ if __name__ == "__main__":
         instances = json.load(file)["instances"]
     try:
         answer = predict(sys.argv[1], sys.argv[2], instances)
+    except ValueError as error:
+        raise SystemExit(str(error)) from error
     except grpc.RpcError as error:
         raise SystemExit(f"{error.code().name}: {error.details()}") from error
     print(json.dumps({name: array.tolist() for name, array in answer.items()}, indent=1))

@@ -6,10 +6,12 @@ runs from any container that has Python.
 """
 
 import argparse
+import http.client
 import json
 import math
 import time
 import urllib.error
+import urllib.parse
 import urllib.request
 
 BLANKS = {"DT_STRING": "", "DT_BOOL": False, "DT_FLOAT": 0.0, "DT_DOUBLE": 0.0}  # everything else is an integer
@@ -21,6 +23,8 @@ def main() -> None:
     parser.add_argument("model")
     parser.add_argument("--requests", type=int, default=20, help="how often to ask (default: %(default)s)")
     options = parser.parse_args()
+    if options.requests < 1:
+        parser.error(f"--requests must be >= 1. Received: {options.requests}")
     base = f"{options.url.rstrip('/')}/v1/models/{options.model}"
 
     versions = call(base)["model_version_status"]
@@ -48,12 +52,20 @@ def call(url: str, body: dict | None = None) -> dict:
     """The JSON that a URL answers with."""
     data = None if body is None else json.dumps(body).encode()
     try:
-        with urllib.request.urlopen(urllib.request.Request(url, data), timeout=30) as response:
+        with opener(url).open(urllib.request.Request(url, data), timeout=30) as response:
             return json.load(response)
     except urllib.error.HTTPError as error:
         raise SystemExit(f"{url}: HTTP {error.code}: {error.read().decode('utf-8', 'replace')}") from error
-    except OSError as error:
+    except (OSError, http.client.HTTPException) as error:
         raise SystemExit(f"{url} does not answer: {error}") from error
+    except ValueError as error:
+        raise SystemExit(f"{url} does not answer with JSON: {error}") from error
+
+
+def opener(url: str) -> urllib.request.OpenerDirector:
+    """What opens `url`: a proxy of the environment is for other machines only."""
+    local = urllib.parse.urlsplit(url).hostname in ("127.0.0.1", "localhost", "::1")
+    return urllib.request.build_opener(*[urllib.request.ProxyHandler({})] if local else [])
 
 
 def blank(info: dict) -> object:

@@ -9,6 +9,8 @@ import threading
 from collections.abc import Sequence
 from pathlib import Path
 
+from tfmtl.serving.addresses import check_port
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs a command and returns the exit status of the process."""
@@ -29,8 +31,8 @@ def _add_serve(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
     serve.add_argument("base_path", nargs="?", type=Path, help="the folder whose children are versions: 1, 2, ...")
     serve.add_argument("--name", default="default", help="the model's name (default: %(default)s)")
     serve.add_argument("--host", default="127.0.0.1", help="the address to listen on (default: %(default)s)")
-    serve.add_argument("--port", type=int, default=8500, help="gRPC; 0 takes a free one (default: %(default)s)")
-    serve.add_argument("--rest-port", type=int, default=8501, help="REST; 0 takes a free one (default: %(default)s)")
+    serve.add_argument("--port", type=_port, default=8500, help="gRPC; 0 takes a free one (default: %(default)s)")
+    serve.add_argument("--rest-port", type=_port, default=8501, help="REST; 0 takes a free one (default: %(default)s)")
     serve.add_argument("--models-config", type=Path, metavar="F", help="a models.config instead of BASE_PATH")
     serve.add_argument(
         "--allow-version-labels-for-unavailable-models",
@@ -42,6 +44,13 @@ def _add_serve(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
     serve.add_argument("--poll", type=float, default=1.0, help="seconds between two looks at the disk (%(default)s)")
     serve.add_argument("--wait", type=float, default=60.0, help="seconds to wait for a first version (%(default)s)")
     serve.set_defaults(run=_serve)
+
+
+def _port(text: str) -> int:
+    try:
+        return check_port("port", int(text))
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
 
 
 def _serve(options: argparse.Namespace) -> int:

@@ -74,7 +74,8 @@ def export(
         The version's folder.
 
     Raises:
-        ValueError: a schema that is not adapted, a model that does not fit it, unknown tasks, examples that are no rows
+        ValueError: a schema that is not adapted, a model that does not fit it (columns, tasks, and where layers of ours say
+            so the rows of tables and the kinds of tasks), weights that are not finite, unknown tasks, examples that are no rows
             of it, or a `batching.config` or `models.config` that a server refuses.
         FileExistsError: the version exists.
         OSError: `path` cannot be written, or is a mount point, beside which nothing can be prepared. TensorFlow raises its

@@ -102,12 +102,17 @@ def test_adapts_to_names_of_folders(tmp_path):
 def test_says_what_a_folders_name_cannot_be(tmp_path):
     source = in_folders(tmp_path / "mixed", a="zone=north", b="zone=2")
     for feature, needed in (
-        (Numeric("zone"), "numbers"),
-        (Categorical("zone", num_ids=3), "integers"),
-        (Sequence("h", (Categorical("zone", num_ids=3),), length=2, prefix=""), "lists of integers"),
+        (Numeric("zone"), "numbers. Received: string"),
+        (Categorical("zone", num_ids=3), "integers. Received: string"),
+        (Sequence("h", (Categorical("zone", num_ids=3),), length=2, prefix=""), "lists of integers. Received: int64"),
     ):
-        with pytest.raises(ValueError, match=f"'zone' must hold {needed}. Received: string"):
+        with pytest.raises(ValueError, match=f"'zone' must hold {needed}"):
             read(source, Schema([feature], AGE.tasks), batch_size=1)
+    with pytest.raises(ValueError, match=r"mixed/zone=north/rows.parquet: column 'zone'"):
+        read(source, Schema([Numeric("zone")], AGE.tasks), batch_size=1)
+    both = Schema([Categorical("zone", vocabulary="adapt")], [Task("click", sample_space=("zone", "02"))])
+    with pytest.raises(ValueError, match="'zone' of the folders' names is used both as text and as a number"):
+        read(in_folders(tmp_path / "both", a="zone=01", b="zone=02"), both, batch_size=1)
     (tmp_path / "flat").mkdir()
     pa_parquet.write_table(pa.table({"age": [1.0], "click": [1]}), tmp_path / "flat" / "rows.parquet")
     with pytest.raises(ValueError, match=r"flat/rows.parquet: columns \['zone'\] are missing"):
@@ -252,3 +257,10 @@ def test_ids_with_gaps_stay_apart():
     users = [100000001.0, 100000002.0, None]
     rows = pd.DataFrame({"age": [1.0, 2.0, 3.0], "click": [1, 0, 1], "user_id": users})
     np.testing.assert_array_equal(column(rows, AGE, "user_id", columns=("user_id",)), [*users[:2], NAN])
+
+
+def test_a_pattern_of_folders(tmp_path):
+    source = in_folders(tmp_path, a="zone=1/part=a", b="zone=2/part=a", c="zone=2/part=b")
+    assert column(f"{source}/*/part=a", AGE, "zone", columns="zone") == [1, 1, 2, 2]
+    with pytest.raises(FileNotFoundError, match="no file to read"):
+        read(f"{source}/*/part=z", AGE, batch_size=1)

@@ -18,10 +18,11 @@ from tfmtl.serving.card import CARD_FILE, CARD_JSON
 from tfmtl.serving.client import Client
 from tfmtl.serving.config_protos import BatchingParameters, MonitoringConfig
 from tfmtl.serving.configs import BATCH_SIZES, batch_sizes, named_versions, write_configs
+from tfmtl.serving.contract import MAX_WARMUP_RECORDS, WARMUP_FILE
 from tfmtl.serving.loading import load_schema
 from tfmtl.serving.score import SCORE
 from tfmtl.serving.server import LocalServer
-from tfmtl.serving.warmup_file import MAX_RECORDS, WARMUP_FILE, replay_warmup, write_warmup
+from tfmtl.serving.warmup_file import replay_warmup, write_warmup
 from tfmtl.typing import SERVED
 
 EXPORT = ROOT / "export"
@@ -82,7 +83,7 @@ def test_never_more_requests_than_a_server_reads(tmp_path):
             return {"x": tf.constant(0)}
 
     endpoints = dict.fromkeys(map(str, range(600)), Anything())
-    assert write_warmup(tmp_path, endpoints, {"x": np.zeros(1)}, BATCH_SIZES) == MAX_RECORDS
+    assert write_warmup(tmp_path, endpoints, {"x": np.zeros(1)}, BATCH_SIZES) == MAX_WARMUP_RECORDS
 
 
 CONFIGS = {

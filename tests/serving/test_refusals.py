@@ -1,5 +1,7 @@
 """What an export refuses, and that it then publishes nothing."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -8,6 +10,7 @@ from tfmtl.data.preprocessing import Preprocessor
 from tfmtl.exporting import export
 from tfmtl.keras_host import keras
 from tfmtl.models.build import encoded_inputs
+from tfmtl.models.presets import shared_bottom
 from tfmtl.serving.parity import ParityError
 from tfmtl.serving.score import Score
 from tfmtl.spec import Categorical, Numeric, Schema, Task
@@ -154,3 +157,33 @@ def test_an_existing_version(tiny, tmp_path):
     with pytest.raises(FileExistsError, match="Version 3 exists already"):
         export(tiny, tmp_path / "ranker", TINY, version=3)
     assert list((tmp_path / "ranker" / "3").iterdir()) == []
+
+
+def trained_on(schema):
+    return shared_bottom(schema, units=(3,), tower_units=())
+
+
+def test_a_schema_whose_tables_or_kinds_are_not_the_models(base):
+    """Rows beyond a table are read as unknown, so parity alone would compare wrong with wrong."""
+    features = (Categorical("city", vocabulary=("a", "b")), Numeric("age", transform="buckets", boundaries=(1.0, 2.0)))
+    tasks = (Task("click"), Task("watch", "regression"))
+    model = trained_on(Schema(features, tasks))
+    for other, message in (
+        (
+            Schema([replace(features[0], vocabulary=("a", "b", "c")), features[1]], tasks),
+            "'city': 3.*Received: {'city': 4}",
+        ),
+        (Schema([features[0], replace(features[1], boundaries=(1.0,))], tasks), "'age': 4.*Received: {'age': 3}"),
+        (Schema(features, [tasks[0], Task("watch")]), "'watch': 'regression'.*Received: {'watch': 'binary'}"),
+    ):
+        with pytest.raises(ValueError, match=rf"not that of the model, whose layer .* was made for {{{message}"):
+            export(model, base, other)
+
+
+def test_weights_that_are_not_finite(base):
+    model = trained_on(TINY)
+    weights = model.get_weights()
+    weights[0][1] = np.nan
+    model.set_weights(weights)
+    with pytest.raises(ValueError, match="holds NaN or infinite numbers"):
+        export(model, base, TINY)

@@ -93,14 +93,32 @@ def test_tables_say_what_is_missing_in_their_own_ways(table):
 
 
 def test_what_a_table_holds_must_still_fit():
-    with pytest.raises(ValueError, match=r"'i' of `examples` must be raw int64 values.*Received: float"):
-        rows_of(pd.DataFrame({"i": [1.0, None]}), {"i": MIXED["i"]}, 10)
+    with pytest.raises(
+        ValueError, match=r"'i' of `examples` must be raw int64 values.*Received: float.*'Int64' does not"
+    ):
+        rows_of(pd.DataFrame({"i": [1, None]}), {"i": MIXED["i"]}, 10)
     with pytest.raises(ValueError, match=r"'s' of `examples` must be raw string"):
         rows_of(pa.table({"s": [1, 2]}), {"s": MIXED["s"]}, 10)
     with pytest.raises(ValueError, match=r"'s' of `examples` must hold values of one type"):
         rows_of(pd.DataFrame({"s": ["x", 1]}), {"s": MIXED["s"]}, 10)
     with pytest.raises(ValueError, match="no rows"):
         rows_of(TABLE.slice(0, 0), MIXED, 10)
+
+
+@pytest.mark.parametrize(
+    "column",
+    [np.array([1, 2**63 + 5], np.uint64), pd.Series([1, 2**63 + 5], dtype="UInt64"), [1, 2**63 + 5]],
+    ids=["NumPy", "pandas", "a list"],
+)
+def test_an_id_beyond_int64_is_not_wrapped(column):
+    with pytest.raises(ValueError, match=r"'i' of `examples` must hold int64 values. Received: 9223372036854775813"):
+        rows_of({"i": column}, {"i": MIXED["i"]}, 10)
+
+
+@pytest.mark.parametrize("events", [[2**63 + 5], [1.5], ["a"]])
+def test_a_history_that_does_not_fit_is_named(events):
+    with pytest.raises(ValueError, match=r"'h' of `examples` must hold lists of raw int64 values. Received: "):
+        rows_of({"h": [[1], events]}, {"h": tf.TensorSpec((None, None), tf.int64)}, 10)
 
 
 def test_flags_are_numbers():

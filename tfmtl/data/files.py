@@ -26,7 +26,7 @@ def find_files(source: Any) -> tuple[Format, tuple[str, ...]]:
 
     Args:
         source: a file, a folder (all its files of a known format, also in folders below, without names that start with
-            "." or "_"), a glob pattern, or an iterable of these.
+            "." or "_"), a glob pattern of files or of folders, or an iterable of these.
 
     Raises:
         FileNotFoundError: no such file, or nothing in a folder or under a pattern.
@@ -53,12 +53,15 @@ def find_files(source: Any) -> tuple[Format, tuple[str, ...]]:
 def _expand(item: str) -> list[str]:
     if os.path.isfile(item):
         return [item]
+    found = []
     if os.path.isdir(item):
         below = (path for path in Path(item).rglob("*") if path.is_file() and _suffix(str(path)))
         # Other programs leave what is not finished, or not for readers, under such names: folders, too.
         found = [str(path) for path in below if not any(part[0] in "._" for part in path.relative_to(item).parts)]
-    else:
-        found = [path for path in glob.glob(item, recursive=True) if os.path.isfile(path)]
+    elif glob.has_magic(item):
+        matches = sorted(glob.glob(item, recursive=True))
+        found = [path for path in matches if os.path.isfile(path)]
+        found = found or [file for path in matches for file in _expand(path)]  # folders, such as date=2026-11-*
     if not found:
         raise FileNotFoundError(
             f"There is no file to read. Received: source={item!r}; known formats: {sorted(_SUFFIXES)}"

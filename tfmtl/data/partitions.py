@@ -41,8 +41,13 @@ class _Partitioned:
     def check(self, columns: Sequence[Column]) -> None:
         """Raises ValueError if a column does not hold what is needed."""
         self.reader.check(self._own(columns))
-        added = [column for column in columns if column.name in self.texts and not _is_text(column)]
-        check_types(self.files[0], added, self.physical[0])
+        added = [column for column in columns if column.name in self.texts]
+        for column in added:
+            if any(other.name == column.name and _is_text(other) != _is_text(column) for other in added):
+                raise ValueError(f"Column {column.name!r} of the folders' names is used both as text and as a number.")
+            for file, text in zip(self.files, self.texts[column.name], strict=True):
+                if not _is_text(column):
+                    check_types(file, [column], {column.name: _as_numbers(pa.array([text], pa.string())).type})
 
     def scan(self, pieces: Sequence[Piece], columns: Sequence[Column]) -> Iterator[tuple[Piece, pa.RecordBatch]]:
         """The batches of `pieces`, in order."""

@@ -52,7 +52,7 @@ class Preprocessor(tf.Module):
     def __init__(self, features: Iterable[Feature], *, passthrough: Iterable[str] = ()):
         super().__init__(name="preprocessor")
         self.features = tuple(features)
-        self.passthrough = tuple(passthrough)
+        self.passthrough = (passthrough,) if isinstance(passthrough, str) else tuple(passthrough)
         check_features(self.features)
         fresh = [feature.name for feature in self.features if not feature.is_adapted]
         if fresh:

@@ -81,7 +81,7 @@ def read(
     ([30.0, nan], [1.0, 0.0])
     """
     _check_arguments(batch_size, shuffle, shard)
-    extra = tuple(columns)
+    extra = (columns,) if isinstance(columns, str) else tuple(columns)
     names = wanted(schema, extra, labels)
     opened = _open(source, names)
     for file, physical in zip(opened.files, opened.physical, strict=True):

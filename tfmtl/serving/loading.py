@@ -5,9 +5,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
+from tensorflow.core.protobuf import saved_model_pb2
 
 from tfmtl.serving.card import CARD_FILE, SCHEMA_FILE
+from tfmtl.serving.contract import DEFAULT_SIGNATURE
 from tfmtl.serving.versions import versions
 from tfmtl.spec import Schema
 from tfmtl.typing import Predictions
@@ -34,6 +37,7 @@ class Bundle:
         # The module owns the weights that its signatures read.
         self._module = tf.saved_model.load(str(self.path))
         self.signatures: Mapping[str, Any] = self._module.signatures
+        self._defaults = _defaults(self.path)
 
     @property
     def schema(self) -> Schema:
@@ -45,11 +49,34 @@ class Bundle:
         """The model card, as Markdown."""
         return (self.path / CARD_FILE).read_text(encoding="utf-8")
 
-    def __call__(self, columns: Mapping[str, Any], signature: str = "serving_default") -> Predictions:
-        """What `signature` answers; `columns` are cast to the types that it takes."""
-        function = self.signatures[signature]
+    def __call__(self, columns: Mapping[str, Any], signature: str = DEFAULT_SIGNATURE) -> Predictions:
+        """What `signature` answers; `columns` are cast to the types that it takes, others are left out.
+
+        Raises:
+            ValueError: an unknown signature, or a column that lacks and has no default.
+        """
+        function = self.signatures.get(signature)
+        if function is None:
+            raise ValueError(f"`signature` must be one of {sorted(self.signatures)}. Received: signature={signature!r}")
         specs = function.structured_input_signature[1]
-        return function(**{name: tf.convert_to_tensor(columns[name], spec.dtype) for name, spec in specs.items()})
+        given = {**self._defaults.get(signature, {}), **{name: columns[name] for name in specs if name in columns}}
+        missing = sorted(specs.keys() - given.keys())
+        if missing:
+            raise ValueError(
+                f"`columns` must hold every input of {signature!r}, {sorted(specs)}. "
+                f"Received: {sorted(map(str, columns))}, without {missing}"
+            )
+        return function(**{name: tf.convert_to_tensor(given[name], spec.dtype) for name, spec in specs.items()})
+
+
+def _defaults(folder: Path) -> dict[str, dict[str, np.ndarray]]:
+    """What stands for inputs that are left out, by signature; `tf.saved_model.load` does not tell."""
+    saved = saved_model_pb2.SavedModel.FromString((folder / "saved_model.pb").read_bytes())
+    return {
+        name: {alias: tf.make_ndarray(value) for alias, value in signature.defaults.items()}
+        for graph in saved.meta_graphs
+        for name, signature in graph.signature_def.items()
+    }
 
 
 def load_schema(path: str | os.PathLike[str]) -> Schema:

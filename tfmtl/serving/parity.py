@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from tfmtl.serving.contract import WARMUP_FILE
 from tfmtl.serving.endpoints import Endpoint
 from tfmtl.serving.rows import Rows
-from tfmtl.serving.warmup_file import WARMUP_FILE, replay_warmup
+from tfmtl.serving.warmup_file import replay_warmup
 from tfmtl.typing import Predictions
 
 EXACT, CLOSE, HALF = 1e-6, 1e-4, 2e-2

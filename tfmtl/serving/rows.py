@@ -7,6 +7,7 @@ import numpy as np
 import pyarrow as pa
 import tensorflow as tf
 
+from tfmtl.serving.tensors import as_array
 from tfmtl.spec import Categorical, Feature, Numeric, Sequence
 from tfmtl.spec.categorical import MISSING_ID
 
@@ -162,8 +163,13 @@ def _array(name: str, values: Any, spec: tf.TensorSpec) -> np.ndarray:
         return np.empty([size or 0 for size in spec.shape], spec.dtype.as_numpy_dtype)
     if _is_history(spec) and not isinstance(values, tf.RaggedTensor) and getattr(values, "ndim", 1) == 1:
         histories = [_filled(() if events is None else events, missing) for events in values]
-        values = tf.ragged.constant(histories, spec.dtype, ragged_rank=1)
-    array = np.asarray(values.to_tensor(missing) if isinstance(values, tf.RaggedTensor) else values)
+        try:
+            values = tf.ragged.constant(histories, spec.dtype, ragged_rank=1)
+        except (TypeError, ValueError) as error:
+            raise ValueError(
+                f"Column {name!r} of `examples` must hold lists of raw {spec.dtype.name} values. Received: {error}"
+            ) from error
+    array = as_array(values.to_tensor(missing) if isinstance(values, tf.RaggedTensor) else values)
     if array.dtype == object and spec.dtype != tf.string:
         array = np.array(_filled(array.flat, missing)).reshape(array.shape)
     received = tf.string if array.dtype.kind in "OSUT" else tf.as_dtype(array.dtype)
@@ -173,9 +179,12 @@ def _array(name: str, values: Any, spec: tf.TensorSpec) -> np.ndarray:
         tf.float32: received.is_floating or received.is_integer or received.is_bool,
     }
     if not fits.get(spec.dtype, received == spec.dtype):
+        hint = ""
+        if spec.dtype == tf.int64 and received.is_floating:
+            hint = " (pandas turns integers with missing values into floats; its type 'Int64' does not)"
         raise ValueError(
             f"Column {name!r} of `examples` must be raw {spec.dtype.name} values, not what the preprocessor makes of them. "
-            f"Received: {received.name}"
+            f"Received: {received.name}{hint}"
         )
     if not spec.shape.is_compatible_with(array.shape):
         raise ValueError(
@@ -183,6 +192,8 @@ def _array(name: str, values: Any, spec: tf.TensorSpec) -> np.ndarray:
         )
     if spec.dtype == tf.string:
         return np.array([_as_bytes(value) for value in array.flat] + [None], object)[:-1].reshape(array.shape)
+    if spec.dtype == tf.int64 and array.size and array.max() > np.iinfo(np.int64).max:
+        raise ValueError(f"Column {name!r} of `examples` must hold int64 values. Received: {array.max()}")
     return array.astype(spec.dtype.as_numpy_dtype)
 
 

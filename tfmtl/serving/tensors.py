@@ -73,6 +73,16 @@ def dtype_enum(dtype: np.dtype) -> int:
         raise TensorError(f"TensorFlow Serving has no tensor type for NumPy's {dtype}") from None
 
 
+def as_array(values: Any) -> np.ndarray:
+    """`np.asarray` that leaves integers whole: NumPy makes floats of a list with some beyond int64 and some not."""
+    array = np.asarray(values)
+    if array.dtype.kind == "f" and isinstance(values, list | tuple) and array.size and np.abs(array).max() >= 2.0**63:
+        items = np.asarray(values, object)
+        if all(isinstance(item, int) for item in items.flat):
+            return items if items.min() < 0 else items.astype(np.uint64)
+    return array
+
+
 def to_proto(array: Any) -> tensor_pb2.TensorProto:
     """Writes an array into the typed field of its dtype."""
     array = np.asarray(array)

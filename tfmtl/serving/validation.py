@@ -4,10 +4,11 @@ from collections.abc import Iterable
 
 import tensorflow as tf
 
-from tfmtl.keras_host import inputs_by_name, keras
+from tfmtl.keras_host import inputs_by_name, keras, layers_of, raw
 from tfmtl.serving.endpoints import Encoder
 from tfmtl.serving.score import Score
 from tfmtl.spec import Schema
+from tfmtl.spec.schema import table_readers
 
 
 def check_arguments(
@@ -15,8 +16,10 @@ def check_arguments(
 ) -> Schema:
     """The schema with the tasks to serve; ValueError if the arguments of an export do not fit together."""
     _check_schema(schema)
-    served = schema if tasks is None else schema.with_tasks(tasks)
+    served = schema if tasks is None else schema.with_tasks([tasks] if isinstance(tasks, str) else tasks)
     _check_model(model, schema, preprocessor)
+    _check_layers(model, schema)
+    _check_finite(model)
     unknown = [task for task in score.tasks if task not in served.task_names] if score else []
     if unknown:
         raise ValueError(
@@ -70,3 +73,28 @@ def _check_model(model: keras.Model, schema: Schema, preprocessor: Encoder) -> N
             raise ValueError(
                 f"Task {task!r} must be predicted as (None, 1) float32. Received: {tuple(tensor.shape)} {tf.as_dtype(tensor.dtype).name}"
             )
+
+
+def _check_layers(model: keras.Model, schema: Schema) -> None:
+    """Raises ValueError if tables or towers of ours were made for another schema: ids would read the rows of others."""
+    rows = {table: field.rows for table, field in table_readers(feature.encoded() for feature in schema.features)}
+    kinds = {task.name: task.kind for task in schema.tasks}
+    for layer in layers_of(model):
+        for what, wanted in (("num_rows", rows), ("kinds", kinds)):
+            held = getattr(layer, what, None)
+            other = (
+                {key: value for key, value in held.items() if key in wanted and wanted[key] != value} if held else {}
+            )
+            if other:
+                raise ValueError(
+                    f"The schema is not that of the model, whose layer {layer.name!r} was made for {other}. "
+                    f"Received: { ({key: wanted[key] for key in other}) }"
+                )
+
+
+def _check_finite(model: keras.Model) -> None:
+    """Raises ValueError if a weight is NaN or infinite; kernels of a CPU may hide that in what the model answers."""
+    for variable in model.weights:
+        value = raw(variable)
+        if value.dtype.is_floating and not tf.reduce_all(tf.math.is_finite(value)):
+            raise ValueError(f"Weight {variable.name!r} of the model holds NaN or infinite numbers.")

@@ -9,12 +9,9 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from tfmtl.serving.contract import MAX_WARMUP_RECORDS, WARMUP_FILE
 from tfmtl.serving.endpoints import Endpoint
 from tfmtl.serving.rows import Rows, length, take
-
-WARMUP_FILE = Path("assets.extra", "tf_serving_warmup_requests")
-MAX_RECORDS = 1000
-"""A server refuses a version with more."""
 
 
 def write_warmup(folder: Path, endpoints: Mapping[str, Endpoint], rows: Rows, sizes: Iterable[int]) -> int:
@@ -32,7 +29,7 @@ def write_warmup(folder: Path, endpoints: Mapping[str, Endpoint], rows: Rows, si
     file = folder / WARMUP_FILE
     file.parent.mkdir(exist_ok=True)
     with tf.io.TFRecordWriter(str(file)) as writer:
-        for name, inputs in islice(_requests(endpoints, rows, sizes), MAX_RECORDS):
+        for name, inputs in islice(_requests(endpoints, rows, sizes), MAX_WARMUP_RECORDS):
             request = predict_pb2.PredictRequest()
             request.model_spec.signature_name = name
             for alias, tensor in inputs.items():

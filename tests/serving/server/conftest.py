@@ -3,7 +3,9 @@
 import contextlib
 import shutil
 import socket
+import struct
 import subprocess
+import threading
 import time
 from pathlib import Path
 
@@ -13,10 +15,10 @@ import requests
 from server_models import write_ranker
 from tensorflow_serving.apis import model_service_pb2_grpc, prediction_service_pb2_grpc
 
+from tfmtl.serving.contract import UNLIMITED
 from tfmtl.serving.server import LocalServer
 
 REAL_BINARY = "tensorflow_model_server"
-_NO_LIMIT = [("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1)]
 
 
 class Served:
@@ -24,7 +26,7 @@ class Served:
 
     def __init__(self, address: str, rest_url: str):
         self.address, self.rest_url = address, rest_url
-        self._channel = grpc.insecure_channel(address, options=_NO_LIMIT)
+        self._channel = grpc.insecure_channel(address, options=UNLIMITED)
         self.prediction = prediction_service_pb2_grpc.PredictionServiceStub(self._channel)
         self.models = model_service_pb2_grpc.ModelServiceStub(self._channel)
         self._http = requests.Session()
@@ -47,6 +49,25 @@ def talking(server: LocalServer):
         yield served
     finally:
         served.close()
+
+
+@contextlib.contextmanager
+def half_a_server(answer, reset=False):
+    """Reads a request, sends `answer`, and is gone: closed, or reset."""
+
+    def serve():
+        connection, _ = listener.accept()
+        with connection:
+            connection.recv(1 << 16)
+            connection.sendall(answer)
+            if reset:
+                connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=serve)
+        thread.start()
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+        thread.join()
 
 
 @pytest.fixture(scope="session")

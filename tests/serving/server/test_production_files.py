@@ -7,11 +7,12 @@ import runpy
 import shutil
 import subprocess
 import sys
+import urllib.request
 
 import numpy as np
 import pytest
 import yaml
-from conftest import talking
+from conftest import half_a_server, talking
 from harness import ROOT
 
 from tfmtl.serving.server import LocalServer
@@ -155,6 +156,8 @@ def test_the_smoke_test_passes_and_fails(ranker, tmp_path):
     ranker.poll()
     ended = run(sys.executable, EXPORT / "smoke_test.py", ranker.rest_url, "ranker")
     assert ended.returncode == 1 and "no version of ranker is available" in ended.stderr
+    never = run(sys.executable, EXPORT / "smoke_test.py", ranker.rest_url, "ranker", "--requests", 0)
+    assert never.returncode == 2 and "--requests must be >= 1. Received: 0" in never.stderr
 
 
 def test_the_rest_client(ranker, rows_file):
@@ -163,6 +166,24 @@ def test_the_rest_client(ranker, rows_file):
     np.testing.assert_allclose([row["click"] for row in json.loads(done.stdout)], CLICKS, rtol=1e-6)
     refused = run(sys.executable, EXPORT / "client_rest.py", ranker.rest_url, "nobody", rows_file)
     assert refused.returncode == 1 and refused.stderr.startswith("HTTP 404: Servable not found")
+    away = run(sys.executable, EXPORT / "client_rest.py", "http://127.0.0.1:9", "ranker", rows_file)
+    assert away.returncode == 1 and away.stderr.startswith("http://127.0.0.1:9 does not answer: ")
+    assert away.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("answer", "told"),
+    [
+        (b"502 Bad Gateway\r\nContent-Length: 5\r\n\r\n<b>no", "HTTP 502: <b>no"),
+        (b"200 OK\r\nContent-Length: 5\r\n\r\n<b>no", "is no TensorFlow Serving"),
+        (b"200 OK\r\nContent-Length: 9\r\n\r\n<b>no", "does not answer"),
+    ],
+    ids=["an error", "an answer", "half an answer"],
+)
+def test_the_rest_client_meets_something_else(answer, told):
+    client = runpy.run_path(str(EXPORT / "client_rest.py"))
+    with half_a_server(b"HTTP/1.1 " + answer) as url, pytest.raises(client["RequestFailed"], match=told):
+        client["predict"](url, "ranker", ROWS)
 
 
 def test_the_grpc_client(ranker, rows_file, monkeypatch, capsys):
@@ -175,6 +196,27 @@ def test_the_grpc_client(ranker, rows_file, monkeypatch, capsys):
     np.testing.assert_allclose(json.loads(capsys.readouterr().out)["click"], CLICKS, rtol=1e-6)
     with pytest.raises(SystemExit, match="NOT_FOUND: Servable not found"):
         ask("nobody")
+    for rows, told in [
+        ([{"user": "ann", "age": 10}, ROWS["instances"][1]], r"column 'price' is missing in rows \[0\]"),
+        ([{**ROWS["instances"][0], "age": "ten"}], "column 'age' must hold int64: "),
+    ]:
+        rows_file.write_text(json.dumps({"instances": rows}))
+        with pytest.raises(SystemExit, match=told):
+            ask("ranker")
+
+
+@pytest.mark.parametrize("client", ["client_rest.py", "client_grpc.py"])
+def test_the_clients_ask_no_proxy_for_this_machine(ranker, monkeypatch, client):
+    monkeypatch.setattr(urllib.request, "_opener", None)  # it remembers the proxies of the first request of the process
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
+    monkeypatch.delenv("no_proxy", raising=False)
+    predict = runpy.run_path(str(EXPORT / client))["predict"]
+    if client == "client_rest.py":
+        assert len(predict(ranker.rest_url, "ranker", ROWS)) == 2
+    else:
+        np.testing.assert_allclose(
+            predict(ranker.grpc_address, "ranker", ROWS["instances"])["click"], CLICKS, rtol=1e-6
+        )
 
 
 @pytest.mark.skipif(shutil.which("curl") is None, reason="needs curl")

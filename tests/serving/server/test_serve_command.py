@@ -44,6 +44,15 @@ def test_a_start_that_fails_is_a_sentence_and_a_status(tmp_path, capsys):
     assert "BASE_PATH or --models-config" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("port", ["70000", "-1"])
+@pytest.mark.parametrize("option", ["--port", "--rest-port"])
+def test_a_port_that_there_is_not_is_refused_before_anything_is_loaded(capsys, option, port):
+    with pytest.raises(SystemExit) as ended:
+        main(["serve", "nowhere", option, port])
+    assert ended.value.code == 2
+    assert f"argument {option}: `port` must be in 0..65535. Received: port={port}" in capsys.readouterr().err
+
+
 def test_what_is_awaited_is_said_once(tmp_path, caplog):
     arguments = ["serve", str(tmp_path / "nowhere"), "--wait", "1", "--port", "0", "--rest-port", "0"]
     assert main(arguments) == 1

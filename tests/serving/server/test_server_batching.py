@@ -8,7 +8,7 @@ import pytest
 
 from tfmtl.serving.batching_options import BatchingOptions
 from tfmtl.serving.client import Client, RequestError
-from tfmtl.serving.server import LocalServer
+from tfmtl.serving.server import LocalServer, batching
 from tfmtl.serving.server.batch_queue import BatchThreads
 from tfmtl.serving.server.batching import BatchingRunner
 from tfmtl.serving.server.errors import Code, ServingError
@@ -150,6 +150,13 @@ def test_an_empty_request_is_answered(batcher):
     assert model.ask(runner, x=floats())["x_out"].shape == (0,)
 
 
+def test_the_row_that_pads_is_of_a_request_that_has_one(batcher):
+    runner, gate, model = batcher(max_batch_size=8, allowed_sizes=(4, 8))
+    many, none = behind_the_gate(runner, gate, model, [floats(1.0, 2.0, 3.0, 4.0, 5.0), floats()])
+    assert gate.fed[-1].tolist() == [1.0, 2.0, 3.0, 4.0, 5.0, 1.0, 1.0, 1.0]
+    assert many["x_out"].tolist() == [1.0, 2.0, 3.0, 4.0, 5.0] and none["x_out"].shape == (0,)
+
+
 def test_a_batch_waits_for_its_timeout(batcher):
     runner, gate, model = batcher(max_batch_size=2, timeout=30.0, num_threads=2)
     with ThreadPoolExecutor(2) as pool:
@@ -172,6 +179,23 @@ def test_signatures_and_filters_have_queues_of_their_own(batcher):
         first.result(60)
         assert [set(answer.result(60)) for answer in asked] == [set(outputs or ("buy", "click")) for outputs in wanted]
     assert gate.sizes[0] == 1 and sorted(gate.sizes[1:]) == [1, 3]
+
+
+def test_queues_that_nobody_uses_are_forgotten_beyond_a_number(batcher, monkeypatch):
+    monkeypatch.setattr(batching, "MAX_FILTERS", 2)
+    runner, gate, model = batcher(max_batch_size=8)
+    columns = {"user": np.array([b"a"], object), "age": np.array([1]), "price": np.ones((1, 1), np.float32)}
+    gate.shut()
+    with ThreadPoolExecutor(4) as pool:  # all of them are used: none is forgotten, and each is answered
+        asked = [pool.submit(model.ask, runner, x=floats(0.0))]
+        for outputs in ((), ("click",), ("buy",)):
+            asked.append(pool.submit(model.ask, runner, "serving_default", outputs, **columns))
+        wait_until(lambda: len(runner._queues) == len(runner._threads._queues) == 4)
+        gate.open()
+        assert [set(answer.result(60)) for answer in asked] == [{"x_out"}, {"click", "buy"}, {"click"}, {"buy"}]
+    for _ in range(2):
+        assert set(model.ask(runner, "serving_default", ("click",), **columns)) == {"click"}
+        assert len(runner._queues) == len(runner._threads._queues) == 2
 
 
 def test_a_large_request_is_refused_or_split(batcher):

@@ -3,12 +3,13 @@
 import contextlib
 import os
 import socket
-import struct
-import threading
+import urllib.error
+import urllib.request
 
 import numpy as np
 import pytest
 import tensorflow as tf
+from conftest import half_a_server
 
 from tfmtl.serving.client import Client, RequestError, RestClient, TensorInfo
 from tfmtl.serving.server import LocalServer
@@ -86,13 +87,16 @@ def test_metadata_and_status(connect):
     ("changed", "message"),
     [
         ({"price": [1.0, 2.0]}, r"'price' must have the shape \(None, 1\). Received: shape \(2,\)"),
-        ({"age": [1.5, 2.0]}, "'age' must hold DT_INT64: Received: float64"),
+        ({"age": [1.5, 2.0]}, "'age' must hold DT_INT64: Received: 1.5 of type float"),
         ({"age": ["a", "b"]}, "'age' must hold DT_INT64"),
-        ({"age": np.array([2**63], np.uint64)}, "'age' must hold DT_INT64"),
+        ({"age": np.array([2**63], np.uint64)}, "'age' must hold DT_INT64: Received: 9223372036854775808"),
         ({"user": [1, 2]}, "'user' must hold DT_STRING"),
-        ({"user": ["a", None]}, "'user' must hold DT_STRING: .*text or bytes"),
-        ({"user": np.array([1, 2])}, "'user' must hold DT_STRING: Received: int64"),
-        ({"price": [[1.0], [2.0, 3.0]]}, "'price' must hold DT_FLOAT: .*inhomogeneous"),
+        ({"user": ["a", None]}, "'user' must hold DT_STRING: Received: None .*\"\" stands for a missing id"),
+        ({"user": np.array([1, 2])}, "'user' must hold DT_STRING: Received: 1 of type int"),
+        (
+            {"price": [[1.0], [2.0, 3.0]]},
+            "'price' must hold DT_FLOAT: Received: lists of unequal length, which must be padded",
+        ),
         ({"size": [1]}, r"unknown columns \['size'\]"),
     ],
 )
@@ -124,9 +128,9 @@ def test_a_server_that_is_not_there(make, address):
         client.status()
 
 
-def save_version(base, version, inputs, outputs):
+def save_version(base, version, inputs, outputs, dtype=tf.float32):
     """A model that gives the sum of its `inputs` under each of the `outputs`."""
-    specs = {name: tf.TensorSpec((None,), tf.float32, name=name) for name in inputs}
+    specs = {name: tf.TensorSpec((None,), dtype, name=name) for name in inputs}
     function = tf.function(lambda **x: dict.fromkeys(outputs, tf.add_n(list(x.values()))))
     root = tf.Module()
     tf.saved_model.save(root, str(base.parent / "staged"), signatures=function.get_concrete_function(**specs))
@@ -156,23 +160,64 @@ def test_a_client_follows_a_new_version_with_other_columns_and_heads(tmp_path, k
             client.predict({"x": [1.0], "z": [2.0], "w": [0.0]})
 
 
-@contextlib.contextmanager
-def half_a_server(answer, reset=False):
-    """Reads a request, sends `answer`, and is gone: closed, or reset."""
+@pytest.mark.parametrize("kind", [Client, RestClient])
+def test_a_client_follows_a_new_version_with_another_dtype(tmp_path, kind):
+    base = tmp_path / "m"
+    save_version(base, 1, ["x"], ["click"])
+    with contextlib.ExitStack() as opened:
+        server = opened.enter_context(LocalServer(base, poll_interval=0))
+        client = opened.enter_context(kind(server.grpc_address if kind is Client else server.rest_url))
+        assert client.predict({"x": [1]})["click"].tolist() == [1.0]
+        save_version(base, 2, ["x"], ["click"], tf.int64)
+        server.poll()
+        for _ in range(2):
+            answer = client.predict({"x": [2**53 + 1]})["click"]
+            assert answer.dtype == np.int64 and answer.tolist() == [2**53 + 1]
+        with pytest.raises(ValueError, match=r"'x' must hold DT_INT64: Received: 1.5"):
+            client.predict({"x": [1.5]})
 
-    def serve():
-        connection, _ = listener.accept()
-        with connection:
-            connection.recv(1 << 16)
-            connection.sendall(answer)
-            if reset:
-                connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
 
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        thread = threading.Thread(target=serve)
-        thread.start()
-        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
-        thread.join()
+def test_a_refusal_for_another_reason_is_not_asked_again(connect, monkeypatch):
+    client = connect()
+    client.predict(COLUMNS)
+    calls = []
+    call = client._call
+    monkeypatch.setattr(client, "_call", lambda *what: calls.append(what) or call(*what))
+    with pytest.raises(RequestError, match=r"INVALID_ARGUMENT|HTTP 400"):
+        client.predict({**COLUMNS, "age": [1, 2, 3]})
+    assert len(calls) == 2  # the request, and what the signature is now
+
+
+def test_no_proxy_is_asked_for_this_machine(connect, monkeypatch):
+    monkeypatch.setattr(urllib.request, "_opener", None)  # it remembers the proxies of the first request of the process
+    monkeypatch.delenv("no_proxy", raising=False)
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
+    assert connect(version=1, timeout=10).status() == {1: "AVAILABLE"}
+
+
+def test_a_proxy_is_asked_for_other_machines(monkeypatch):
+    monkeypatch.delenv("no_proxy", raising=False)
+    with half_a_server(b"HTTP/1.1 404 Not Found\r\nContent-Length: 2\r\n\r\nno") as proxy:
+        monkeypatch.setenv("http_proxy", proxy)
+        with pytest.raises(RequestError, match="HTTP 404: no"):
+            RestClient("http://ranker.test", timeout=20).status()
+
+
+def test_a_server_that_takes_too_long(monkeypatch):
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        port = silent.getsockname()[1]
+        for client in (Client(f"127.0.0.1:{port}", timeout=0.2), RestClient(f"http://127.0.0.1:{port}", timeout=0.2)):
+            with client, pytest.raises(RequestError) as caught:
+                client.status()
+            assert caught.value.code == "DEADLINE_EXCEEDED"
+
+    def connect(*_, **__):
+        raise urllib.error.URLError(TimeoutError("timed out"))
+
+    client = RestClient("http://127.0.0.1:9")
+    monkeypatch.setattr(client._opener, "open", connect)
+    with pytest.raises(RequestError, match="does not answer within 30"):
+        client.status()
 
 
 CUT = b"HTTP/1.1 %s\r\nContent-Length: 100\r\n\r\n{"

@@ -248,6 +248,16 @@ def test_predict_refuses(served, case):
     assert (error.code(), message in error.details()) == (code, True), error.details()
 
 
+def test_details_are_cut_between_characters(served):
+    request = predict_request(user=USERS, age=AGES, price=PRICES)
+    request.output_filter.append("😀" * 3000)
+    with pytest.raises(grpc.RpcError) as caught:
+        served.prediction.Predict(request)
+    assert caught.value.code() == Code.INVALID_ARGUMENT
+    assert len(caught.value.details().encode()) <= 1024 + len("...TRUNCATED")
+    assert caught.value.details().endswith("😀...TRUNCATED")
+
+
 def test_details_are_cut(served):
     request = predict_request(spec(signature="picky"), x=np.array([-1.0], np.float32))
     error = refusal(served.prediction.Predict, request)

@@ -377,5 +377,11 @@ def test_bad_examples_are_refused_before_the_model_is_looked_up(served, examples
     assert_error(served.post("/v1/models/nobody:regress", examples), 400)
 
 
+@pytest.mark.parametrize("method", ["predict", "classify", "regress"])
+def test_a_signature_name_that_is_no_text(served, method):
+    body = '{"signature_name": "\\ud800", "examples": [{"price": 1.0}], "instances": [1]}'
+    assert_error(served.post(f"/v1/models/ranker:{method}", data=body), 400)
+
+
 def test_good_examples_for_an_unknown_model(served):
     assert_error(served.post("/v1/models/nobody:regress", {"examples": [{"age": True}]}), 404)

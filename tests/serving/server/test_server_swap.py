@@ -1,6 +1,8 @@
 """Versions come and go while requests are answered."""
 
+import contextlib
 import shutil
+import socket
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -13,7 +15,7 @@ from google.protobuf import text_format
 from tensorflow_serving.apis import get_model_status_pb2, model_management_pb2, model_pb2, predict_pb2
 
 from tfmtl.serving.client import Client, RequestError, RestClient
-from tfmtl.serving.server import LocalServer, ServerStartError
+from tfmtl.serving.server import LocalServer, ServerStartError, local_server
 from tfmtl.serving.tensors import from_proto, to_proto
 
 COLUMNS = {"user": ["eve"], "age": [0], "price": [[1.0]]}
@@ -267,6 +269,29 @@ def test_a_taken_port_is_an_error(tmp_path, publish):
                 LocalServer(tmp_path / "m", **taken).start()
 
 
+@pytest.mark.parametrize("port", [-1, 65536, 70000])
+@pytest.mark.parametrize("door", ["grpc_port", "rest_port"])
+def test_a_port_that_there_is_not(tmp_path, door, port):
+    with pytest.raises(ValueError, match=rf"`{door}` must be in 0..65535. Received: {door}={port}"):
+        LocalServer(tmp_path / "m", **{door: port})
+
+
+def has_ipv6():
+    with contextlib.suppress(OSError), socket.create_server(("::1", 0), family=socket.AF_INET6):
+        return True
+    return False
+
+
+@pytest.mark.skipif(not has_ipv6(), reason="needs IPv6")
+@pytest.mark.parametrize("host", ["::1", "[::1]"])
+def test_an_ipv6_address_stands_in_brackets(tmp_path, publish, host):
+    publish(tmp_path / "m", 1)
+    with LocalServer(tmp_path / "m", host=host) as server:
+        assert server.grpc_address.startswith("[::1]:") and server.rest_url.startswith("http://[::1]:")
+        assert clicked(server) == 1.0
+        assert RestClient(server.rest_url).status() == {1: "AVAILABLE"}
+
+
 def port_of(address):
     return int(address.rpartition(":")[2])
 
@@ -289,6 +314,40 @@ def test_a_stop_lets_requests_finish(tmp_path, publish):
         assert len(answer.result().outputs["x_out"].float_val) == 2_000_000
     with pytest.raises(RequestError, match="UNAVAILABLE"):
         clicked(server)
+
+
+def await_refusal(port, seconds=10):
+    deadline = time.monotonic() + seconds
+    with contextlib.suppress(ConnectionRefusedError):
+        while time.monotonic() < deadline:
+            socket.create_connection(("127.0.0.1", port), timeout=5).close()
+            time.sleep(0.02)
+        raise TimeoutError(f"port {port} is still open")
+
+
+def test_a_stop_closes_both_ports_before_it_waits(tmp_path, publish, monkeypatch):
+    monkeypatch.setattr(local_server, "_GRACE", 30.0)
+    publish(tmp_path / "m", 1)
+    server = LocalServer(tmp_path / "m").start()
+    entered, leave = threading.Semaphore(0), threading.Event()
+    status = server._handlers.status
+
+    def held(request):
+        entered.release()
+        assert leave.wait(60)
+        return status(request)
+
+    monkeypatch.setattr(server._handlers, "status", held)
+    with talking(server) as served, ThreadPoolExecutor(3) as pool:
+        rest = pool.submit(served.get, "/v1/models/default")
+        assert entered.acquire(timeout=30)
+        stopped = pool.submit(server.stop)
+        await_refusal(port_of(server.rest_url))
+        await_refusal(port_of(server.grpc_address))
+        assert not rest.done() and not stopped.done()
+        leave.set()
+        assert rest.result(60).status_code == 200
+        stopped.result(60)
 
 
 def swap_under_load(tmp_path, publish, *, swaps, batching_parameters=None):

@@ -2,7 +2,7 @@
 
 import contextlib
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import Any, Self
 
@@ -11,7 +11,7 @@ from tensorflow.core.protobuf import meta_graph_pb2
 
 from tfmtl.serving.client.signature import Signature, as_inputs, describe
 
-DEFAULT_SIGNATURE = "serving_default"
+_REFUSED = ("INVALID_ARGUMENT", "HTTP 400")
 
 
 class RequestError(RuntimeError):
@@ -61,6 +61,25 @@ class Connection(ABC):
 
     @abstractmethod
     def _signatures(self) -> Mapping[str, meta_graph_pb2.SignatureDef]: ...
+
+    def _asked(
+        self, columns: Mapping[str, Any], name: str, ask: Callable[[dict[str, np.ndarray]], Any]
+    ) -> tuple[meta_graph_pb2.SignatureDef, Any]:
+        """The signature called `name`, and what `ask` answers to `columns` as it takes them.
+
+        Columns may fit the signature that is known and not the one of a version that took over since, say if a dtype
+        changed: what the server refuses is asked once more if that is so.
+        """
+        signature, inputs = self._prepared(columns, name)
+        try:
+            return signature, ask(inputs)
+        except RequestError as error:
+            if error.code not in _REFUSED:
+                raise
+            now = self._asked_anew(name)
+            if describe(now) == describe(signature):
+                raise
+        return now, ask(as_inputs(columns, now))
 
     def _prepared(
         self, columns: Mapping[str, Any], name: str

@@ -15,17 +15,19 @@ from tensorflow_serving.apis import (
     prediction_service_pb2_grpc,
 )
 
-from tfmtl.serving.client.connection import DEFAULT_SIGNATURE, Connection, RequestError
+from tfmtl.serving.addresses import is_this_machine
+from tfmtl.serving.client.connection import Connection, RequestError
+from tfmtl.serving.contract import DEFAULT_SIGNATURE, UNLIMITED
 from tfmtl.serving.tensors import from_proto, to_proto
 
-_NO_LIMIT = (("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1))
+_DIRECT = (("grpc.enable_http_proxy", 0),)
 
 
 class Client(Connection):
     """A gRPC client.
 
     Args:
-        address: str. `host:port`.
+        address: str. `host:port`. A proxy of the environment (`http_proxy`) is passed by for this machine only.
         model: str. The name the server gives the model.
         version: int. A version; the newest that is loaded without it.
         label: str. A version label instead of a version.
@@ -49,7 +51,8 @@ class Client(Connection):
         timeout: float = 30.0,
     ) -> None:
         super().__init__(model=model, version=version, label=label, timeout=timeout)
-        self._channel = grpc.insecure_channel(address, options=_NO_LIMIT)
+        options = (*UNLIMITED, *_DIRECT) if is_this_machine(address) else UNLIMITED
+        self._channel = grpc.insecure_channel(address, options=options)
         self._prediction = prediction_service_pb2_grpc.PredictionServiceStub(self._channel)
         self._models = model_service_pb2_grpc.ModelServiceStub(self._channel)
 
@@ -74,13 +77,16 @@ class Client(Connection):
             ValueError: columns that do not fit the signature.
             RequestError: the server refused.
         """
-        _, inputs = self._prepared(columns, signature)
         spec = self._spec()
         spec.signature_name = signature
-        request = predict_pb2.PredictRequest(model_spec=spec, output_filter=outputs)
-        for name, array in inputs.items():
-            request.inputs[name].CopyFrom(to_proto(array))
-        response = self._call(self._prediction.Predict, request)
+
+        def ask(inputs: Mapping[str, np.ndarray]) -> predict_pb2.PredictResponse:
+            request = predict_pb2.PredictRequest(model_spec=spec, output_filter=outputs)
+            for name, array in inputs.items():
+                request.inputs[name].CopyFrom(to_proto(array))
+            return self._call(self._prediction.Predict, request)
+
+        _, response = self._asked(columns, signature, ask)
         return {name: from_proto(proto) for name, proto in response.outputs.items()}
 
     def status(self) -> dict[int, str]:

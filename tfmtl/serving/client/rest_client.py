@@ -14,7 +14,9 @@ from google.protobuf.json_format import ParseDict
 from tensorflow.core.protobuf import meta_graph_pb2
 from tensorflow_serving.apis import get_model_metadata_pb2
 
-from tfmtl.serving.client.connection import DEFAULT_SIGNATURE, Connection, RequestError
+from tfmtl.serving.addresses import is_this_machine
+from tfmtl.serving.client.connection import Connection, RequestError
+from tfmtl.serving.contract import DEFAULT_SIGNATURE
 from tfmtl.serving.tensors import STRING, as_bytes, numpy_dtype
 
 
@@ -22,7 +24,7 @@ class RestClient(Connection):
     """A REST client: slower than gRPC, and it passes wherever HTTP does.
 
     Args:
-        url: str. `http://host:port`.
+        url: str. `http://host:port`. A proxy of the environment (`http_proxy`) is passed by for this machine only.
         model: str. The name the server gives the model.
         version: int. A version; the newest that is loaded without it.
         label: str. A version label instead of a version.
@@ -39,6 +41,8 @@ class RestClient(Connection):
         timeout: float = 30.0,
     ) -> None:
         super().__init__(model=model, version=version, label=label, timeout=timeout)
+        direct = [urllib.request.ProxyHandler({})] if is_this_machine(url) else []
+        self._opener = urllib.request.build_opener(*direct)
         self._url = f"{url.rstrip('/')}/v1/models/{urllib.parse.quote(model, safe='')}"
         if version is not None:
             self._url += f"/versions/{version}"
@@ -47,10 +51,13 @@ class RestClient(Connection):
 
     def predict(self, columns: Mapping[str, Any], *, signature: str = DEFAULT_SIGNATURE) -> dict[str, np.ndarray]:
         """Runs a signature; see `Client.predict`. REST always sends all outputs."""
-        definition, inputs = self._prepared(columns, signature)
-        values = {name: _jsonable(array) for name, array in inputs.items()}
-        body = json.dumps({"signature_name": signature, "inputs": values}).encode()
-        outputs = self._call(":predict", body)["outputs"]
+
+        def ask(inputs: Mapping[str, np.ndarray]) -> Any:
+            values = {name: _jsonable(array) for name, array in inputs.items()}
+            return self._call(":predict", json.dumps({"signature_name": signature, "inputs": values}).encode())
+
+        definition, answer = self._asked(columns, signature, ask)
+        outputs = answer["outputs"]
         if _names(outputs) != (set(definition.outputs) if len(definition.outputs) > 1 else set()):
             definition = self._asked_anew(signature)  # a new version, with other heads
         if len(definition.outputs) == 1:  # a single output comes without its name
@@ -71,23 +78,26 @@ class RestClient(Connection):
     def _call(self, what: str, body: bytes | None = None) -> Any:
         request = urllib.request.Request(self._url + what, data=body, headers={"Content-Type": "application/json"})
         try:
-            status, answer = _exchange(request, self._timeout)
+            status, answer = self._exchange(request)
         except (OSError, http.client.HTTPException) as error:  # not there, or gone in the middle of an answer
+            if isinstance(getattr(error, "reason", error), TimeoutError):  # urllib hides those of a connect in a reason
+                raise RequestError(
+                    "DEADLINE_EXCEEDED", f"{self._url} does not answer within {self._timeout} s"
+                ) from error
             raise RequestError("UNAVAILABLE", f"{self._url} does not answer: {error}") from error
         if status != http.HTTPStatus.OK:
             raise RequestError(f"HTTP {status}", _message(answer))
         # Strings may hold bytes that are not UTF-8; they pass as surrogates.
         return json.loads(answer.decode("utf-8", "surrogateescape"))
 
-
-def _exchange(request: urllib.request.Request, timeout: float) -> tuple[int, bytes]:
-    """The status and the body that answer a request, whatever the status."""
-    try:
-        with urllib.request.urlopen(request, timeout=timeout) as response:
-            return response.status, response.read()
-    except urllib.error.HTTPError as error:
-        with error:
-            return error.code, error.read()
+    def _exchange(self, request: urllib.request.Request) -> tuple[int, bytes]:
+        """The status and the body that answer a request, whatever the status."""
+        try:
+            with self._opener.open(request, timeout=self._timeout) as response:
+                return response.status, response.read()
+        except urllib.error.HTTPError as error:
+            with error:
+                return error.code, error.read()
 
 
 def _names(outputs: Any) -> set[str]:

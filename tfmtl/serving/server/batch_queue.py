@@ -125,6 +125,7 @@ class BatchQueue:
         metrics: Metrics,
     ) -> None:
         self.batches: deque[Batch] = deque()
+        self.users = 0  # requests under way, counted by whoever hands the queue out
         self._runner = runner
         self._feeds = tuple(feeds)
         self._fetches = tuple(fetches)
@@ -218,8 +219,9 @@ class BatchQueue:
                 "dimensions starting with the first dim.",
             )
         if size > batch.rows:
-            # A real row, because any model can take one.
-            arrays.append(np.repeat(arrays[-1][:1], size - batch.rows, axis=0))
+            # A real row, because any model can take one; a request may have none.
+            row = next(array[:1] for array in reversed(arrays) if len(array))
+            arrays.append(np.repeat(row, size - batch.rows, axis=0))
         return np.concatenate(arrays) if len(arrays) > 1 else arrays[0]
 
     def _fits(self, held: int, rows: int) -> bool:

@@ -1,5 +1,6 @@
 """Merges requests into batches, by the rules of TensorFlow Serving's `BatchingParameters`."""
 
+import contextlib
 import threading
 from collections.abc import Iterator, Sequence
 
@@ -9,7 +10,7 @@ from tfmtl.serving.batching_options import BatchingOptions
 from tfmtl.serving.server.batch_queue import BatchQueue, BatchThreads, Feeds, Task
 from tfmtl.serving.server.errors import invalid
 from tfmtl.serving.server.metrics import INPUT_BATCH_SIZE, Metrics
-from tfmtl.serving.server.servable import Runner
+from tfmtl.serving.server.servable import MAX_FILTERS, Runner
 
 
 class BatchingRunner:
@@ -37,10 +38,10 @@ class BatchingRunner:
         """Waits for a batch, and for its answer."""
         rows = self._rows(feeds)
         names = sorted(set(fetches))
-        queue = self._queue(feeds, names)
-        tasks = list(self._split(feeds, rows, queue.room()))
-        queue.submit(tasks)
-        parts = [task.answer.result() for task in tasks]
+        with self._queue(feeds, names) as queue:
+            tasks = list(self._split(feeds, rows, queue.room()))
+            queue.submit(tasks)
+            parts = [task.answer.result() for task in tasks]
         whole = parts[0] if len(parts) == 1 else [np.concatenate(pieces) for pieces in zip(*parts, strict=True)]
         by_name = dict(zip(names, whole, strict=True))
         return [by_name[name] for name in fetches]
@@ -66,14 +67,29 @@ class BatchingRunner:
             raise invalid(f"Task size {rows} is larger than maximum input batch size {self._options.max_batch_size}")
         return rows
 
-    def _queue(self, feeds: Feeds, fetches: Sequence[str]) -> BatchQueue:
+    @contextlib.contextmanager
+    def _queue(self, feeds: Feeds, fetches: Sequence[str]) -> Iterator[BatchQueue]:
+        """The queue of these inputs and outputs, which stays while it is used."""
         key = frozenset(feeds), frozenset(fetches)
         with self._lock:
-            if key not in self._queues:
+            queue = self._queues.pop(key, None)
+            if queue is None:
                 queue = BatchQueue(self._runner, sorted(feeds), fetches, self._options, self._threads, self._metrics)
                 self._threads.add(queue)
-                self._queues[key] = queue
-            return self._queues[key]
+            self._queues[key] = queue  # the last to be asked is the last to be forgotten
+            queue.users += 1
+            self._forget_idle()
+        try:
+            yield queue
+        finally:
+            with self._lock:
+                queue.users -= 1
+
+    def _forget_idle(self) -> None:
+        """Keeps to `MAX_FILTERS` queues, and to more only while all of them are used."""
+        idle = [key for key, queue in self._queues.items() if not queue.users]
+        for key in idle[: max(0, len(self._queues) - MAX_FILTERS)]:
+            self._threads.remove(self._queues.pop(key))
 
     def _split(self, feeds: Feeds, rows: int, room: int) -> Iterator[Task]:
         """The request as it is, or in pieces: the first fills the open batch, the others have the execution size."""

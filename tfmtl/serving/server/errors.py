@@ -29,7 +29,7 @@ _HTTP = {
     Code.DEADLINE_EXCEEDED: HTTPStatus.GATEWAY_TIMEOUT,
 }
 
-_DETAILS_LIMIT = 1024
+_DETAILS_LIMIT = 1024  # bytes
 
 
 class ServingError(Exception):
@@ -61,9 +61,9 @@ class ServingError(Exception):
     @property
     def details(self) -> str:
         """The message, cut as the real server cuts it; gRPC turns long details into an error of its own."""
-        if len(self.message) <= _DETAILS_LIMIT:
-            return self.message
-        return self.message[:_DETAILS_LIMIT] + "...TRUNCATED"
+        text = self.message.encode("utf-8", "replace")  # a lone surrogate from JSON is no UTF-8
+        cut = text[:_DETAILS_LIMIT].decode("utf-8", "ignore")  # without half a character at its end
+        return cut if len(text) <= _DETAILS_LIMIT else cut + "...TRUNCATED"
 
 
 def invalid(message: str) -> ServingError:

@@ -19,13 +19,11 @@ from google.protobuf import message, text_format
 from tensorflow.core.protobuf import config_pb2, meta_graph_pb2, saved_model_pb2
 
 from tfmtl.serving.server.errors import Code, ServingError
+from tfmtl.serving.server.servable import MAX_FILTERS
 
 _TAG = "serve"
 _INIT = "__saved_model_init_op"
 _OLD_INITS = ("saved_model_main_op", "legacy_init_op")
-
-# Every distinct set of inputs and outputs prunes the graph anew; clients choose the outputs, so keep a bounded number.
-_MAX_CALLABLES = 256
 
 
 class GraphSession:
@@ -55,7 +53,8 @@ class GraphSession:
             self._session.close()
             raise
         self.signatures: dict[str, meta_graph_pb2.SignatureDef] = dict(meta_graph.signature_def)
-        self._callable = functools.lru_cache(_MAX_CALLABLES)(self._make_callable)
+        # Every distinct set of inputs and outputs prunes the graph anew.
+        self._callable = functools.lru_cache(MAX_FILTERS)(self._make_callable)
 
     def run(self, feeds: Mapping[str, np.ndarray], fetches: Sequence[str]) -> list[np.ndarray]:
         """Feeds and fetches tensors by their names in the graph. Threads may share a session."""

@@ -7,14 +7,14 @@ from typing import Any
 import grpc
 from tensorflow_serving.apis import model_service_pb2_grpc, prediction_service_pb2_grpc
 
+from tfmtl.serving.addresses import joined
+from tfmtl.serving.contract import UNLIMITED
 from tfmtl.serving.server.errors import as_serving_error
 from tfmtl.serving.server.handlers import Handlers
 from tfmtl.serving.server.metrics import Metrics
 
-# grpc refuses requests over 4 MiB unless told otherwise; the real server takes whatever a proto can hold.
 _OPTIONS = (
-    ("grpc.max_receive_message_length", -1),
-    ("grpc.max_send_message_length", -1),
+    *UNLIMITED,
     ("grpc.so_reuseport", 0),  # a taken port is an error, not a second server behind it
 )
 
@@ -77,9 +77,10 @@ def start_grpc(handlers: Handlers, metrics: Metrics, *, host: str, port: int, th
     server = grpc.server(futures.ThreadPoolExecutor(threads, thread_name_prefix="tfmtl-grpc"), options=_OPTIONS)
     prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(PredictionService(handlers, metrics), server)
     model_service_pb2_grpc.add_ModelServiceServicer_to_server(ModelService(handlers, metrics), server)
+    address = joined(host, port)
     try:
-        bound = server.add_insecure_port(f"{host}:{port}")
+        bound = server.add_insecure_port(address)
     except RuntimeError as error:
-        raise OSError(f"gRPC cannot listen on {host}:{port}: {error}") from error
+        raise OSError(f"gRPC cannot listen on {address}: {error}") from error
     server.start()
     return server, bound

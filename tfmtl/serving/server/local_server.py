@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
 
+from tfmtl.serving.addresses import check_port, joined
 from tfmtl.serving.server.configs import ModelConfig, named_models, read_metrics_path, read_models_config
 from tfmtl.serving.server.errors import ServingError
 from tfmtl.serving.server.grpc_service import start_grpc
@@ -43,7 +44,8 @@ class LocalServer:
             A base path is the folder whose children are versions, folders named by a number.
         models_config: str or Path. A models.config file instead of `models`: several models, version policies, labels.
         name: str. The name of a model given by its base path alone.
-        host: str. Anyone who reaches the ports may use the models and replace them: keep to 127.0.0.1.
+        host: str. A name or an address, of IPv6 too. Anyone who reaches the ports may use the models and replace them:
+            keep to 127.0.0.1.
         grpc_port: int. 0 takes a free port.
         rest_port: int or None. 0 takes a free port; None opens none.
         poll_interval: float. Seconds between two looks at the disk; 0 looks at the start only.
@@ -61,7 +63,7 @@ class LocalServer:
         monitoring_config: str or Path. Serve Prometheus metrics as this MonitoringConfig file says.
 
     Raises:
-        ValueError: neither or both of `models` and `models_config` are given.
+        ValueError: neither or both of `models` and `models_config` are given, or a port beyond 0..65535.
         ServerStartError: from `start`: a model that did not become available, with what is on disk, or a taken port.
 
     Example:
@@ -99,7 +101,9 @@ class LocalServer:
             )
         self._models = {name: models} if isinstance(models, str | Path) else models
         self._models_config = models_config
-        self._host, self._grpc_port, self._rest_port = host, grpc_port, rest_port
+        self._host = host.removeprefix("[").removesuffix("]")
+        self._grpc_port = check_port("grpc_port", grpc_port)
+        self._rest_port = None if rest_port is None else check_port("rest_port", rest_port)
         self._poll_interval, self._start_timeout = poll_interval, start_timeout
         self._models_config_poll_interval = models_config_poll_interval
         self._monitoring_config = monitoring_config
@@ -136,6 +140,7 @@ class LocalServer:
 
     def stop(self) -> None:
         """Closes the ports, lets requests under way finish, and unloads the models."""
+        self._stopping.set()
         self._manager.cancel()
         self._closers.close()
 
@@ -150,12 +155,12 @@ class LocalServer:
     @property
     def grpc_address(self) -> str:
         """`host:port` of the gRPC door."""
-        return f"{self._host}:{self._grpc_port}"
+        return joined(self._host, self._grpc_port)
 
     @property
     def rest_url(self) -> str:
         """`http://host:port` of the REST door."""
-        return f"http://{self._host}:{self._rest_port}"
+        return f"http://{joined(self._host, self._rest_port)}"
 
     def poll(self) -> None:
         """Looks at the disk now, instead of at the next turn of the clock; returns when new versions are available."""
@@ -167,25 +172,29 @@ class LocalServer:
         return read_models_config(str(self._models_config))
 
     def _open(self, closers: contextlib.ExitStack) -> None:
+        self._repeat(self._manager.poll, self._poll_interval, closers)
+        if self._models_config is not None:
+            self._repeat(self._reread, self._models_config_poll_interval, closers)
+        # Last to open, first to close: both ports at once, before the wait for requests under way.
         grpc_server, self._grpc_port = start_grpc(
             self._handlers, self._metrics, host=self._host, port=self._grpc_port, threads=_THREADS
         )
         closers.callback(lambda: grpc_server.stop(_GRACE).wait())
         if self._rest_port is not None:
-            handlers = RestHandlers(self._handlers, self._metrics)
-            rest = RestServer(
-                handlers,
-                host=self._host,
-                port=self._rest_port,
-                threads=_THREADS,
-                pages=self._pages(),
-                grace=_GRACE,
-            )
+            rest = self._rest()
             self._rest_port = rest.start()
             closers.callback(rest.stop)
-        self._repeat(self._manager.poll, self._poll_interval, closers)
-        if self._models_config is not None:
-            self._repeat(self._reread, self._models_config_poll_interval, closers)
+            closers.callback(grpc_server.stop, _GRACE)  # returns at once
+
+    def _rest(self) -> RestServer:
+        return RestServer(
+            RestHandlers(self._handlers, self._metrics),
+            host=self._host,
+            port=self._rest_port or 0,
+            threads=_THREADS,
+            pages=self._pages(),
+            grace=_GRACE,
+        )
 
     def _pages(self) -> dict[str, Callable[[], str]]:
         path = None if self._monitoring_config is None else read_metrics_path(self._monitoring_config)

@@ -6,8 +6,9 @@ import numpy as np
 from tensorflow.core.protobuf import meta_graph_pb2
 from tensorflow_serving.apis import model_pb2, predict_pb2
 
+from tfmtl.serving.contract import DEFAULT_SIGNATURE
 from tfmtl.serving.server.errors import Code, ServingError, invalid
-from tfmtl.serving.server.servable import DEFAULT_SIGNATURE, Servable
+from tfmtl.serving.server.servable import Servable
 from tfmtl.serving.tensors import TensorError, from_proto, to_proto
 
 

@@ -24,12 +24,12 @@ from tensorflow_serving.apis import (
     regression_pb2,
 )
 
+from tfmtl.serving.contract import DEFAULT_SIGNATURE
 from tfmtl.serving.server import rest_examples, rest_json
 from tfmtl.serving.server.errors import Code, ServingError, as_serving_error, invalid
 from tfmtl.serving.server.handlers import SIGNATURE_DEF, Handlers
 from tfmtl.serving.server.metrics import REQUEST_COUNT, Metrics
 from tfmtl.serving.server.predict import run
-from tfmtl.serving.server.servable import DEFAULT_SIGNATURE
 from tfmtl.serving.versions import parse_version
 
 _log = logging.getLogger(__name__)
@@ -242,7 +242,8 @@ def _inflated(body: bytes) -> bytes:
 
 def _with_examples(request: Any, body: bytes) -> Any:
     parsed = rest_json.parse(body)
-    request.model_spec.signature_name = rest_json.signature_name(parsed)
+    name = rest_json.signature_name(parsed)
+    request.model_spec.signature_name = _utf8(name, f"Serving signature name: {name!r} is no text")
     request.input.CopyFrom(rest_examples.examples_input(parsed))
     return request
 
@@ -252,12 +253,16 @@ def _failed(error: ServingError) -> tuple[int, str]:
 
 
 def _decoded(text: str) -> str:
-    name = unquote(text, errors="surrogateescape")
+    return _utf8(unquote(text, errors="surrogateescape"), f"Failed to decode: {text}")
+
+
+def _utf8(text: str, complaint: str) -> str:
+    """`text`, if it is UTF-8: a proto holds nothing else."""
     try:
-        name.encode("utf-8")
+        text.encode("utf-8")
     except UnicodeEncodeError as error:
-        raise invalid(f"Failed to decode: {text}") from error
-    return name
+        raise invalid(complaint) from error
+    return text
 
 
 def _dict(message: object) -> dict:

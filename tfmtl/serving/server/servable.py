@@ -8,7 +8,8 @@ from tensorflow.core.protobuf import meta_graph_pb2
 
 from tfmtl.serving.server.metrics import Metrics
 
-DEFAULT_SIGNATURE = "serving_default"
+MAX_FILTERS = 256
+"""Sets of inputs and outputs to keep something ready for. Clients choose them, so their number must have a bound."""
 
 
 class Runner(Protocol):

@@ -6,14 +6,12 @@ import tensorflow as tf
 from google.protobuf.message import DecodeError
 from tensorflow_serving.apis import prediction_log_pb2
 
+from tfmtl.serving.contract import MAX_WARMUP_RECORDS, WARMUP_FILE
 from tfmtl.serving.server.errors import Code, ServingError, invalid
 from tfmtl.serving.server.inference import classify, multi_inference, regress
 from tfmtl.serving.server.metrics import Metrics
 from tfmtl.serving.server.predict import predict
 from tfmtl.serving.server.servable import Servable
-
-WARMUP_FILE = Path("assets.extra") / "tf_serving_warmup_requests"
-MAX_RECORDS = 1000
 
 
 def warm_up(servable: Servable, path: Path, metrics: Metrics) -> None:
@@ -29,8 +27,8 @@ def warm_up(servable: Servable, path: Path, metrics: Metrics) -> None:
     with metrics.warm_up(str(path)):
         for count, record in enumerate(tf.data.TFRecordDataset(str(file)).as_numpy_iterator(), start=1):
             _replay(servable, record)
-            if count > MAX_RECORDS:
-                raise invalid(f"Number of warmup records exceeds the maximum ({MAX_RECORDS}) at {file}")
+            if count > MAX_WARMUP_RECORDS:
+                raise invalid(f"Number of warmup records exceeds the maximum ({MAX_WARMUP_RECORDS}) at {file}")
 
 
 def _replay(servable: Servable, record: bytes) -> None:

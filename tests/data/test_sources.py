@@ -116,7 +116,7 @@ def test_says_what_a_folders_name_cannot_be(tmp_path):
     (tmp_path / "flat").mkdir()
     pa_parquet.write_table(pa.table({"age": [1.0], "click": [1]}), tmp_path / "flat" / "rows.parquet")
     with pytest.raises(ValueError, match=r"flat/rows.parquet: columns \['zone'\] are missing"):
-        read(tmp_path, AGE, batch_size=1, columns=("zone",))
+        read([source, tmp_path / "flat"], AGE, batch_size=1, columns=("zone",))
 
 
 def test_views_of_text_are_text(tmp_path):

@@ -7,7 +7,7 @@ from urllib.parse import unquote
 import pyarrow as pa
 
 from tfmtl.data.arrow import Piece, Reader
-from tfmtl.data.columns import Column, Physical, check_types
+from tfmtl.data.columns import Column, Physical, check_present, check_types
 
 _NULL = "__HIVE_DEFAULT_PARTITION__"
 """What Hive and Spark call the folder of rows without a value."""
@@ -20,10 +20,16 @@ def folder_values(file: str) -> dict[str, str | None]:
 
 
 def with_partitions(reader: Reader, names: Iterable[str]) -> Reader:
-    """`reader`, and with it those of the columns `names` that no file has and all files' folders name."""
+    """`reader`, and with it those of the columns `names` that no file has and all files' folders name.
+
+    Raises:
+        ValueError: only some of the folders name such a column.
+    """
     of_files = [folder_values(file) for file in reader.files]
     held = {name for physical in reader.physical for name in physical}
-    found = [name for name in names if name not in held and all(name in values for values in of_files)]
+    found = [name for name in names if name not in held and any(name in values for values in of_files)]
+    for file, values in zip(reader.files, of_files, strict=True):
+        check_present(file, found, values)
     return _Partitioned(reader, {name: [values[name] for values in of_files] for name in found}) if found else reader
 
 

@@ -44,7 +44,8 @@ def write_bundle(
     choose_version(base, version)
     check_keep(keep)
     metrics = plain_metrics(metrics)
-    sizes, _ = batch_sizes(base), named_versions(base)
+    sizes = batch_sizes(base)
+    named_versions(base)  # an unreadable file must not be found after publishing
     served = check_arguments(model, schema, preprocessor, tasks, score)
     rows = None if examples is None else rows_of(examples, preprocessor.raw_signature, EXAMPLE_ROWS)
 

@@ -138,13 +138,21 @@ def save_version(base, version, inputs, outputs, dtype=tf.float32):
     os.rename(base.parent / "staged", base / str(version))
 
 
+@contextlib.contextmanager
+def served_to(kind, base):
+    """A server of a first version in `base`, from x to click, and a client of that kind."""
+    save_version(base, 1, ["x"], ["click"])
+    with (
+        LocalServer(base, poll_interval=0) as server,
+        kind(server.grpc_address if kind is Client else server.rest_url) as client,
+    ):
+        yield server, client
+
+
 @pytest.mark.parametrize("kind", [Client, RestClient])
 def test_a_client_follows_a_new_version_with_other_columns_and_heads(tmp_path, kind):
     base = tmp_path / "m"
-    save_version(base, 1, ["x"], ["click"])
-    with contextlib.ExitStack() as opened:
-        server = opened.enter_context(LocalServer(base, poll_interval=0))
-        client = opened.enter_context(kind(server.grpc_address if kind is Client else server.rest_url))
+    with served_to(kind, base) as (server, client):
         assert client.predict({"x": [1.0]})["click"].tolist() == [1.0]
         save_version(base, 2, ["x", "z"], ["click", "buy"])
         server.poll()
@@ -163,10 +171,7 @@ def test_a_client_follows_a_new_version_with_other_columns_and_heads(tmp_path, k
 @pytest.mark.parametrize("kind", [Client, RestClient])
 def test_a_client_follows_a_new_version_with_another_dtype(tmp_path, kind):
     base = tmp_path / "m"
-    save_version(base, 1, ["x"], ["click"])
-    with contextlib.ExitStack() as opened:
-        server = opened.enter_context(LocalServer(base, poll_interval=0))
-        client = opened.enter_context(kind(server.grpc_address if kind is Client else server.rest_url))
+    with served_to(kind, base) as (server, client):
         assert client.predict({"x": [1]})["click"].tolist() == [1.0]
         save_version(base, 2, ["x"], ["click"], tf.int64)
         server.poll()

@@ -4,6 +4,9 @@ from tfmtl.keras_host import ops
 from tfmtl.spec.sequence import Pooling
 from tfmtl.typing import Tensor
 
+_LOWEST = -6e4
+"""Below all events, and within float16."""
+
 
 def pool_events(events: Tensor, mask: Tensor, pooling: Pooling) -> Tensor:
     """Joins events `(B, L, D)` into `(B, D)` by mean, sum or maximum over those where `mask` `(B, L)` is 1 or true.
@@ -12,8 +15,8 @@ def pool_events(events: Tensor, mask: Tensor, pooling: Pooling) -> Tensor:
     """
     present = ops.cast(mask, events.dtype)[:, :, None]
     if pooling == "max":
-        lowest = ops.cast(-6e4, events.dtype)  # within float16
-        highest = ops.max(ops.where(present > 0, events, lowest), axis=1, initial=-6e4)
+        lowest = ops.cast(_LOWEST, events.dtype)
+        highest = ops.max(ops.where(present > 0, events, lowest), axis=1, initial=_LOWEST)
         return highest * ops.max(present, axis=1, initial=0.0)  # without an `initial`, no batch may be empty
     total = ops.sum(events * present, axis=1)
     return total if pooling == "sum" else total / ops.maximum(ops.sum(present, axis=1), 1)

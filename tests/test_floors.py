@@ -9,7 +9,7 @@ ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "tfmtl"
 
 FLOORS = [
-    {"typing", "keras_host", "version"},
+    {"typing", "keras_host", "version", "hardware"},
     {"initializers", "replicas", "rowwise", "tf_ops"},
     {"spec", "losses", "metrics", "optimizers"},
     {"layers", "data", "training", "serving", "analysis"},
@@ -68,7 +68,17 @@ def test_stages_do_not_know_each_other(path):
 
 @pytest.mark.parametrize("path", FILES, ids=module_of)
 def test_tensorflow_stays_where_it_belongs(path):
-    if room(module_of(path)) in {"data", "training", "serving", "optimizers", "exporting", "cli", "replicas", "tf_ops"}:
+    if room(module_of(path)) in {
+        "data",
+        "training",
+        "serving",
+        "optimizers",
+        "exporting",
+        "cli",
+        "replicas",
+        "tf_ops",
+        "hardware",
+    }:
         return
     foreign = {name for name in imports(path) if name.split(".")[0] in ("tensorflow", "tf_keras")}
     if path.name != "keras_host.py":

@@ -2,15 +2,9 @@
 
 from collections.abc import Callable
 
+from tfmtl.hardware import cpu_favors_bfloat16, has_accelerator
 from tfmtl.keras_host import ops
 from tfmtl.typing import Tensor
-
-
-def has_accelerator() -> bool:
-    """Whether TensorFlow sees a device other than CPUs."""
-    import tensorflow as tf
-
-    return any(device.device_type != "CPU" for device in tf.config.list_physical_devices())
 
 
 @ops.custom_gradient
@@ -18,7 +12,8 @@ def relu_dense(x: Tensor, kernel: Tensor, bias: Tensor) -> tuple[Tensor, Callabl
     """`relu(x kernel^T + bias)`, one operation on a CPU, with gradients that are products as a CPU computes them fastest.
 
     The bias's is a product with ones: two thirds of the time of `BiasAddGrad`, and summed in float32 where the CPU's
-    `BiasAddGrad` sums in bfloat16, which cannot count beyond 256.
+    `BiasAddGrad` sums in bfloat16, which cannot count beyond 256. On a CPU that multiplies bfloat16 slower than float32,
+    products of bfloat16 are float32's: exact products, summed in float32 as elsewhere.
 
     Args:
         x: `(B, D)`.
@@ -26,19 +21,28 @@ def relu_dense(x: Tensor, kernel: Tensor, bias: Tensor) -> tuple[Tensor, Callabl
         bias: `(N,)`.
 
     Returns:
-        `(B, N)`.
+        `(B, N)`, in the dtype of `x`.
     """
     import tensorflow as tf
 
-    y = tf.nn.relu(tf.nn.bias_add(tf.matmul(x, kernel, transpose_b=True), bias))
+    dtype = x.dtype
+    widens = dtype == tf.bfloat16 and not (has_accelerator() or cpu_favors_bfloat16())
+    working = tf.float32 if widens else dtype
 
-    def gradient(dy: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        dz = tf.raw_ops.ReluGrad(gradients=dy, features=y)
-        if dz.dtype == tf.float32:  # the product is faster than its transpose, by more than transposing costs
-            to_kernel = tf.transpose(tf.matmul(x, dz, transpose_a=True))
+    def widen(value: Tensor) -> Tensor:
+        return tf.cast(value, working)
+
+    product = tf.matmul(widen(x), widen(kernel), transpose_b=True)
+    y = tf.cast(tf.nn.relu(tf.nn.bias_add(product, widen(bias))), dtype)
+
+    def gradient(dy: Tensor) -> tuple[Tensor, ...]:
+        dz = widen(tf.raw_ops.ReluGrad(gradients=dy, features=y))
+        if working == tf.float32:  # the product is faster than its transpose, by more than transposing costs
+            to_kernel = tf.transpose(tf.matmul(widen(x), dz, transpose_a=True))
         else:
             to_kernel = tf.matmul(dz, x, transpose_a=True)
-        ones = tf.ones((1, tf.shape(dz)[0]), dz.dtype)
-        return tf.matmul(dz, kernel), to_kernel, tf.matmul(ones, dz)[0]
+        ones = tf.ones((1, tf.shape(dz)[0]), working)
+        gradients = tf.matmul(dz, widen(kernel)), to_kernel, tf.matmul(ones, dz)[0]
+        return tuple(tf.cast(each, dtype) for each in gradients)
 
     return y, gradient

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from tfmtl import tf_ops
 from tfmtl.keras_host import keras
 from tfmtl.layers.core.wide_dense import wide_dense
 
@@ -37,11 +38,26 @@ def test_follows_the_equation(drawn, activation):
 
 
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
-def test_half_precision(drawn, dtype):
+@pytest.mark.parametrize("favors", [True, False])
+def test_half_precision(drawn, dtype, favors, monkeypatch):
+    monkeypatch.setattr(tf_ops, "cpu_favors_bfloat16", lambda: favors)
     half = [tf.cast(values, dtype) for values in drawn]
     for got, wanted in zip(derived(half, RELU, True), derived(half, RELU, False), strict=True):
         assert got.dtype == dtype
         np.testing.assert_allclose(tf.cast(got, "float32"), tf.cast(wanted, "float32"), rtol=0.05, atol=0.05)
+
+
+def test_a_cpu_that_is_slow_in_bfloat16_multiplies_the_same_numbers_in_float32(drawn, monkeypatch):
+    monkeypatch.setattr(tf_ops, "cpu_favors_bfloat16", lambda: False)
+    half = [tf.cast(values, "bfloat16") for values in drawn]
+    multiplied = tf.function(derived).get_concrete_function(half, RELU, True).graph.get_operations()
+    assert {op.get_attr("T") for op in multiplied if op.type == "MatMul"} == {tf.float32}
+    y, *gradients = derived(half, RELU, True)
+    x, kernel, bias, up = (tf.cast(values, "float32") for values in half)
+    up = tf.where(y > 0, up, 0.0)
+    wanted = tf.nn.relu(x @ tf.transpose(kernel) + bias), up @ kernel, tf.transpose(up) @ x, tf.reduce_sum(up, 0)
+    for got, exact in zip([y, *gradients], wanted, strict=True):
+        np.testing.assert_array_equal(got, tf.cast(exact, "bfloat16"))  # rounded once, at the end
 
 
 def test_the_sum_of_a_long_batch_keeps_its_precision():

@@ -1,7 +1,7 @@
 """Weighted sums of experts."""
 
+from tfmtl.hardware import has_accelerator
 from tfmtl.keras_host import BACKEND, ops
-from tfmtl.tf_ops import has_accelerator
 from tfmtl.typing import Tensor
 
 _JOINED = 16

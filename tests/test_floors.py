@@ -9,7 +9,7 @@ ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "tfmtl"
 
 FLOORS = [
-    {"typing", "keras_host", "version", "hardware"},
+    {"typing", "keras_host", "version", "hardware", "checks"},
     {"initializers", "replicas", "rowwise", "tf_ops"},
     {"spec", "losses", "metrics", "optimizers"},
     {"layers", "data", "training", "serving", "analysis"},

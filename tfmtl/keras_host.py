@@ -5,6 +5,7 @@ TensorFlow makes the same choice for `tf.keras`, so a tfmtl layer always fits th
 Everything that differs between the two generations is in this file and nowhere else.
 """
 
+import contextlib
 import os
 import re
 from typing import Any
@@ -105,6 +106,16 @@ def lookup(table: Any, rows: Any) -> Any:
     return ops.take(raw(table), rows, axis=0)
 
 
+def _outside_of_the_graph() -> contextlib.AbstractContextManager[Any]:
+    """Variables that Keras 3 makes while it traces the first step take 20 ms each; made eagerly they take one.
+
+    Under a strategy Keras makes them before it traces, and a replica could not make them eagerly.
+    """
+    import tensorflow as tf
+
+    return contextlib.nullcontext() if tf.distribute.has_strategy() else tf.init_scope()
+
+
 class Optimizer(keras.optimizers.Optimizer):
     """The optimizer base of either host, under one set of names.
 
@@ -160,8 +171,9 @@ class Optimizer(keras.optimizers.Optimizer):
         done = "_built" if LEGACY else "built"
         if getattr(self, done, False):
             return
-        super().build(variables)
-        self.create_slots(variables)
+        with _outside_of_the_graph():
+            super().build(variables)
+            self.create_slots(variables)
         setattr(self, done, True)
 
     def update_step(self, gradient: Any, variable: Any, learning_rate: Any = None) -> None:

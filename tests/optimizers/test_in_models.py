@@ -99,3 +99,17 @@ def table_sized(optimizer):
 def test_nothing_in_a_step_is_as_large_as_the_table(kind, options):
     assert not table_sized(kind(**options))
     assert table_sized(keras.optimizers.Adam(**options))
+
+
+def test_slots_are_made_outside_of_the_graph(make):
+    """A function that makes variables is traced twice, and makes them slowly."""
+    model, made, traced = click_model(make()), make(), []
+    variables = model.trainable_variables
+
+    @tf.function
+    def step():
+        traced.append(1)
+        made.apply_gradients([(tf.ones(v.shape), v) for v in variables])
+
+    step()
+    assert len(traced) == 1

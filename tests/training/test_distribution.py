@@ -202,7 +202,7 @@ def test_default_and_auto():
 
 
 def test_refuses_an_unknown_name():
-    with pytest.raises(ValueError, match=r"'parameter_server'\]\. Received: name='horovod'"):
+    with pytest.raises(ValueError, match=r"'parameter_server'\)\. Received: name='horovod'"):
         strategy("horovod")
 
 

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from tfmtl.checks import check_count
 from tfmtl.data.summaries import IdCounts, Moments, Quantiles
 from tfmtl.spec import Categorical, Feature, Numeric, Schema, Sequence
 from tfmtl.spec.schema import table_readers
@@ -76,8 +77,7 @@ def extend(schema: Schema, dataset: Iterable[Any], tables: Iterable[str] | str, 
     """
     if not schema.is_adapted:
         raise ValueError("The schema was never adapted: call `schema = tfmtl.adapt(schema, dataset)` first.")
-    if not isinstance(min_count, int) or min_count < 1:
-        raise ValueError(f"`min_count` must be an integer >= 1. Received: min_count={min_count!r}")
+    min_count = check_count("min_count", min_count)
     known: dict[str, Any] = {
         table: field.vocabulary for table, field in table_readers(schema.features) if field.vocabulary
     }

@@ -8,6 +8,7 @@ import numpy as np
 import pyarrow as pa
 import tensorflow as tf
 
+from tfmtl.checks import check_count
 from tfmtl.data.arrow import CsvReader, ParquetReader, TableReader
 from tfmtl.data.chunks import ArrowSource
 from tfmtl.data.columns import check_present, plan, wanted
@@ -151,8 +152,7 @@ def _options(sharded: bool) -> tf.data.Options:
 
 
 def _check_arguments(batch_size: int, shuffle: bool | int, shard: tuple[int, int]) -> None:
-    if batch_size < 1:
-        raise ValueError(f"`batch_size` must be >= 1. Received: batch_size={batch_size}")
+    check_count("batch_size", batch_size)
     if shuffle < 0:
         raise ValueError(f"`shuffle` must be True, False or a number of rows. Received: shuffle={shuffle}")
     if not 0 <= shard[0] < shard[1]:

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from tfmtl.checks import check_count
 from tfmtl.keras_host import ops, register
 from tfmtl.metrics.masked_metric import MaskedMetric
 from tfmtl.rowwise import Rows
@@ -54,10 +55,8 @@ class MaskedAUC(MaskedMetric):
     """
 
     def __init__(self, num_bins: int = 16_384, name: str = "auc", dtype: Any = None):
-        if num_bins < 2:
-            raise ValueError(f"`num_bins` must be >= 2. Received: num_bins={num_bins}")
-        super().__init__((2, num_bins), name, dtype)
-        self.num_bins = num_bins
+        self.num_bins = check_count("num_bins", num_bins, least=2)
+        super().__init__((2, self.num_bins), name, dtype)
 
     def measure(self, rows: Rows) -> Tensor:
         log_odds = ops.log(rows.predictions) - ops.log(1.0 - rows.predictions)

@@ -3,10 +3,11 @@
 from collections.abc import Mapping
 from dataclasses import KW_ONLY, dataclass
 from math import isfinite
-from typing import Any, Literal, TypeAlias, get_args
+from typing import Any, Literal, TypeAlias
 
 import tensorflow as tf
 
+from tfmtl.checks import check_option
 from tfmtl.typing import Predictions, Tensor
 
 Form: TypeAlias = Literal["product", "log"]
@@ -59,8 +60,7 @@ class Score:
         object.__setattr__(self, "at_request", at_request)
         if not self.weights or not all(isfinite(weight) for _, weight in self.weights):
             raise ValueError(f"`weights` must give one task or more a finite weight. Received: weights={weights}")
-        if form not in get_args(Form):
-            raise ValueError(f"`form` must be one of {get_args(Form)}. Received: form={form!r}")
+        check_option("form", form, Form)
 
     @property
     def tasks(self) -> tuple[str, ...]:

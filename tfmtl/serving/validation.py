@@ -4,6 +4,7 @@ from collections.abc import Iterable
 
 import tensorflow as tf
 
+from tfmtl.checks import check_count
 from tfmtl.keras_host import inputs_by_name, keras, layers_of, raw
 from tfmtl.serving.endpoints import Encoder
 from tfmtl.serving.score import Score
@@ -33,8 +34,8 @@ def check_arguments(
 
 def check_keep(keep: int | None) -> None:
     """Raises ValueError unless `keep` is a number of versions, or None."""
-    if keep is not None and (not hasattr(keep, "__index__") or isinstance(keep, bool) or keep < 1):
-        raise ValueError(f"`keep` must be an integer >= 1. Received: keep={keep!r}")
+    if keep is not None:
+        check_count("keep", keep)
 
 
 def _check_schema(schema: Schema) -> None:

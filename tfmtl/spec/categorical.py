@@ -4,8 +4,9 @@ from collections import Counter
 from dataclasses import KW_ONLY, dataclass, replace
 from typing import Any, Literal, get_args
 
-from tfmtl.spec.checks import check_side, plain, set_positive
+from tfmtl.checks import check_option
 from tfmtl.spec.names import check_name
+from tfmtl.spec.values import plain, set_counts
 from tfmtl.typing import IdDtype, Side
 
 MISSING_ID = {"string": "", "int64": -1}
@@ -48,15 +49,15 @@ class Categorical:
 
     def __post_init__(self) -> None:
         check_name("feature", self.name)
-        check_side(self.side)
+        check_option("side", self.side, Side)
         object.__setattr__(self, "vocabulary", _vocabulary(self.name, self.vocabulary))
         given = [k for k in ("vocabulary", "num_ids", "hash_buckets") if getattr(self, k) is not None]
         if len(given) != 1:
             raise ValueError(
                 f"Feature {self.name!r} needs exactly one of `vocabulary`, `num_ids`, `hash_buckets`. Received: {given}"
             )
-        set_positive(self, "num_ids", "hash_buckets", optional=True)
-        set_positive(self, "min_count", "dim")
+        set_counts(self, "num_ids", "hash_buckets", optional=True)
+        set_counts(self, "min_count", "dim")
         if self.min_count > 1 and self.vocabulary != "adapt":
             raise ValueError(f"`min_count` of {self.name!r} goes with vocabulary='adapt'. Received: {self.min_count}")
         if self.table is not None:

@@ -3,13 +3,14 @@
 import math
 from dataclasses import KW_ONLY, dataclass, replace
 from itertools import pairwise
-from typing import Literal, TypeAlias, get_args
+from typing import Literal, TypeAlias
 
 import numpy as np
 
+from tfmtl.checks import check_option
 from tfmtl.spec.categorical import Categorical
-from tfmtl.spec.checks import check_side, set_positive
 from tfmtl.spec.names import check_name
+from tfmtl.spec.values import set_counts
 from tfmtl.typing import Side
 
 Transform: TypeAlias = Literal["standardize", "log1p", "buckets"]
@@ -55,11 +56,8 @@ class Numeric:
 
     def __post_init__(self) -> None:
         check_name("feature", self.name)
-        check_side(self.side)
-        if self.transform not in (None, *get_args(Transform)):
-            raise ValueError(
-                f"`transform` of {self.name!r} must be None or one of {get_args(Transform)}. Received: transform={self.transform!r}"
-            )
+        check_option("side", self.side, Side)
+        check_option("transform", self.transform, Transform, of=repr(self.name), optional=True)
         if self.transform == "buckets":
             if self.size != 1:
                 raise ValueError(f"Buckets of {self.name!r} need size=1. Received: size={self.size}")
@@ -71,8 +69,8 @@ class Numeric:
             )
         if self.flag_missing is not None:
             object.__setattr__(self, "flag_missing", bool(self.flag_missing))
-        set_positive(self, "dim", optional=True)
-        set_positive(self, "size", "num_buckets")
+        set_counts(self, "dim", optional=True)
+        set_counts(self, "size", "num_buckets")
         for field in ("boundaries", "mean", "std"):
             if getattr(self, field) is not None:
                 object.__setattr__(self, field, tuple(float(value) for value in getattr(self, field)))

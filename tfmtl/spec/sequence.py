@@ -1,11 +1,12 @@
 """Columns of lists of ids."""
 
 from dataclasses import KW_ONLY, dataclass, replace
-from typing import Literal, TypeAlias, get_args
+from typing import Literal, TypeAlias
 
+from tfmtl.checks import check_option
 from tfmtl.spec.categorical import Categorical
-from tfmtl.spec.checks import check_side, set_positive
 from tfmtl.spec.names import check_distinct, check_name
+from tfmtl.spec.values import set_counts
 from tfmtl.typing import Side
 
 Pooling: TypeAlias = Literal["mean", "sum", "max"]
@@ -45,9 +46,9 @@ class Sequence:
 
     def __post_init__(self) -> None:
         check_name("feature", self.name)
-        check_side(self.side)
+        check_option("side", self.side, Side)
         object.__setattr__(self, "fields", tuple(self.fields))
-        set_positive(self, "length")
+        set_counts(self, "length")
         if not self.fields or not all(isinstance(field, Categorical) for field in self.fields):
             raise ValueError(f"Sequence {self.name!r} needs one `Categorical` or more. Received: fields={self.fields}")
         check_distinct(f"field of sequence {self.name!r}", (field.name for field in self.fields))
@@ -55,10 +56,7 @@ class Sequence:
             check_name(f"column of sequence {self.name!r}", column)
         if self.mask in self.columns:
             raise ValueError(f"No column of sequence {self.name!r} may be called {self.mask!r}: that is its mask.")
-        if self.pooling not in get_args(Pooling):
-            raise ValueError(
-                f"`pooling` of {self.name!r} must be one of {get_args(Pooling)}. Received: pooling={self.pooling!r}"
-            )
+        check_option("pooling", self.pooling, Pooling, of=repr(self.name))
 
     @property
     def mask(self) -> str:

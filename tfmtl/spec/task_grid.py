@@ -7,10 +7,10 @@ from itertools import product
 from typing import Any, TypeVar
 
 from tfmtl.spec.categorical import Categorical
-from tfmtl.spec.checks import plain
 from tfmtl.spec.names import check_distinct
 from tfmtl.spec.schema import Schema
 from tfmtl.spec.tasks import Task, task_to_dict
+from tfmtl.spec.values import plain
 
 T = TypeVar("T")
 Group = str | int

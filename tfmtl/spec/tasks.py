@@ -2,10 +2,11 @@
 
 import math
 from dataclasses import KW_ONLY, dataclass, fields
-from typing import Any, TypeAlias, get_args
+from typing import Any, TypeAlias
 
-from tfmtl.spec.checks import plain
+from tfmtl.checks import check_option
 from tfmtl.spec.names import check_name
+from tfmtl.spec.values import plain
 from tfmtl.typing import SERVED, SHARED, TaskKind
 
 Column: TypeAlias = str | tuple[str, str | int | float]
@@ -52,10 +53,7 @@ class Task:
                 f"No task may be called {list(SERVED)}: signatures and outputs of an export are. "
                 f"Received: name={self.name!r}. Another name can have it as its label: Task('my_{self.name}', label={self.name!r})"
             )
-        if self.kind not in get_args(TaskKind):
-            raise ValueError(
-                f"`kind` of task {self.name!r} must be one of {get_args(TaskKind)}. Received: kind={self.kind!r}"
-            )
+        check_option("kind", self.kind, TaskKind, of=f"task {self.name!r}")
         object.__setattr__(self, "label", _column(self.name, "label", self.label))
         object.__setattr__(self, "sample_space", _sample_space(self.name, self.sample_space))
         for field in ("weight", "weight_decay"):

@@ -1,9 +1,10 @@
 """How training is spread over devices and machines."""
 
-from typing import Any, Literal, TypeAlias, get_args
+from typing import Any, Literal, TypeAlias
 
 import tensorflow as tf
 
+from tfmtl.checks import check_option
 from tfmtl.keras_host import BACKEND, LEGACY
 
 StrategyName: TypeAlias = Literal["auto", "mirrored", "multi_worker", "parameter_server"]
@@ -41,8 +42,7 @@ def strategy(name: StrategyName | None = "auto", **options: Any) -> tf.distribut
     model.fit(dataset)
     ```
     """
-    if name is not None and name not in get_args(StrategyName):
-        raise ValueError(f"`name` must be one of {[None, *get_args(StrategyName)]}. Received: name={name!r}")
+    check_option("name", name, StrategyName, optional=True)
     if name is not None and BACKEND != "tensorflow":
         raise ValueError(
             f"tf.distribute needs the TensorFlow backend; here only strategy(None) works. Received: name={name!r}, backend={BACKEND!r}"

@@ -5,6 +5,7 @@ from typing import Any
 
 import tensorflow as tf
 
+from tfmtl.checks import check_count
 from tfmtl.keras_host import keras
 from tfmtl.spec import Schema
 from tfmtl.training.evaluation import Evaluation, Slice
@@ -49,13 +50,9 @@ class Validation(keras.callbacks.Callback):
         validation_freq: int = 1,
     ):
         super().__init__()
-        if not isinstance(validation_freq, int) or validation_freq < 1:
-            raise ValueError(
-                f"`validation_freq` must be an integer >= 1. Received: validation_freq={validation_freq!r}"
-            )
         self.dataset = dataset
         self.schema = schema
-        self.validation_freq = validation_freq
+        self.validation_freq = check_count("validation_freq", validation_freq)
         self.options: dict[str, Any] = {"preprocessor": preprocessor, "group": group, "slices": slices}
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:

@@ -120,7 +120,7 @@ def test_experts_of_every_level_differ(streams):
     [
         (lambda x: OMoE(5, num_experts=1), "num_experts=1"),
         (lambda x: MLMMoE((5,), num_experts=0), "num_experts=0"),
-        (lambda x: MLMMoE(()), "one width a level"),
+        (lambda x: MLMMoE(()), "one width or more"),
         (lambda x: StaticSharing(()), "one width or more"),
         (lambda x: StaticSharing((5,), fusion="max"), "fusion='max'"),
         (lambda x: StaticSharing((5,), donors={"buy": ["buy"]}), "its own network"),

@@ -313,5 +313,7 @@ def test_refuses_streams_that_do_not_fit(streams):
         CGCLayer(8, gate_input="sum")({**streams, "buy": streams["buy"][:, :3]})
     with pytest.raises(ValueError, match="one entry a level"):
         PLE(())
+    with pytest.raises(ValueError, match=r"of the shape \(B, D\). Received: \{'a': \(8, 5, 3\)\}"):
+        CGCLayer(8)({"a": keras.ops.zeros((8, 5, 3)), SHARED: keras.ops.zeros((8, 3))})
     with pytest.raises(ValueError, match="dict"):
         CGCLayer(8)(streams["buy"])

@@ -51,6 +51,25 @@ def test_bfloat16_takes_numbers():
         cast("DT_BFLOAT16", [1, 257])
 
 
+def test_a_table():
+    signature = meta_graph_pb2.SignatureDef()
+    for name, kind in (("city", types_pb2.DT_STRING), ("age", types_pb2.DT_FLOAT), ("user", types_pb2.DT_INT64)):
+        signature.inputs[name].dtype = kind
+        signature.inputs[name].tensor_shape.dim.add(size=-1)
+    table = pd.DataFrame({"city": ["Oslo", ""], "age": [31.0, np.nan], "user": pd.array([1, 2], "Int64")})
+    arrays = as_inputs(table, signature)
+    assert {name: array.dtype for name, array in arrays.items()} == {
+        "city": object,
+        "age": np.float32,
+        "user": np.int64,
+    }
+    assert arrays["city"].tolist() == [b"Oslo", b""]
+    with pytest.raises(ValueError, match=r"unknown columns \['0'\]"):
+        as_inputs(table.assign(**{"0": 1}).rename(columns={"0": 0}), signature)
+    with pytest.raises(ValueError, match=r"must be a mapping or a DataFrame. Received: ndarray"):
+        as_inputs(table.to_numpy(), signature)
+
+
 def test_strings_in_lists_of_a_table():
     assert cast("DT_STRING", pd.Series([["a", "b"], ["c", "d"]])).tolist() == [[b"a", b"b"], [b"c", b"d"]]
 

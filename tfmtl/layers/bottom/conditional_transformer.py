@@ -1,7 +1,8 @@
 """A transformer encoder whose layer normalisations are steered from outside."""
 
-from typing import Any, Literal, TypeAlias, get_args
+from typing import Any, Literal, TypeAlias
 
+from tfmtl.checks import check_count, check_option
 from tfmtl.keras_host import keras, ops, register
 from tfmtl.layers.bottom.norm_hypernetwork import BETA, GAMMA
 from tfmtl.layers.bottom.self_attention import SelfAttention
@@ -69,17 +70,10 @@ class ConditionalTransformer(keras.layers.Layer):
         **kwargs: Any,
     ):
         super().__init__(**kwargs)
-        if not isinstance(num_blocks, int) or num_blocks < 1:
-            raise ValueError(f"`num_blocks` must be an integer >= 1. Received: num_blocks={num_blocks}")
-        if ffn_units is not None and (not isinstance(ffn_units, int) or ffn_units < 1):
-            raise ValueError(f"`ffn_units` must be None or an integer >= 1. Received: ffn_units={ffn_units}")
-        if norm_position not in get_args(NormPosition):
-            raise ValueError(
-                f"`norm_position` must be one of {get_args(NormPosition)}. Received: norm_position={norm_position!r}"
-            )
-        self.num_blocks = num_blocks
+        check_option("norm_position", norm_position, NormPosition)
+        self.num_blocks = check_count("num_blocks", num_blocks)
         self.num_heads = num_heads
-        self.ffn_units = ffn_units
+        self.ffn_units = None if ffn_units is None else check_count("ffn_units", ffn_units)
         self.norm_position = norm_position
         self.attentions = [SelfAttention(num_heads, dtype=self.dtype_policy) for _ in range(num_blocks)]
         # Its statistics are float32 under every policy.

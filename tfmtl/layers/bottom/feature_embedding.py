@@ -5,7 +5,7 @@ from itertools import groupby
 from typing import Any
 
 from tfmtl.keras_host import keras, ops, register
-from tfmtl.layers.core.columns import check_columns
+from tfmtl.layers.core.columns import check_columns, values_and_flags
 from tfmtl.layers.core.fused_tables import FusedTables, cut
 from tfmtl.layers.core.pooling import pool_events
 from tfmtl.layers.core.side_by_side import side_by_side
@@ -161,11 +161,3 @@ class FeatureEmbedding(keras.layers.Layer):
 def _table_width(feature: Feature) -> int:
     """0 for what is not looked up."""
     return feature.dim if isinstance(feature, Categorical) else 0
-
-
-def values_and_flags(feature: Numeric, x: Tensor, dtype: str) -> Tensor:
-    """`(B,)` or `(B, size)` -> `(B, width)`: the numbers, NaN as 0, then a 1 for each that was NaN if it is to be flagged."""
-    x = x[:, None] if len(x.shape) == 1 else x
-    missing = ops.isnan(x)
-    values = ops.cast(ops.where(missing, ops.zeros_like(x), x), dtype)
-    return values if feature.flag_missing is False else ops.concatenate([values, ops.cast(missing, dtype)], axis=-1)

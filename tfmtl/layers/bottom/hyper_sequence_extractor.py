@@ -2,13 +2,13 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import product
-from typing import Any, Literal, NamedTuple, TypeAlias, get_args
+from typing import Any, Literal, NamedTuple, TypeAlias
 
+from tfmtl.checks import check_count, check_option, check_units
 from tfmtl.keras_host import add_uncast, keras, ops, register
 from tfmtl.layers.bottom.conditional_transformer import ConditionalTransformer, NormPosition
 from tfmtl.layers.bottom.norm_hypernetwork import BETA, GAMMA, Condition, NormHypernetwork
 from tfmtl.layers.bottom.self_attention import MASKED
-from tfmtl.layers.core.mlp import check_units
 from tfmtl.typing import Tensor
 
 Pooling: TypeAlias = Literal["target", "mean", "last"]
@@ -106,13 +106,9 @@ class HyperSequenceExtractor(keras.layers.Layer):
         super().__init__(**kwargs)
         self.tasks = _names("tasks", tasks)
         self.behaviors = _names("behaviors", behaviors)
-        if pooling not in get_args(Pooling):
-            raise ValueError(f"`pooling` must be one of {get_args(Pooling)}. Received: pooling={pooling!r}")
-        if condition_on not in get_args(Condition):
-            raise ValueError(
-                f"`condition_on` must be one of {get_args(Condition)}. Received: condition_on={condition_on!r}"
-            )
-        (self.condition_dim,) = check_units("condition_dim", condition_dim)
+        check_option("pooling", pooling, Pooling)
+        check_option("condition_on", condition_on, Condition)
+        self.condition_dim = check_count("condition_dim", condition_dim)
         self.hyper_units = check_units("hyper_units", hyper_units)
         self.pooling = pooling
         self.condition_on = condition_on

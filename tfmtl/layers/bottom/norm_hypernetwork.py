@@ -1,10 +1,11 @@
 """The network that writes another network's layer normalisations."""
 
 from collections.abc import Sequence
-from typing import Any, Literal, TypeAlias, get_args
+from typing import Any, Literal, TypeAlias
 
+from tfmtl.checks import check_count, check_option, check_units
 from tfmtl.keras_host import add_uncast, keras, ops, register
-from tfmtl.layers.core.mlp import MLP, check_units
+from tfmtl.layers.core.mlp import MLP
 from tfmtl.typing import Tensor
 
 Condition: TypeAlias = Literal["task+behavior", "task", "behavior", "none"]
@@ -71,16 +72,11 @@ class NormHypernetwork(keras.layers.Layer):
         **kwargs: Any,
     ):
         super().__init__(**kwargs)
+        check_option("condition_on", condition_on, Condition)
         counts = {"num_tasks": num_tasks, "num_behaviors": num_behaviors, "num_norms": num_norms, "width": width}
-        for name, count in {**counts, "condition_dim": condition_dim}.items():
-            check_units(name, count)
-        if condition_on not in get_args(Condition):
-            raise ValueError(
-                f"`condition_on` must be one of {get_args(Condition)}. Received: condition_on={condition_on!r}"
-            )
-        self.counts = counts
+        self.counts = {name: check_count(name, count) for name, count in counts.items()}
         self.condition_on = condition_on
-        self.condition_dim = condition_dim
+        self.condition_dim = check_count("condition_dim", condition_dim)
         self.units = check_units("units", units)
         self.hidden = MLP(self.units, dtype="float32")
         self.emit = keras.layers.Dense(num_norms * 2 * width, kernel_initializer="zeros", dtype="float32")

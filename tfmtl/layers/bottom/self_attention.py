@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from tfmtl.checks import check_count
 from tfmtl.initializers import PerExpert
 from tfmtl.keras_host import keras, ops, register
 from tfmtl.typing import Tensor
@@ -44,9 +45,7 @@ class SelfAttention(keras.layers.Layer):
 
     def __init__(self, num_heads: int, **kwargs: Any):
         super().__init__(**kwargs)
-        if not isinstance(num_heads, int) or num_heads < 1:
-            raise ValueError(f"`num_heads` must be an integer >= 1. Received: num_heads={num_heads}")
-        self.num_heads = num_heads
+        self.num_heads = check_count("num_heads", num_heads)
 
     def build(self, input_shape: Any) -> None:
         width = input_shape[-1]

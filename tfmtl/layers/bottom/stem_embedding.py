@@ -4,8 +4,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from tfmtl.keras_host import keras, ops, register
-from tfmtl.layers.bottom.feature_embedding import values_and_flags
-from tfmtl.layers.core.columns import check_columns
+from tfmtl.layers.core.columns import check_columns, values_and_flags
 from tfmtl.layers.core.fused_tables import FusedTables
 from tfmtl.layers.core.pooling import pool_events
 from tfmtl.spec import Categorical, Numeric

@@ -1,8 +1,9 @@
 """Task-specific squeeze-and-excitation over feature fields."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal, TypeAlias, get_args
+from typing import Any, Literal, TypeAlias
 
+from tfmtl.checks import check_count, check_option
 from tfmtl.keras_host import keras, ops, register
 from tfmtl.typing import Tensor
 
@@ -71,16 +72,10 @@ class TaskSENet(keras.layers.Layer):
         self.tasks = tuple(tasks)
         if isinstance(tasks, str) or not self.tasks or len(set(self.tasks)) != len(self.tasks):
             raise ValueError(f"`tasks` must be distinct names, at least one. Received: tasks={tasks!r}")
-        if not isinstance(reduction, int) or reduction < 1:
-            raise ValueError(f"`reduction` must be an integer >= 1. Received: reduction={reduction}")
-        for name, value, known in (
-            ("squeeze", squeeze, Squeeze),
-            ("granularity", granularity, Granularity),
-            ("activation", activation, Excitation),
-        ):
-            if value not in get_args(known):
-                raise ValueError(f"`{name}` must be one of {get_args(known)}. Received: {name}={value!r}")
-        self.reduction = reduction
+        check_option("squeeze", squeeze, Squeeze)
+        check_option("granularity", granularity, Granularity)
+        check_option("activation", activation, Excitation)
+        self.reduction = check_count("reduction", reduction)
         self.squeeze = squeeze
         self.granularity = granularity
         self.activation = activation

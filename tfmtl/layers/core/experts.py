@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from typing import Any
 
+from tfmtl.checks import check_count, check_dropout, check_units
 from tfmtl.initializers import PerExpert, fresh
 from tfmtl.keras_host import keras, ops, register
-from tfmtl.layers.core.mlp import check_dropout, check_units
 from tfmtl.layers.core.wide_dense import wide_dense
 from tfmtl.typing import Tensor
 
@@ -55,12 +55,8 @@ class Experts(keras.layers.Layer):
         **kwargs: Any,
     ):
         super().__init__(**kwargs)
-        if not isinstance(num, int) or num < 1:
-            raise ValueError(f"`num` must be an integer >= 1. Received: num={num}")
-        self.num = num
-        self.units = check_units("units", units)
-        if not self.units:
-            raise ValueError("`units` needs one width or more. Received: units=()")
+        self.num = check_count("num", num)
+        self.units = check_units("units", units, least=1)
         check_dropout(dropout)
         self.activation = keras.activations.get(activation)
         self.dropout = dropout

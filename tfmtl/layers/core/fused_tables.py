@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping
 from itertools import accumulate
 from typing import Any
 
+from tfmtl.checks import check_count
 from tfmtl.initializers import fresh
 from tfmtl.keras_host import add_table, keras, lookup, ops, register
 from tfmtl.layers.core.columns import check_columns
@@ -48,12 +49,10 @@ class FusedTables(keras.layers.Layer):
         **kwargs: Any,
     ):
         super().__init__(**kwargs)
-        if copies < 1:
-            raise ValueError(f"`copies` must be >= 1. Received: copies={copies}")
         read = [feature_from_dict(feature) for feature in features]
         self.features = tuple(f.encoded() for f in read if isinstance(f, (Categorical, Sequence)))
         check_features(self.features)
-        self.copies = copies
+        self.copies = check_count("copies", copies)
         self.initializer = keras.initializers.get(initializer)
         self.regularizer = keras.regularizers.get(regularizer)
         self.groups = _group_by_width(self.features)

@@ -3,8 +3,9 @@
 from collections.abc import Sequence
 from typing import Any
 
+from tfmtl.checks import check_count, check_units
 from tfmtl.keras_host import keras, ops, register
-from tfmtl.layers.core.mlp import MLP, check_units
+from tfmtl.layers.core.mlp import MLP
 from tfmtl.typing import Tensor
 
 
@@ -38,9 +39,7 @@ class Gate(keras.layers.Layer):
 
     def __init__(self, num: int, *, units: Sequence[int] = (), use_bias: bool = False, **kwargs: Any):
         super().__init__(**kwargs)
-        if not isinstance(num, int) or num < 1:
-            raise ValueError(f"`num` must be an integer >= 1. Received: num={num}")
-        self.num = num
+        self.num = check_count("num", num)
         self.units = check_units("units", units)
         self.use_bias = use_bias
         self.hidden = MLP(self.units, dtype=self.dtype_policy)

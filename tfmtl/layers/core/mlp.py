@@ -1,9 +1,9 @@
 """A stack of dense layers."""
 
-import operator
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
+from tfmtl.checks import check_dropout, check_units
 from tfmtl.initializers import fresh
 from tfmtl.keras_host import keras, register
 from tfmtl.typing import Tensor
@@ -96,17 +96,3 @@ class MLP(keras.layers.Layer):
             "use_bias": self.use_bias,
             "kernel_initializer": keras.initializers.serialize(self.kernel_initializer),
         }
-
-
-def check_dropout(dropout: float) -> None:
-    """Raises ValueError unless `dropout` is a share of units that leaves some."""
-    if not 0 <= dropout < 1:
-        raise ValueError(f"`dropout` must be in [0, 1). Received: dropout={dropout}")
-
-
-def check_units(name: str, units: int | Sequence[int]) -> tuple[int, ...]:
-    """`units` as a tuple of widths; raises ValueError if one of them is not an integer above 0."""
-    widths = tuple(units) if isinstance(units, Iterable) else (units,)
-    if not all(hasattr(width, "__index__") and operator.index(width) >= 1 for width in widths):
-        raise ValueError(f"`{name}` must hold integers >= 1. Received: {name}={units}")
-    return tuple(map(operator.index, widths))

@@ -1,10 +1,11 @@
 """AITM's calibrator: a later step of a path is never likelier than an earlier one."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal, TypeAlias, get_args
+from typing import Any, Literal, TypeAlias
 
+from tfmtl.checks import check_option
 from tfmtl.keras_host import keras, ops, register
-from tfmtl.layers.head.information_transfer import check_chain
+from tfmtl.spec.chains import check_chain
 from tfmtl.typing import Predictions
 
 Reduction: TypeAlias = Literal["mean", "sum"]
@@ -55,8 +56,7 @@ class ChainCalibrator(keras.layers.Layer):
         self.chain = check_chain(chain)
         if not weight >= 0:
             raise ValueError(f"`weight` must be >= 0. Received: weight={weight}")
-        if reduction not in get_args(Reduction):
-            raise ValueError(f"`reduction` must be one of {get_args(Reduction)}. Received: reduction={reduction!r}")
+        check_option("reduction", reduction, Reduction)
         self.weight = weight
         self.reduction = reduction
 

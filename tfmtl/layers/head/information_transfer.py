@@ -3,9 +3,11 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from tfmtl.checks import check_dropout
 from tfmtl.initializers import PerExpert
 from tfmtl.keras_host import keras, ops, register
-from tfmtl.layers.core.mlp import MLP, check_dropout
+from tfmtl.layers.core.mlp import MLP
+from tfmtl.spec.chains import check_chain
 from tfmtl.typing import Streams, Tensor
 
 
@@ -138,13 +140,3 @@ class InformationTransfer(keras.layers.Layer):
             "attention_bias": self.attention_bias,
             "share_attention": self.share_attention,
         }
-
-
-def check_chain(chain: Sequence[str]) -> tuple[str, ...]:
-    """`chain` as a tuple; raises ValueError unless it names two different tasks or more."""
-    steps = tuple(chain)
-    if isinstance(chain, str) or len(steps) < 2 or len(set(steps)) != len(steps):
-        raise ValueError(
-            f"`chain` must name two different tasks or more, the first step first. Received: chain={chain!r}"
-        )
-    return steps

@@ -2,8 +2,9 @@
 
 import math
 from collections.abc import Sequence
-from typing import Any, get_args
+from typing import Any
 
+from tfmtl.checks import check_option
 from tfmtl.keras_host import keras, ops, register
 from tfmtl.layers.core.mlp import MLP
 from tfmtl.typing import TaskKind, Tensor
@@ -61,8 +62,7 @@ class TaskTower(keras.layers.Layer):
         **kwargs: Any,
     ):
         super().__init__(**kwargs)
-        if kind not in get_args(TaskKind):
-            raise ValueError(f"`kind` must be one of {get_args(TaskKind)}. Received: kind={kind!r}")
+        check_option("kind", kind, TaskKind)
         if base_rate is not None and not (kind == "binary" and 0 < base_rate < 1):
             raise ValueError(
                 f"`base_rate` must be in (0, 1), of a binary task. Received: base_rate={base_rate} for kind={kind!r}"

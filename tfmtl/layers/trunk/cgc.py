@@ -1,14 +1,14 @@
 """Customized gate control: task-specific experts, shared experts, and gates that mix them."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal, TypeAlias, get_args
+from typing import Any, Literal, TypeAlias
 
+from tfmtl.checks import check_count, check_dropout, check_option, check_units
 from tfmtl.initializers import fresh
 from tfmtl.keras_host import keras, ops, register
 from tfmtl.layers.core.experts import Experts
 from tfmtl.layers.core.gate import Gate
 from tfmtl.layers.core.mixing import mix
-from tfmtl.layers.core.mlp import check_dropout, check_units
 from tfmtl.layers.trunk.one_input import mix_one_input
 from tfmtl.layers.trunk.streams import task_names
 from tfmtl.typing import SHARED, Streams, Tensor
@@ -98,19 +98,14 @@ class CGCLayer(keras.layers.Layer):
         **kwargs: Any,
     ):
         super().__init__(**kwargs)
-        for name, num in (("num_task_experts", num_task_experts), ("num_shared_experts", num_shared_experts)):
-            if not isinstance(num, int) or num < 0:
-                raise ValueError(f"`{name}` must be an integer >= 0. Received: {name}={num}")
+        self.num_task_experts = check_count("num_task_experts", num_task_experts, least=0)
+        self.num_shared_experts = check_count("num_shared_experts", num_shared_experts, least=0)
         if not num_task_experts + num_shared_experts:
             raise ValueError("`num_task_experts` or `num_shared_experts` must be >= 1. Received: 0 and 0")
-        _check_option("gate_input", gate_input, GateInput)
-        _check_option("cross_task", cross_task, CrossTask)
+        check_option("gate_input", gate_input, GateInput)
+        check_option("cross_task", cross_task, CrossTask)
         check_dropout(dropout)
-        self.units = check_units("units", units)
-        if not self.units:
-            raise ValueError("`units` needs one width or more. Received: units=()")
-        self.num_task_experts = num_task_experts
-        self.num_shared_experts = num_shared_experts
+        self.units = check_units("units", units, least=1)
         self.gate_units = check_units("gate_units", gate_units)
         self.gate_input = gate_input
         self.gate_use_bias = gate_use_bias
@@ -285,11 +280,6 @@ class CGCLayer(keras.layers.Layer):
             "dropout": self.dropout,
             "kernel_initializer": keras.initializers.serialize(self.kernel_initializer),
         }
-
-
-def _check_option(name: str, value: Any, options: Any) -> None:
-    if value not in get_args(options):
-        raise ValueError(f"`{name}` must be one of {get_args(options)}. Received: {name}={value!r}")
 
 
 def _sum(parts: list[Tensor]) -> Tensor:

@@ -1,8 +1,9 @@
 """Cross-stitch networks."""
 
 from collections.abc import Sequence
-from typing import Any, Literal, TypeAlias, get_args
+from typing import Any, Literal, TypeAlias
 
+from tfmtl.checks import check_option
 from tfmtl.keras_host import keras, ops, register
 from tfmtl.layers.trunk.stitched_towers import StitchedTowers, TowerInputs
 from tfmtl.typing import Tensor
@@ -80,10 +81,7 @@ class CrossStitch(StitchedTowers):
             name=name,
             **kwargs,
         )
-        if granularity not in get_args(Granularity):
-            raise ValueError(
-                f"`granularity` must be one of {get_args(Granularity)}. Received: granularity={granularity!r}"
-            )
+        check_option("granularity", granularity, Granularity)
         self.granularity = granularity
 
     def _add_stitch(self, name: str, units: int) -> Any:

@@ -3,8 +3,9 @@
 import json
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Literal, TypeAlias, get_args
+from typing import Any, Literal, TypeAlias
 
+from tfmtl.checks import check_option
 from tfmtl.keras_host import keras, ops, register
 from tfmtl.layers.trunk.streams import task_names
 from tfmtl.layers.trunk.tree_plan import Facets, TreeMode, TreeNode, check_facets, leaf_tasks, plan_trees
@@ -115,12 +116,8 @@ class HierarchicalTaskTree(keras.layers.Layer):
         return leaf_tasks(self.facets)
 
     def _check_options(self) -> None:
-        for option, value, known in (
-            ("merge", self.merge, get_args(Merge)),
-            ("tree_mode", self.tree_mode, get_args(TreeMode)),
-        ):
-            if value not in known:
-                raise ValueError(f"`{option}` must be one of {known}. Received: {option}={value!r}")
+        check_option("merge", self.merge, Merge)
+        check_option("tree_mode", self.tree_mode, TreeMode)
         if not self.trees or len(set(self.trees)) != len(self.trees) or not set(self.trees) <= set(self.facets):
             raise ValueError(f"`trees` must be distinct facets of {list(self.facets)}. Received: trees={self.trees}")
 

@@ -3,12 +3,12 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from tfmtl.checks import check_count, check_units
 from tfmtl.initializers import PerExpert
 from tfmtl.keras_host import keras, ops, register
 from tfmtl.layers.core.experts import Experts
 from tfmtl.layers.core.gate import Gate
 from tfmtl.layers.core.mixing import mix
-from tfmtl.layers.core.mlp import check_units
 from tfmtl.layers.trunk.streams import task_names
 from tfmtl.typing import SHARED, Streams, Tensor
 
@@ -55,12 +55,8 @@ class MLMMoE(keras.layers.Layer):
         **kwargs: Any,
     ):
         super().__init__(name=name, **kwargs)
-        if not isinstance(num_experts, int) or num_experts < 2:
-            raise ValueError(f"`num_experts` must be an integer >= 2. Received: num_experts={num_experts}")
-        self.units = check_units("units", units)
-        if not self.units:
-            raise ValueError("`units` needs one width a level. Received: units=()")
-        self.num_experts = num_experts
+        self.units = check_units("units", units, least=1)
+        self.num_experts = check_count("num_experts", num_experts, least=2)
         self.activation = keras.activations.get(activation)
         self.first = Experts(num_experts, self.units[0], activation=activation, dtype=self.dtype_policy, name="level_0")
 

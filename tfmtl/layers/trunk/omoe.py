@@ -3,11 +3,11 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from tfmtl.checks import check_count, check_units
 from tfmtl.keras_host import keras, register
 from tfmtl.layers.core.experts import Experts
 from tfmtl.layers.core.gate import Gate
 from tfmtl.layers.core.mixing import mix
-from tfmtl.layers.core.mlp import check_units
 from tfmtl.layers.trunk.streams import task_names
 from tfmtl.typing import SHARED, Streams
 
@@ -55,10 +55,7 @@ class OMoE(keras.layers.Layer):
         **kwargs: Any,
     ):
         super().__init__(name=name, **kwargs)
-        if not isinstance(num_experts, int) or num_experts < 2:
-            raise ValueError(
-                f"`num_experts` must be an integer >= 2: one expert is a shared bottom. Received: num_experts={num_experts}"
-            )
+        num_experts = check_count("num_experts", num_experts, least=2, why="one expert is a shared bottom")
         self.units = check_units("units", units)
         self.experts = Experts(
             num_experts, self.units, activation=activation, dropout=dropout, dtype=self.dtype_policy, name="experts"

@@ -1,6 +1,6 @@
 """Progressive layered extraction: a stack of CGC levels."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -58,9 +58,9 @@ class PLE(keras.layers.Layer):
     ):
         kept = {key: options.pop(key) for key in ("trainable", "build_config") if key in options}
         super().__init__(name=name, dtype=dtype, **kept)
-        if isinstance(units, int) or not units:
+        self.units = tuple(units) if isinstance(units, Iterable) else ()
+        if not self.units:
             raise ValueError(f"`units` needs one entry a level. Received: units={units}")
-        self.units = tuple(width if isinstance(width, int) else tuple(width) for width in units)
         self.kernel_initializer = keras.initializers.get(options.pop("kernel_initializer", "glorot_uniform"))
         self.levels = [
             CGCLayer(
@@ -116,6 +116,6 @@ class PLE(keras.layers.Layer):
         return {
             **super().get_config(),
             **cell,
-            "units": [w if isinstance(w, int) else list(w) for w in self.units],
+            "units": [list(level.units) for level in self.levels],
             "kernel_initializer": keras.initializers.serialize(self.kernel_initializer),
         }

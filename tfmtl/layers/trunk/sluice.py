@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from tfmtl.checks import check_count
 from tfmtl.keras_host import keras, ops, register
 from tfmtl.layers.trunk.stitched_towers import StitchedTowers, TowerInputs
 from tfmtl.typing import Tensor
@@ -115,10 +116,9 @@ class Sluice(StitchedTowers):
             name=name,
             **kwargs,
         )
-        if not isinstance(num_subspaces, int) or num_subspaces < 1 or any(u % num_subspaces for u in self.units):
-            raise ValueError(
-                f"`num_subspaces` must be >= 1 and divide {self.units}. Received: num_subspaces={num_subspaces}"
-            )
+        num_subspaces = check_count("num_subspaces", num_subspaces)
+        if any(width % num_subspaces for width in self.units):
+            raise ValueError(f"`num_subspaces` must divide {self.units}. Received: num_subspaces={num_subspaces}")
         if not orthogonality >= 0:
             raise ValueError(f"`orthogonality` must be >= 0. Received: orthogonality={orthogonality}")
         if mix_layers and len(set(self.units)) > 1:

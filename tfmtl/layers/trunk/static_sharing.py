@@ -1,10 +1,11 @@
 """Sharing without gates: what a task reads beside its own network is decided by hand."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal, TypeAlias, get_args
+from typing import Any, Literal, TypeAlias
 
+from tfmtl.checks import check_option, check_units
 from tfmtl.keras_host import keras, ops, register
-from tfmtl.layers.core.mlp import MLP, check_units
+from tfmtl.layers.core.mlp import MLP
 from tfmtl.layers.trunk.streams import task_names
 from tfmtl.typing import SHARED, Streams, Tensor
 
@@ -57,11 +58,8 @@ class StaticSharing(keras.layers.Layer):
         **kwargs: Any,
     ):
         super().__init__(name=name, **kwargs)
-        self.units = check_units("units", units)
-        if not self.units:
-            raise ValueError("`units` needs one width or more. Received: units=()")
-        if fusion not in get_args(Fusion):
-            raise ValueError(f"`fusion` must be one of {get_args(Fusion)}. Received: fusion={fusion!r}")
+        self.units = check_units("units", units, least=1)
+        check_option("fusion", fusion, Fusion)
         alone = [task for task, names in (donors or {}).items() if isinstance(names, str)]
         if alone:
             raise ValueError(

@@ -1,13 +1,13 @@
 """What cross-stitch and sluice networks share: one tower a task, mixed after every layer."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal, TypeAlias, get_args
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 
+from tfmtl.checks import check_dropout, check_option, check_units
 from tfmtl.initializers import fresh
 from tfmtl.keras_host import keras, ops
-from tfmtl.layers.core.mlp import check_dropout, check_units
 from tfmtl.layers.trunk.streams import task_names
 from tfmtl.typing import SHARED, Streams, Tensor
 
@@ -41,13 +41,10 @@ class StitchedTowers(keras.layers.Layer):
         **kwargs: Any,
     ):
         super().__init__(**kwargs)
-        self.units = check_units("units", units)
-        if not self.units:
-            raise ValueError("`units` needs one width or more. Received: units=()")
+        self.units = check_units("units", units, least=1)
         if not 0 <= self_weight <= 1:
             raise ValueError(f"`self_weight` must be in [0, 1]. Received: self_weight={self_weight}")
-        if inputs not in get_args(TowerInputs):
-            raise ValueError(f"`inputs` must be one of {get_args(TowerInputs)}. Received: inputs={inputs!r}")
+        check_option("inputs", inputs, TowerInputs)
         check_dropout(dropout)
         self.self_weight = self_weight
         self.inputs = inputs

@@ -6,20 +6,23 @@ from typing import Any
 from tfmtl.typing import SHARED
 
 
-def task_names(streams: Mapping[str, Any], *, needs_shared: bool) -> tuple[str, ...]:
-    """Names of the tasks among `streams`, sorted, so that weights do not depend on the order of a dict.
+def task_names(shapes: Mapping[str, Any], *, needs_shared: bool) -> tuple[str, ...]:
+    """Names of the tasks among streams of these shapes, sorted, so that weights do not depend on the order of a dict.
 
     Raises:
-        ValueError: no dict, no task, or no shared stream where one is needed.
+        ValueError: no dict, no task, no shared stream where one is needed, or a stream that is not `(B, D)`.
     """
-    if not isinstance(streams, Mapping):
+    if not isinstance(shapes, Mapping):
         raise ValueError(
             "A trunk reads streams, a dict {task: tensor, ..., 'shared': tensor}. "
-            f"Received: {type(streams).__name__}. One tensor for all: {{name: x for name in [*tasks, 'shared']}}"
+            f"Received: {type(shapes).__name__}. One tensor for all: {{name: x for name in [*tasks, 'shared']}}"
         )
-    tasks = tuple(sorted(name for name in streams if name != SHARED))
+    tasks = tuple(sorted(name for name in shapes if name != SHARED))
     if not tasks:
-        raise ValueError(f"The streams hold no task. Received: keys={sorted(streams)}")
-    if needs_shared and SHARED not in streams:
-        raise ValueError(f"The streams lack {SHARED!r}. Received: keys={sorted(streams)}")
+        raise ValueError(f"The streams hold no task. Received: keys={sorted(shapes)}")
+    if needs_shared and SHARED not in shapes:
+        raise ValueError(f"The streams lack {SHARED!r}. Received: keys={sorted(shapes)}")
+    others = {name: tuple(shape) for name, shape in shapes.items() if len(shape) != 2}
+    if others:
+        raise ValueError(f"Every stream must be of the shape (B, D). Received: {others}")
     return tasks

@@ -1,8 +1,9 @@
 """A representation for each task, from interests and importances of its own."""
 
 from collections.abc import Iterable, Mapping
-from typing import Any, Literal, TypeAlias, get_args
+from typing import Any, Literal, TypeAlias
 
+from tfmtl.checks import check_count, check_option
 from tfmtl.keras_host import keras, ops, register
 from tfmtl.layers.bottom.feature_embedding import FeatureEmbedding
 from tfmtl.layers.bottom.hyper_sequence_extractor import HyperSequenceExtractor
@@ -117,12 +118,8 @@ class DTRNRepresentation(Representation):
             raise ValueError(
                 "`target` must name a feature where `extractor` has pooling='target'. Received: target=None"
             )
-        if self.dim < 1:
-            raise ValueError(f"`dim` must be >= 1 where no feature has a width. Received: dim={self.dim}")
-        if self.shared_input not in get_args(SharedInput):
-            raise ValueError(
-                f"`shared_input` must be one of {get_args(SharedInput)}. Received: shared_input={self.shared_input!r}"
-            )
+        check_count("dim", self.dim)
+        check_option("shared_input", self.shared_input, SharedInput)
 
     def build(self, input_shape: Any) -> None:
         self.embed.build(input_shape)

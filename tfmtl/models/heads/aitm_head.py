@@ -3,13 +3,14 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from tfmtl.checks import check_units
 from tfmtl.keras_host import keras, register
-from tfmtl.layers.core.mlp import MLP, check_units
+from tfmtl.layers.core.mlp import MLP
 from tfmtl.layers.head.chain_calibrator import ChainCalibrator
 from tfmtl.layers.head.information_transfer import InformationTransfer
 from tfmtl.layers.head.task_tower import TaskTower
-from tfmtl.models.heads.esmm_head import check_steps
 from tfmtl.models.heads.towers import rates_by_task, read_tasks
+from tfmtl.spec.chains import check_steps
 from tfmtl.spec.tasks import Task
 from tfmtl.typing import Predictions, Streams
 

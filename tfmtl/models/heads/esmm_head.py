@@ -5,9 +5,9 @@ from itertools import pairwise
 from typing import Any
 
 from tfmtl.keras_host import keras, register
-from tfmtl.layers.head.information_transfer import check_chain
 from tfmtl.models.heads.towers import Towers, Units, read_tasks
-from tfmtl.spec.tasks import Column, Task
+from tfmtl.spec.chains import check_chain, check_steps
+from tfmtl.spec.tasks import Task
 from tfmtl.typing import Predictions, Streams, TaskKind
 
 
@@ -120,25 +120,3 @@ class ESMMHead(keras.layers.Layer):
         towers = self.towers.get_config()
         options = {key: towers[key] for key in ("tasks", "units", "activation", "dropout", "batch_norm")}
         return {**super().get_config(), **options, "chain": list(self.chain), "base_rates": dict(self.base_rates)}
-
-
-def check_steps(chain: Sequence[str], tasks: Mapping[str, Task]) -> None:
-    """Raises ValueError unless every step of `chain` is a binary task over all rows that the other steps are over."""
-    wrong = [step for step in chain if step not in tasks or tasks[step].kind != "binary"]
-    if wrong:
-        kinds = {name: task.kind for name, task in tasks.items()}
-        raise ValueError(f"Every step of a chain is a binary task. Received: {wrong} in chain={chain}; tasks: {kinds}")
-    labels = {step: tasks[step].label or step for step in chain}
-    for step in chain:
-        spaces = [o for o in chain if o != step and any(_asks_for(c, labels[o]) for c in tasks[step].conditions)]
-        if spaces:
-            raise ValueError(
-                f"Step {step!r} must be defined where {spaces[0]!r} did not happen too: its label is 0 there, not missing. "
-                f"Received: sample_space={tasks[step].sample_space!r}"
-            )
-
-
-def _asks_for(condition: Column, label: Column) -> bool:
-    """Whether rows that fulfil `condition` are those whose `label` is 1."""
-    of_column = isinstance(label, str) and isinstance(condition, tuple) and condition[0] == label
-    return condition == label or (of_column and bool(condition[1]))

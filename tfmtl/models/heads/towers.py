@@ -3,8 +3,8 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from tfmtl.checks import check_units
 from tfmtl.keras_host import keras, register
-from tfmtl.layers.core.mlp import check_units
 from tfmtl.layers.head.task_tower import TaskTower
 from tfmtl.spec.names import check_distinct
 from tfmtl.spec.tasks import Task

@@ -52,8 +52,8 @@ class Connection(ABC):
 
     def metadata(self) -> dict[str, Signature]:
         """The model's signatures, asked anew."""
-        self._known = self._signatures()
-        return {name: describe(signature) for name, signature in self._known.items() if signature.inputs}
+        self._known = self._callable()
+        return {name: describe(signature) for name, signature in self._known.items()}
 
     @abstractmethod
     def status(self) -> dict[int, str]:
@@ -61,6 +61,10 @@ class Connection(ABC):
 
     @abstractmethod
     def _signatures(self) -> Mapping[str, meta_graph_pb2.SignatureDef]: ...
+
+    def _callable(self) -> dict[str, meta_graph_pb2.SignatureDef]:
+        """The signatures that can be asked; what initialises a model stands among them and takes nothing."""
+        return {name: signature for name, signature in self._signatures().items() if signature.inputs}
 
     def _asked(
         self, columns: Mapping[str, Any], name: str, ask: Callable[[dict[str, np.ndarray]], Any]
@@ -97,7 +101,7 @@ class Connection(ABC):
         return signature, as_inputs(columns, signature)
 
     def _asked_anew(self, name: str) -> meta_graph_pb2.SignatureDef:
-        self._known = known = self._signatures()
+        self._known = known = self._callable()
         if name not in known:
             raise ValueError(f"`signature` must be one of {sorted(known)}. Received: signature={name!r}")
         return known[name]

@@ -39,14 +39,17 @@ def describe(signature: meta_graph_pb2.SignatureDef) -> Signature:
 
 
 def as_inputs(columns: Mapping[str, Any], signature: meta_graph_pb2.SignatureDef) -> dict[str, np.ndarray]:
-    """Columns as arrays of the signature's dtypes.
+    """Columns, by name or of a DataFrame, as arrays of the signature's dtypes.
 
     Raises:
-        ValueError: an unknown column, a shape of another rank, or values that the dtype cannot hold. A float may be rounded,
+        ValueError: no columns by name, an unknown one, a shape of another rank, or values that the dtype cannot hold. A float may be rounded,
             an integer not: an id would become another one.
     """
+    if not hasattr(columns, "items"):
+        raise ValueError(f"`columns` must be a mapping or a DataFrame. Received: {type(columns).__name__}")
     # Missing ones are the server's to judge: it may hold defaults for them, which not every release tells.
-    unknown = sorted(columns.keys() - signature.inputs.keys())
+    known = set(signature.inputs)  # a protobuf map cannot be asked about names that are no strings
+    unknown = sorted(str(name) for name in columns if name not in known)
     if unknown:
         raise ValueError(
             f"`columns` must be among the signature's inputs {sorted(signature.inputs)}. "

@@ -1,0 +1,23 @@
+"""What features make of the values that they are given."""
+
+from typing import Any
+
+import numpy as np
+
+from tfmtl.checks import check_count
+
+
+def plain(value: Any) -> Any:
+    """A scalar of NumPy's as Python's own, which JSON knows; anything else as it is."""
+    return value.item() if isinstance(value, np.generic) else value
+
+
+def set_counts(feature: Any, *names: str, optional: bool = False) -> None:
+    """Makes the named counts of a feature plain integers, NumPy's too; ValueError unless they are 1 or more.
+
+    None is left as it is where counts are `optional`.
+    """
+    for name in names:
+        value = getattr(feature, name)
+        if value is not None or not optional:
+            object.__setattr__(feature, name, check_count(name, value, of=repr(feature.name)))

@@ -46,6 +46,14 @@ def check_units(name: str, units: int | Sequence[int], *, least: int = 0) -> tup
     return tuple(map(int, widths))
 
 
+def check_names(name: str, names: Iterable[str]) -> tuple[str, ...]:
+    """`names` as a tuple; raises ValueError unless they are distinct strings, at least one, and not a string themselves."""
+    found = (names,) if isinstance(names, str) else tuple(names)
+    if isinstance(names, str) or not found or len(set(found)) != len(found):
+        raise ValueError(f"`{name}` must be distinct names, at least one. Received: {name}={names!r}")
+    return found
+
+
 def check_dropout(dropout: float) -> None:
     """Raises ValueError unless `dropout` is a share of units that leaves some."""
     if not 0 <= dropout < 1:

@@ -10,7 +10,7 @@ def has_accelerator() -> bool:
     """Whether TensorFlow sees a device other than CPUs."""
     import tensorflow as tf
 
-    return any(device.device_type != "CPU" for device in tf.config.list_physical_devices())
+    return any(device.device_type != "CPU" for device in tf.config.get_visible_devices())
 
 
 @cache

@@ -6,9 +6,11 @@ Everything that differs between the two generations is in this file and nowhere 
 """
 
 import contextlib
+import functools
 import os
 import re
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 LEGACY = os.environ.get("TF_USE_LEGACY_KERAS", "0").lower() in ("1", "true")
 
@@ -25,12 +27,35 @@ else:
     import keras
 
 from keras import ops  # noqa: E402  (Keras 3, whatever `keras` names above)
+from keras.backend import standardize_dtype  # noqa: E402
+
+C = TypeVar("C", bound=type)
 
 BACKEND: str = "tensorflow" if LEGACY else keras.config.backend()
 """The array library under the layers: "tensorflow", "jax" or "torch"."""
 
-register = keras.saving.register_keras_serializable("tfmtl")
-"""Class decorator: makes a layer, loss or metric loadable from a `.keras` file once `tfmtl` is imported."""
+
+def register(cls: C) -> C:
+    """Class decorator: makes a layer, loss or metric loadable from a `.keras` file once `tfmtl` is imported.
+
+    A layer that is frozen before it is built, as one from a file may be, freezes what it builds: by themselves its weights
+    and the layers in it would be trained.
+    """
+    made: Any = cls
+    if issubclass(cls, keras.layers.Layer) and "build" in vars(cls):
+        made.build = _staying_frozen(made.build)
+    return keras.saving.register_keras_serializable("tfmtl")(cls)
+
+
+def _staying_frozen(build: Callable[..., None]) -> Callable[..., None]:
+    @functools.wraps(build)
+    def built(self: Any, *arguments: Any, **shapes: Any) -> None:
+        build(self, *arguments, **shapes)
+        if not self.trainable:
+            self.trainable = True  # or Keras 3 takes the next line for no change
+            self.trainable = False
+
+    return built
 
 
 def model_by_name(inputs: dict[str, Any], outputs: dict[str, Any], name: str) -> keras.Model:
@@ -114,6 +139,11 @@ def _outside_of_the_graph() -> contextlib.AbstractContextManager[Any]:
     import tensorflow as tf
 
     return contextlib.nullcontext() if tf.distribute.has_strategy() else tf.init_scope()
+
+
+def dtype_of(tensor: Any) -> str:
+    """The name of a tensor's dtype, the same on every backend."""
+    return standardize_dtype(tensor.dtype)
 
 
 class Optimizer(keras.optimizers.Optimizer):
@@ -207,6 +237,7 @@ __all__ = [
     "Optimizer",
     "add_table",
     "add_uncast",
+    "dtype_of",
     "inputs_by_name",
     "is_table",
     "keras",

@@ -31,15 +31,19 @@ def mask(y_true: Tensor, y_pred: Tensor, sample_weight: Tensor | None = None) ->
         sample_weight: None, a scalar, `(B,)` or `(B, 1)`.
 
     Raises:
-        ValueError: labels and predictions are not one column each.
+        ValueError: one of them is not one column, or their lengths are known and differ.
     """
     labels, predictions = _column("y_true", y_true), _column("y_pred", y_pred)
+    _check_lengths(y_true=labels, y_pred=predictions)
     valid = ops.logical_not(ops.isnan(labels))
     counted = ops.cast(valid, "float32")
     weights = counted
     if sample_weight is not None:
-        given = ops.reshape(ops.cast(ops.convert_to_tensor(sample_weight), "float32"), (-1,))
-        weights = ops.where(valid, given, 0.0)
+        given = ops.convert_to_tensor(sample_weight)
+        if len(given.shape):
+            given = _column("sample_weight", given)
+            _check_lengths(y_true=labels, sample_weight=given)
+        weights = ops.where(valid, ops.cast(given, "float32"), 0.0)
     return Rows(ops.where(valid, labels, 0.0), ops.where(valid, predictions, 0.0), weights, counted)
 
 
@@ -60,3 +64,11 @@ def _column(name: str, values: Tensor) -> Tensor:
     if len(values.shape) > 2 or (len(values.shape) == 2 and values.shape[1] != 1):
         raise ValueError(f"`{name}` must be one column, (B,) or (B, 1). Received: shape={tuple(values.shape)}")
     return ops.reshape(ops.cast(values, "float32"), (-1,))
+
+
+def _check_lengths(**columns: Tensor) -> None:
+    """Raises ValueError where lengths are known and differ: a single row would be repeated for all others."""
+    lengths = {name: column.shape[0] for name, column in columns.items()}
+    if len({length for length in lengths.values() if length is not None}) > 1:
+        named = " and ".join(f"`{name}`" for name in lengths)
+        raise ValueError(f"{named} must have as many rows. Received: rows={lengths}")

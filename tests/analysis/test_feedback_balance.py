@@ -77,3 +77,36 @@ def test_refuses(options, message):
 def test_refuses_nothing():
     with pytest.raises(ValueError, match="no row"):
         FeedbackBalance([], SCHEMA, tasks=("finish", "like"), group="user")
+
+
+@pytest.mark.parametrize(
+    "users",
+    [
+        np.array([1, 1, NAN, NAN, 2]),
+        np.array(["a", "a", None, None, "b"], object),
+        np.array([b"a", b"a", NAN, None, b"b"], object),
+        np.array([1, 1, None, NAN, 2], object),
+    ],
+    ids=["float", "string", "bytes", "object"],
+)
+def test_no_value_is_no_user(users):
+    y = {"finish": np.array([1, 1, 1, 1, 0]), "like": np.array([0, 0, 0, 0, 1])}
+    balance = FeedbackBalance(({"user": users}, y), SCHEMA, tasks=("finish", "like"), group="user", edge=0.4)
+    assert len(balance.users) == 2
+    parts = ["finish_dominant", "finish_dominant", "unseen", "unseen", "like_dominant"]
+    assert list(balance({"user": users})) == parts
+
+
+def test_bytes_that_are_no_text_stay_apart():
+    users = np.array([b"\xff", b"\xfe"], object)
+    y = {"finish": np.array([1, 0]), "like": np.array([0, 1])}
+    balance = FeedbackBalance(({"user": users}, y), SCHEMA, tasks=("finish", "like"), group="user", edge=0.4)
+    assert list(balance({"user": users})) == ["finish_dominant", "like_dominant"]
+
+
+def test_takes_weights_and_leaves_them_out():
+    y = {"finish": FINISH, "like": LIKE}
+    options = {"schema": SCHEMA, "tasks": ("finish", "like"), "group": "user"}
+    weighted = tf.data.Dataset.from_tensor_slices(({"user": USERS}, y, np.ones(8))).batch(3)
+    plain = FeedbackBalance(({"user": USERS}, y), **options)
+    np.testing.assert_array_equal(FeedbackBalance(weighted, **options).balance, plain.balance)

@@ -119,3 +119,11 @@ def test_a_slice_without_any_event_is_read():
         x, _ = next(iter(read(source, SCHEMA, batch_size=2)))
         assert x["two_item"].numpy().tolist() == [[-1] * 3] * 2
         assert x["two_kind"].dtype == tf.string
+
+
+def test_ragged_columns_of_unequal_length_are_refused_in_every_row():
+    """Padded to the longest they would look alike."""
+    features = [Sequence("s", [Categorical("a", num_ids=9), Categorical("b", num_ids=9)], length=2)]
+    raw = {"s_a": tf.ragged.constant([[1, 2], [3]], tf.int64), "s_b": tf.ragged.constant([[1], [3, 4]], tf.int64)}
+    with pytest.raises(tf.errors.InvalidArgumentError, match="'s_a' and 's_b' are not"):
+        Preprocessor(features)(raw)

@@ -458,7 +458,7 @@ def test_names_missing_columns_of_tables():
         (
             "click",
             ["1", "0"],
-            r"'click' must hold numbers \(labels of text are given as `\(column, value\)`\). Received: string",
+            r"'click' must hold numbers \(text is compared with text: `\('click', '1'\)`\). Received: string",
         ),
         ("state", [1, 0], "'state' must hold strings. Received: int64"),
     ],

@@ -264,3 +264,84 @@ def test_a_pattern_of_folders(tmp_path):
     assert column(f"{source}/*/part=a", AGE, "zone", columns="zone") == [1, 1, 2, 2]
     with pytest.raises(FileNotFoundError, match="no file to read"):
         read(f"{source}/*/part=z", AGE, batch_size=1)
+
+
+def test_a_pattern_of_files_and_folders(tmp_path):
+    """Old days in a file each, new ones in folders."""
+    in_folders(tmp_path, a="2026-11-02", b="2026-11-03", c="2026-11-03/_temporary")
+    pa_parquet.write_table(pa.table({"age": [9.0], "click": [1]}), tmp_path / "2026-11-01.parquet")
+    assert column(f"{tmp_path}/2026-11-*", AGE, "age") == [9.0, 0.25, 0.75, 1.25, 1.75]
+    assert column(f"{tmp_path}/**/*.parquet", AGE, "age") == [9.0, 0.25, 0.75, 1.25, 1.75]
+    assert column(f"{tmp_path}/2026-11-03/_temporary/*", AGE, "age") == [2.25, 2.75]  # spelled by the caller
+
+
+def test_links_are_followed_once(tmp_path):
+    in_folders(tmp_path, a="log/day=1", b="elsewhere")
+    (tmp_path / "log" / "day=2").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "log" / "day=3").symlink_to(tmp_path / "log")  # back to itself
+    assert column(tmp_path / "log", AGE, "age") == [0.25, 0.75, 1.25, 1.75]
+    with pytest.raises(ValueError, match="twice"):
+        read([tmp_path / "elsewhere", tmp_path / "log" / "day=2"], AGE, batch_size=2)
+
+
+def test_files_of_unknown_format_in_a_folder_are_named(tmp_path):
+    in_folders(tmp_path, a="day")
+    (tmp_path / "day" / "_SUCCESS").touch()
+    (tmp_path / "day" / "rows.csv.bz2").touch()
+    with pytest.warns(UserWarning, match=r"not read: \['.*rows.csv.bz2'\], 1 in all"):
+        assert column(tmp_path, AGE, "age") == [0.25, 0.75]
+
+
+@pytest.mark.parametrize("form", ["dict", ".parquet"])
+def test_labels_tell_large_integers_apart(tmp_path, form):
+    large = 2**53
+    rows = pa.table(
+        {"age": [1.0, 2, 3, 4], "click": [1, 0, 1, 0], "camp": pa.array([large, large + 1, large + 2, None])}
+    )
+    if form == ".parquet":
+        pa_parquet.write_table(rows, tmp_path / "rows.parquet")
+    tasks = [Task("click", sample_space=("camp", large + 1)), Task("own", label=("camp", large + 1))]
+    source = tmp_path / "rows.parquet" if form == ".parquet" else rows
+    ((_, y),) = read(source, Schema(AGE.features, tasks), batch_size=4)
+    np.testing.assert_array_equal(y["click"].numpy().ravel(), [NAN, 0, NAN, NAN])
+    np.testing.assert_array_equal(y["own"].numpy().ravel(), [0, 1, 0, NAN])
+
+
+def test_labels_compare_in_the_columns_own_type():
+    schema = Schema(AGE.features, [Task("tenth", label=("price", 0.1)), Task("paid", "regression", label="price")])
+    ((_, y),) = read({"age": [1.0, 2], "price": np.array([0.1, 0.2], "float32")}, schema, batch_size=2)
+    assert y["tenth"].numpy().ravel().tolist() == [1, 0]
+
+
+def test_a_value_beyond_float32_is_no_regression_label():
+    schema = Schema(AGE.features, [Task("paid", "regression")])
+    assert "finite" in message_of(read({"age": [1.0], "paid": [1e40]}, schema, batch_size=1))
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_extra_columns_of_mixed_numbers_are_refused_in_any_order(tmp_path, order):
+    kinds = [pa.array([1.0, None]), pa.array([2**53, 2**53 + 1])]
+    for name, session in zip("ab", kinds[::order], strict=True):
+        table = pa.table({"age": [1.0, 2], "click": [0, 1], "session": session})
+        pa_parquet.write_table(table, tmp_path / f"{name}.parquet")
+    with pytest.raises(ValueError, match="'session' must hold"):
+        column(tmp_path, AGE, "session", columns=("session",))
+
+
+def test_a_file_without_values_does_not_decide_a_type(tmp_path):
+    schema = Schema([Categorical("user", vocabulary="adapt")], [CLICK])
+    for name, users in (("1", pa.nulls(2)), ("2", pa.array([5, 7]))):
+        pa_parquet.write_table(pa.table({"user": users, "click": [0, 1]}), tmp_path / f"{name}.parquet")
+    assert column(tmp_path, schema, "user") == [-1, -1, 5, 7]
+
+
+@pytest.mark.parametrize(
+    ("feature", "values", "message"),
+    [
+        (Categorical("c", vocabulary="adapt"), [1.0, NAN], "strings or integers. Received: double .*'Int64'"),
+        (Categorical("c", hash_buckets=9), [1, 2], 'strings. Received: int64 .*dtype="int64"'),
+    ],
+)
+def test_says_how_ids_must_come(feature, values, message):
+    with pytest.raises(ValueError, match=message):
+        read({"c": values, "click": [0, 1]}, Schema([feature], [CLICK]), batch_size=2)

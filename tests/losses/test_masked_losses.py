@@ -192,3 +192,43 @@ def test_fits_on_other_backends(backend):
         """,
         env={"KERAS_BACKEND": backend},
     )
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+@pytest.mark.parametrize(
+    ("shapes", "names"),
+    [
+        (((1,), (4, 1), None), "`y_true` and `y_pred`"),
+        (((), (4, 1), None), "`y_true` and `y_pred`"),
+        (((4,), (1, 1), None), "`y_true` and `y_pred`"),
+        (((4,), (4, 1), (1,)), "`y_true` and `sample_weight`"),
+        (((1,), (1, 1), (3,)), "`y_true` and `sample_weight`"),
+    ],
+    ids=str,
+)
+def test_repeats_no_row_for_others(loss, shapes, names):
+    columns = [None if shape is None else np.full(shape, 0.5, "float32") for shape in shapes]
+    with pytest.raises(ValueError, match=f"{names} must have as many rows. Received: rows="):
+        loss()(*columns)
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_refuses_weights_of_more_than_one_column(loss):
+    one = np.ones((1, 1), "float32")
+    with pytest.raises(ValueError, match=r"`sample_weight` must be one column.*shape=\(1, 3\)"):
+        loss()(one, one, np.ones((1, 3), "float32"))
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+@pytest.mark.parametrize("weighted", [False, True])
+def test_takes_batches_of_unknown_length(loss, weighted, rows):
+    labels, predictions, weights = rows
+    weights = weights if weighted else None
+    column = tf.TensorSpec((None, 1), "float32")
+    compiled = tf.function(loss(), input_signature=[tf.TensorSpec((None,), "float32"), column, column])
+    if weighted:
+        value = compiled(labels, predictions[:, None], weights[:, None])
+        np.testing.assert_allclose(value, reference(loss, labels, predictions, weights), rtol=1e-5)
+    else:
+        symbolic = loss()(keras.Input(()), keras.Input((1,)))
+        assert tuple(symbolic.shape) == ()

@@ -140,3 +140,15 @@ def test_refuses():
         MaskedAUC(num_bins=1)
     with pytest.raises(ValueError, match=r"one column.*shape=\(2, 2\)"):
         MaskedAUC().update_state([0.0, 1.0], [[0.1, 0.2], [0.3, 0.4]])
+
+
+@pytest.mark.parametrize("spread", [1e-4, 1e-3, 0.01, 0.5])
+@pytest.mark.parametrize("num_bins", [64, 16_384])
+def test_is_off_by_no_more_than_the_pairs_that_share_a_bin(spread, num_bins):
+    labels, predictions = rare(-1, spread, share=0.3)
+    metric = MaskedAUC(num_bins)
+    metric.update_state(labels, predictions)
+    negatives, positives = np.asarray(metric.sums)
+    bound = (positives * negatives).sum() / (2 * positives.sum() * negatives.sum())
+    assert abs(float(metric.result()) - roc_auc_score(labels, predictions)) <= bound + 1e-6
+    assert bound <= max(positives) / positives.sum() / 2 + 1e-12

@@ -1,5 +1,7 @@
 """build, the presets, and what a user does with the model afterwards."""
 
+import re
+
 import numpy as np
 import pytest
 from harness import assert_all_trained, gradients, ops
@@ -226,8 +228,14 @@ def test_stages_belong_to_the_schema():
     kinds = Schema(SCHEMA.features, [Task("click"), Task("watch")])
     with pytest.raises(ValueError, match=r"other kinds than the schema's. Received: \{'watch': 'regression'\}"):
         build(kinds, bottom, CGC(8), head)
+    alone = SharedBottomRepresentation(SCHEMA.features, SCHEMA.task_names[:1])
     with pytest.raises(ValueError, match=r"must predict \['click'\]. Received: \['click', 'watch'\]"):
-        build(Schema(SCHEMA.features, SCHEMA.tasks[:1]), bottom, CGC(8), head)
+        build(
+            Schema(SCHEMA.features, SCHEMA.tasks[:1]),
+            alone,
+            CGC(8),
+            lambda streams: dict.fromkeys(SCHEMA.task_names, streams["click"]),
+        )
 
 
 def test_names_and_tasks_are_not_mixed_up():
@@ -272,3 +280,58 @@ def test_logs_have_the_names_of_the_tasks(tmp_path):
         wanted = {f"{task}_output_auc" if LEGACY else f"{task}_auc" for task in ("city", "head")}
         assert wanted <= set(logs)
         np.testing.assert_allclose(each.predict(ROWS, verbose=0)["watch"], model.predict(ROWS, verbose=0)["watch"])
+
+
+@pytest.mark.parametrize("tasks", [("click", "watch", "like"), ("click",)])
+def test_a_bottom_for_other_tasks(tasks):
+    """A stream too many has experts and gates that no loss trains."""
+    bottom = SharedBottomRepresentation(SCHEMA.features, tasks)
+    with pytest.raises(ValueError, match=rf"schema's tasks \('click', 'watch'\). Received: {re.escape(str(tasks))}"):
+        build(SCHEMA, bottom, PLE((4,)), Towers(SCHEMA.tasks))
+    assert build(SCHEMA, SharedBottomRepresentation(SCHEMA.features, ["watch", "click"]), CGC(4), Towers(SCHEMA.tasks))
+
+
+def test_numbers_whose_mean_was_never_learned():
+    schema = Schema([Numeric("age")], SCHEMA.tasks)
+    bottom = SharedBottomRepresentation
+    for make in (presets.ple, lambda s: encoded_inputs(s.features), lambda s: bottom(s.features, s.task_names)):
+        with pytest.raises(ValueError, match="The mean of 'age' was never adapted"):
+            make(schema)
+    assert presets.ple(Schema([Numeric("age", mean=3.0, std=1.0)], SCHEMA.tasks))
+
+
+def test_two_stages_of_one_name():
+    bottom = SharedBottomRepresentation(SCHEMA.features, SCHEMA.task_names, name="same")
+    with pytest.raises(ValueError, match=r"names of their own.*Received: \['same', 'trunk', 'same'\]"):
+        build(SCHEMA, bottom, CGC(4), Towers(SCHEMA.tasks, name="same"))
+    bottom = SharedBottomRepresentation(SCHEMA.features, SCHEMA.task_names)
+    with pytest.raises(ValueError, match="other than 'join'"):
+        build(SCHEMA, bottom, CGC(4, name="join"), Towers(SCHEMA.tasks))
+
+
+def test_a_head_that_is_a_function():
+    bottom = SharedBottomRepresentation(SCHEMA.features, SCHEMA.task_names)
+    with pytest.raises(ValueError, match=r"must predict .* Received: \['click'\] from 'function'"):
+        build(SCHEMA, bottom, CGC(4), lambda streams: {"click": streams["click"]})
+    with pytest.raises(ValueError, match=r"must return \{task: \(B, 1\)\}"):
+        build(SCHEMA, bottom, CGC(4), lambda streams: streams["click"])
+
+
+@pytest.mark.parametrize(
+    "preset", ["ple", "omoe", "asymmetric_sharing", "mfh", "dtrn", "esmm", "aitm", "stem_net", "me_ple"]
+)
+def test_presets_take_a_name(preset):
+    grid = TaskGrid([Task("click")], {"new": 0, "old": 1}, "city")
+    schema = Schema(SCHEMA.features, grid.tasks if preset == "mfh" else [Task("click"), Task("buy")])
+    arguments = {"asymmetric_sharing": ({"buy": ["click"]},), "mfh": (grid,)}.get(preset, ())
+    model = getattr(presets, preset)(schema, *arguments, name="mine")
+    assert model.name == "mine" and model.get_layer("bottom")
+
+
+@pytest.mark.parametrize("preset", ["mmoe", "omoe", "ml_mmoe"])
+def test_mixtures_take_the_same_options(preset):
+    options = {"kernel_initializer": "he_normal", "gate_use_bias": True, "dropout": 0.1, "num_experts": np.int64(3)}
+    model = getattr(presets, preset)(SCHEMA, **options)
+    config = model.get_layer("trunk").get_config()
+    assert config["gate_use_bias"] and config["dropout"] == 0.1
+    assert "HeNormal" in str(config["kernel_initializer"])

@@ -112,3 +112,17 @@ def test_refuses(make, streams):
     make([Task(step, sample_space="shown") for step in CHAIN], CHAIN)
     with pytest.raises(ValueError, match=r"lack tasks \['watch'\]"):
         make(TASKS, CHAIN)({task: streams[task] for task in CHAIN})
+
+
+@pytest.mark.parametrize("make", [ESMMHead, AITMHead])
+def test_a_chain_may_be_a_generator(make):
+    assert make(TASKS, (step for step in CHAIN)).get_config()["chain"] == CHAIN
+    with pytest.raises(ValueError, match=r"Received: chain=\['click'\]"):
+        make(TASKS, (step for step in CHAIN[:1]))
+
+
+@pytest.mark.parametrize("preset", ["esmm", "aitm"])
+def test_an_empty_chain_is_not_all_tasks(preset):
+    schema = Schema([Categorical("city", num_ids=5, dim=4)], TASKS[:3])
+    with pytest.raises(ValueError, match=r"two different tasks or more.*Received: chain=\[\]"):
+        getattr(presets, preset)(schema, chain=[])

@@ -10,7 +10,7 @@ from tfmtl.models import presets
 from tfmtl.models.bottoms import DTRNRepresentation
 from tfmtl.models.build import encoded_inputs
 from tfmtl.models.trunks import MMoE
-from tfmtl.spec import Categorical, Schema
+from tfmtl.spec import Categorical, Numeric, Schema
 
 
 def moved(layer, seed=0):
@@ -142,6 +142,7 @@ def test_preset_fits(trunk):
         ({"target": "view"}, r"\['view'\]"),
         ({"target": "brand"}, r"\['brand'\]"),
         ({"shared_input": "sum"}, "shared_input='sum'"),
+        ({"dim": 0}, "dim=0"),
         ({"target": "item", "extractor": {"pooling": "max"}}, "pooling='max'"),
         ({"extractor": {"pooling": "target"}}, "`target` must name a feature where.*Received: target=None"),
     ],
@@ -156,3 +157,12 @@ def test_refuses_rows_that_lack_a_column(column):
     bottom = DTRNRepresentation(SCHEMA.features, SCHEMA.task_names)
     with pytest.raises(ValueError, match=rf"lacks columns \['{column}'\]"):
         bottom({name: rows for name, rows in ROWS.items() if name != column})
+
+
+def test_the_width_of_a_field():
+    model = presets.dtrn(SCHEMA, dim=np.int64(4), units=(3,))
+    assert type(model.get_layer("bottom").dim) is int
+    numbers = [Numeric("age", transform=None)]
+    with pytest.raises(ValueError, match=r"`dim` must be .* where no feature is `Categorical`. Received: dim=None"):
+        DTRNRepresentation(numbers, SCHEMA.task_names)
+    assert DTRNRepresentation(numbers, SCHEMA.task_names, dim=3).dim == 3

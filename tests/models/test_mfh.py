@@ -154,3 +154,10 @@ def test_refuses():
         mfh(Schema(SCHEMA.features, [Task("skip")]), GRID)
     with pytest.raises(ValueError, match="must name every group"):
         mfh(SCHEMA, GRID, tower_units={"new": (3,)})
+
+
+def test_gates_may_have_the_authors_bias():
+    plain, biased = (mfh(SCHEMA, GRID, gate_use_bias=bias, **SMALL) for bias in (False, True))
+    gates = 4 * 2 + 2 * 2  # in each facet, two levels of gates: checked by their number below
+    more = biased.count_params() - plain.count_params()
+    assert more > gates and len(biased.weights) > len(plain.weights)

@@ -10,7 +10,7 @@ from harness import assert_reloads
 
 from tfmtl.data.preprocessing import Preprocessor
 from tfmtl.exporting import export
-from tfmtl.keras_host import inputs_by_name
+from tfmtl.keras_host import inputs_by_name, keras
 from tfmtl.models.presets.mfh import mfh
 from tfmtl.models.routed import routed
 from tfmtl.spec import Categorical, Numeric, Schema, TaskGrid
@@ -98,3 +98,29 @@ def test_refuses():
     ):
         with pytest.raises(ValueError, match=r"'segment' has no row for the value of group"):
             routed(model, Schema([*SCHEMA.features[:2], feature], GRID.tasks), GRID)
+
+
+def test_a_feature_may_be_called_routing(rows):
+    age = Numeric("routing", transform=None)
+    schema = Schema([age, *SCHEMA.features[1:]], GRID.tasks)
+    serving = routed(mfh(schema, GRID, **SMALL), schema, GRID)
+    rows = {**rows, "routing": rows["age"]}
+    assert serving(rows)["skip"].shape == (len(GROUPS_OF_ROWS), 1)
+
+
+def test_refuses_a_column_called_like_a_stage():
+    grid = TaskGrid(GRID.behaviors, dict(GRID.groups), "trunk")
+    schema = Schema(SCHEMA.features[:2], grid.tasks)
+    with pytest.raises(ValueError, match=r"like a layer of the model. Received: 'trunk'"):
+        routed(mfh(schema, grid, **SMALL), schema, grid)
+
+
+def test_refuses_models_without_a_dict_of_predictions():
+    class Own(keras.Model):
+        def call(self, inputs):
+            return inputs
+
+    x = keras.Input((2,))
+    for model in (Own(), keras.Model(x, keras.layers.Dense(1)(x)), keras.Model(x, [keras.layers.Dense(1)(x)] * 2)):
+        with pytest.raises(ValueError, match=r"must be functional and give `\{task: \(B, 1\)\}`"):
+            routed(model, SCHEMA, GRID)

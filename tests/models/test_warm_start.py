@@ -7,6 +7,10 @@ import pytest
 
 from tfmtl.data import Preprocessor, extend
 from tfmtl.models import presets
+from tfmtl.models.bottoms import SharedBottomRepresentation
+from tfmtl.models.build import build
+from tfmtl.models.heads import Towers
+from tfmtl.models.trunks import SharedBottom
 from tfmtl.models.warm_start import warm_start
 from tfmtl.spec import Categorical, Numeric, Schema, Sequence, Task
 
@@ -94,6 +98,7 @@ OTHERS = {
     "table": changed(city=replace(OLD.features[0], table="cities")),
     "a feature less": Schema(OLD.features[1:], OLD.tasks),
     "kind of ids": changed(city=Categorical("city", num_ids=2, dim=4)),
+    "type of ids": changed(city=Categorical("city", vocabulary=(1, 2), dim=4)),
     "buckets": changed(query=Categorical("query", hash_buckets=6, dim=6)),
     "tasks": Schema(OLD.features, OLD.tasks[::-1]),
     "kind of task": Schema(OLD.features, [Task("click"), Task("buy", "regression")]),
@@ -114,3 +119,20 @@ def test_refuses_another_schema_and_changes_nothing(other):
 def test_refuses_a_model_made_otherwise():
     with pytest.raises(ValueError, match="made like `model`"):
         warm_start(MAKERS["ple"](OLD), OLD, presets.ple(OLD, units=(6, 6), tower_units=(4,)), OLD)
+
+
+def test_refuses_tables_of_other_widths_and_changes_nothing():
+    """Two bottoms over one schema, whose other weights pair off."""
+
+    def made(*dims):
+        features = [Categorical(name, num_ids=3, dim=dim) for name, dim in zip("xab", dims, strict=True)]
+        bottom = SharedBottomRepresentation(features, schema.task_names)
+        return build(schema, bottom, SharedBottom((4,)), Towers(schema.tasks, units=()))
+
+    schema = Schema([Categorical(name, num_ids=3) for name in "xab"], [Task("click")])
+    model = made(2, 4, 8)
+    before = model.get_weights()
+    for others in ((2, 8, 4), (4, 2, 8), (2, 6, 6)):
+        with pytest.raises(ValueError, match="tables of the same widths"):
+            warm_start(model, schema, made(*others), schema)
+    assert all(np.array_equal(*pair) for pair in zip(before, model.get_weights(), strict=True))

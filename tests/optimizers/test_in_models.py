@@ -101,6 +101,11 @@ def test_nothing_in_a_step_is_as_large_as_the_table(kind, options):
     assert table_sized(keras.optimizers.Adam(**options))
 
 
+@pytest.mark.parametrize(
+    "make",
+    [*MAKERS.values(), lambda: optimizer(embeddings=RowWiseAdagrad(0.05), dense="adam")],
+    ids=[*MAKERS, "split_keras"],
+)
 def test_slots_are_there_while_the_first_step_is_traced(make):
     """In the graph each would take as long as tracing a layer."""
     model, made, there = click_model(make()), make(), []

@@ -131,3 +131,62 @@ def test_refuses_one_optimizer_twice():
     adam = LazyAdam()
     with pytest.raises(ValueError, match="two optimizers"):
         optimizer(embeddings=adam, dense=adam)
+
+
+def loss_scaled():
+    return keras.mixed_precision.LossScaleOptimizer(keras.optimizers.SGD(0.1))
+
+
+@pytest.mark.parametrize("part", ["embeddings", "dense"])
+def test_refuses_a_part_that_scales_the_loss(part):
+    """It would divide by a scale that the loss was never multiplied by."""
+    parts = {"embeddings": RowWiseAdagrad(), "dense": LazyAdam()}
+    with pytest.raises(ValueError, match=f"`{part}` must not scale the loss: wrap the whole optimizer"):
+        optimizer(**{**parts, part: loss_scaled()})
+
+
+@pytest.mark.keras3
+def test_refuses_what_only_the_whole_can_do():
+    for options, message in [
+        ({"loss_scale_factor": 8.0}, "`dense` must not scale the loss"),
+        ({"gradient_accumulation_steps": 2}, "`dense` must not accumulate.*gradient_accumulation_steps=2"),
+    ]:
+        with pytest.raises(ValueError, match=message):
+            optimizer(embeddings=RowWiseAdagrad(), dense=keras.optimizers.SGD(0.1, **options))
+
+
+@pytest.mark.keras3
+def test_is_built_by_its_first_step():
+    ours, weights = optimizer(embeddings=RowWiseAdagrad(), dense="adam"), kernel(np.ones((2, 2)))
+    with pytest.raises(ValueError, match="`trainable_variables` must be given"):
+        ours.apply([tf.ones((2, 2))])
+    ours.apply([tf.ones((2, 2))], [weights])
+    assert ours.built and ours.dense.built
+    ours.apply([tf.ones((2, 2))])
+    assert int(ours.iterations) == 2
+
+
+def test_hands_weights_to_its_parts():
+    def fitted(batches):
+        ours = optimizer(embeddings=RowWiseAdagrad(0.05), dense="adam")
+        click_model(ours).fit(clicks(batches), verbose=0)
+        return ours
+
+    wanted, ours = fitted(4), fitted(1)
+    ours.set_weights([number(v) for v in wanted.variables])
+    for mine, theirs in zip(ours.variables, wanted.variables, strict=True):
+        np.testing.assert_array_equal(number(mine), number(theirs))
+    with pytest.raises(ValueError, match=r"`weights` must hold one for each.*Received: 1 weights"):
+        ours.set_weights([1.0])
+
+
+def test_both_parts_leave_out_the_same_weights_from_decay():
+    start = np.ones((ROWS, WIDTH), "float32")
+    rows, weights = table(start), kernel(start)
+    ours = optimizer(
+        embeddings=keras.optimizers.SGD(1.0, weight_decay=0.5), dense=keras.optimizers.SGD(1.0, weight_decay=0.5)
+    )
+    ours.exclude_from_weight_decay(var_names=["embeddings", "kernel"])
+    ours.apply_gradients([(tf.zeros(start.shape), rows), (tf.zeros(start.shape), weights)])
+    np.testing.assert_array_equal(number(rows), start)
+    np.testing.assert_array_equal(number(weights), start)

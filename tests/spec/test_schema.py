@@ -86,6 +86,11 @@ def test_encoded_features_keep_their_rows_and_nothing_else():
         (lambda: Categorical("a", vocabulary=("", "x")), "marks a missing id"),
         (lambda: Categorical("a", vocabulary=(-1, 4)), "marks a missing id"),
         (lambda: Categorical("a", vocabulary=("x",), dtype="int64"), "dtype='int64'"),
+        (
+            lambda: Categorical("a", hash_buckets=3, dtype="int32"),
+            r"`dtype` of 'a' must be one of \(None, 'string', 'int64'\). Received: dtype='int32'",
+        ),
+        (lambda: Categorical("a", num_ids=3, dtype="string"), "must be 'int64' or None. Received: dtype='string'"),
         (lambda: Categorical("a", num_ids=3, min_count=2), "min_count"),
         (lambda: Categorical("a", vocabulary="learn"), "must be 'adapt' or hold the categories"),
         (lambda: Categorical("a", num_ids=True), "num_ids=True"),
@@ -99,6 +104,8 @@ def test_encoded_features_keep_their_rows_and_nothing_else():
         (lambda: Numeric("a", transform="buckets", size=2), "size=2"),
         (lambda: Numeric("a", transform="buckets", boundaries=(1, 1)), "increase"),
         (lambda: Numeric("a", mean=(0,), std=(0,)), "std > 0"),
+        (lambda: Numeric("a", size=2, mean=0.0, std=1.0), "2 finite numbers each"),
+        (lambda: Numeric("a").encoded(), "mean of 'a' was never adapted: call"),
         (lambda: Numeric("a", flag_missing="no"), "flag_missing='no'"),
         (lambda: Numeric("a", flag_missing=0), "flag_missing=0"),
         (lambda: Numeric("a", mean=(0,)), "both"),
@@ -111,6 +118,7 @@ def test_encoded_features_keep_their_rows_and_nothing_else():
         (lambda: Sequence("a", (ITEM,), length=None), "length=None"),
         (lambda: Sequence("a", (), length=3), "one `Categorical` or more"),
         (lambda: Sequence("a", (ITEM,), length=0), "length=0"),
+        (lambda: Sequence("a", ITEM, length=2), r"`fields` of 'a' must be a list.*Received: fields=Categorical\("),
         (lambda: Sequence("a", (ITEM, ITEM), length=2), "same name"),
         (lambda: Sequence("a", (Categorical("mask", num_ids=2),), length=2), "mask"),
         (lambda: Sequence("a", (Categorical("a_mask", num_ids=2),), length=2, prefix=""), "'a_mask'"),
@@ -126,6 +134,9 @@ def test_encoded_features_keep_their_rows_and_nothing_else():
         (lambda: Task("a", "regression", label=("b", 1)), "0 or 1"),
         (lambda: Task("a", label=3), "label=3"),
         (lambda: Schema([], [Task("a")]), "0 features"),
+        (lambda: Schema(ITEM, [Task("a")]), r"`features` must be a list.*Received: features=Categorical\("),
+        (lambda: Schema([ITEM], Task("a")), r"`tasks` must be a list.*Received: tasks=Task\("),
+        (lambda: SCHEMA.with_tasks("click"), "`names` must be a list.*Received: names='click'"),
         (lambda: Schema([ITEM], []), "0 tasks"),
         (lambda: Schema([ITEM, ITEM], [Task("a")]), "same name"),
         (lambda: Schema([ITEM], [Task("a"), Task("a")]), "same name"),
@@ -153,3 +164,9 @@ def test_scalars_of_numpy_become_pythons_own():
     assert Schema.from_json(schema.to_json()) == schema
     grid = TaskGrid([Task("a")], {"x": np.int64(1), "y": np.int64(2)}, "group", weights={"x": np.float32(1), "y": 2})
     assert TaskGrid.from_json(grid.to_json()) == grid
+
+
+def test_a_number_is_the_statistic_of_one():
+    assert Numeric("a", mean=3.0, std=1) == Numeric("a", mean=(3.0,), std=(1.0,))
+    assert Numeric("a", mean=np.float32(3), std=np.ones(1)).mean == (3.0,)
+    assert Numeric("a", size=2, mean=np.zeros(2), std=np.ones(2)).std == (1.0, 1.0)

@@ -1,5 +1,7 @@
 """TaskGrid, and the sample spaces that its tasks need."""
 
+from dataclasses import replace
+
 import pytest
 
 from tfmtl.spec import Categorical, Numeric, Schema, Task, TaskGrid
@@ -46,6 +48,13 @@ def test_json_round_trip():
     assert Schema.from_dict(schema.to_dict()) == schema
 
 
+def test_replaces_a_field():
+    grid = TaskGrid(BEHAVIORS, GROUPS, "segment", weights={"high": 0.7, "low": 0.2, "new": 0.1})
+    other = replace(grid, column="tier")
+    assert other == TaskGrid(BEHAVIORS, GROUPS, "tier", weights=dict(grid.weights))
+    assert [task.weight for task in other.tasks] == [task.weight for task in grid.tasks]
+
+
 def test_the_schema_to_serve():
     age, segment = Numeric("age"), Categorical("segment", vocabulary=("h", "l", "n", "x"))
     assert GRID.served(Schema([age, segment], GRID.tasks)) == Schema([age, segment], BEHAVIORS)
@@ -82,6 +91,7 @@ def test_refuses_sample_spaces(space):
     ("make", "message"),
     [
         (lambda: TaskGrid([], GROUPS, "segment"), "0 behaviors"),
+        (lambda: TaskGrid(Task("a"), GROUPS, "segment"), "`behaviors` must be a list"),
         (lambda: TaskGrid(BEHAVIORS, {}, "segment"), "0 groups"),
         (lambda: TaskGrid(["buy"], GROUPS, "segment"), r"must be `Task`s"),
         (lambda: TaskGrid([Task("a"), Task("a")], GROUPS, "segment"), "Two behaviors have the same name"),

@@ -13,6 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from harness import ROOT, run_fresh
 
+from tfmtl.hardware import has_accelerator
 from tfmtl.keras_host import LEGACY
 from tfmtl.training import strategy
 
@@ -197,7 +198,7 @@ def test_default_and_auto():
     import tensorflow as tf
 
     assert strategy(None) is tf.distribute.get_strategy()
-    gpus = len(tf.config.list_physical_devices("GPU"))
+    gpus = len(tf.config.get_visible_devices("GPU"))
     assert isinstance(strategy("auto"), tf.distribute.MirroredStrategy) == (gpus > 1)
 
 
@@ -211,3 +212,31 @@ def test_refuses_an_unknown_name():
 def test_refuses_what_keras_3_does_not_train(name):
     with pytest.raises(ValueError, match=f"TF_USE_LEGACY_KERAS=1.*name='{name}'"):
         strategy(name)
+
+
+def test_sees_only_devices_that_are_visible(monkeypatch):
+    import tensorflow as tf
+
+    gpus = [tf.config.PhysicalDevice(f"/physical_device:GPU:{i}", "GPU") for i in range(2)]
+    monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind=None: gpus)
+    monkeypatch.setattr(tf.config, "get_visible_devices", lambda kind=None: [])
+    assert strategy("auto") is tf.distribute.get_strategy()
+    assert not has_accelerator()
+    monkeypatch.setattr(tf.config, "get_visible_devices", lambda kind=None: gpus)
+    assert has_accelerator()
+
+
+def test_auto_with_devices_is_mirrored(monkeypatch):
+    import tensorflow as tf
+
+    monkeypatch.setattr(tf.distribute, "MirroredStrategy", lambda **options: options)
+    assert strategy("auto", devices=["CPU:0"]) == {"devices": ["CPU:0"]}
+
+
+@pytest.mark.parametrize(("name", "options"), [(None, {"devices": ["CPU:0"]}), ("auto", {"cross_device_ops": None})])
+def test_drops_no_options(name, options, monkeypatch):
+    import tensorflow as tf
+
+    monkeypatch.setattr(tf.config, "get_visible_devices", lambda kind=None: [])
+    with pytest.raises(ValueError, match=f"default strategy takes no options. Received: .*{next(iter(options))}"):
+        strategy(name, **options)

@@ -236,3 +236,63 @@ def test_follows_the_weights_as_they_change():
     after = evaluation(batches(X, Y, 64))["click_logloss"]
     assert after != before
     assert after == pytest.approx(evaluate(model, batches(X, Y, 64), SCHEMA)["click_logloss"], rel=1e-6)
+
+
+def test_a_model_that_preprocesses_itself_gets_raw_groups(model, predictions):
+    """The dtype tells: `""` and -1 are nobody, and 0 is a user where it is no row number of int32."""
+
+    class Preprocessing(keras.Model):
+        def call(self, x, training=False):
+            raw = x["user"]
+            ids = tf.strings.to_number(tf.strings.join(["0", raw]), tf.int32) if raw.dtype == tf.string else raw
+            return model({**x, "user": tf.cast(tf.maximum(ids, 0), "int32")})
+
+    everything = np.ones(300, bool)
+    strings = np.where(X["user"] % 3 == 0, "", X["user"].astype(str))
+    numbers = np.where(X["user"] % 3 == 1, -1, X["user"]).astype("int64")
+    for users in (strings, numbers):
+        figures = evaluate(Preprocessing(), batches({**X, "user": users}, Y, 64), SCHEMA, group="user")
+        labelled = ~np.isnan(Y["click"])
+        coverage = figures["click_gauc_row_coverage"]
+        scores = np.asarray(Preprocessing()({**X, "user": tf.constant(users)})["click"])[:, 0].astype("float64")
+        wanted = sklearn_gauc(Y["click"][labelled], scores[labelled], users[labelled])
+        assert (figures["click_gauc"], figures["click_gauc_group_coverage"], coverage) == pytest.approx(
+            wanted, rel=1e-5
+        )
+        assert coverage < 0.75 and everything.all()
+
+
+def test_slices_keep_bytes_apart_that_are_no_text(model):
+    codes = np.array([b"\xff", b"\xfe", b"ok"], object)[np.arange(300) % 3]
+    figures = evaluate(model, batches({**X, "code": codes}, Y, 64), SCHEMA, slices={"code": "code"})
+    for name in ("\\xff", "\\xfe", "ok"):
+        assert figures[f"code={name}/click_rows"] == 100
+
+
+def test_rows_without_a_value_are_in_no_slice(model):
+    slices = {"device": lambda x: ["app" if user < 5 else None for user in np.asarray(x["user"])]}
+    figures = evaluate(model, batches(X, Y, 64), SCHEMA, slices=slices)
+    assert figures["device=app/click_rows"] == (X["user"] < 5).sum()
+    assert "device=None/click_rows" not in figures
+
+
+@pytest.mark.parametrize("outputs", [list, lambda answers: next(iter(answers))], ids=["list", "tensor"])
+def test_refuses_a_model_without_task_names(model, outputs):
+    nameless = keras.Model(model.inputs, outputs(model.output.values()))
+    with pytest.raises(ValueError, match=r"`model` must return \{task: \(B, 1\)\}\. Received: "):
+        evaluate(nameless, batches(X, Y, 64), SCHEMA)
+
+
+@pytest.mark.parametrize("wrong", ["shape", "group"])
+def test_validation_checks_its_dataset_before_the_first_step(wrong):
+    data, steps = batches(X, Y, 64), []
+    model = small_model()
+    model.compile("sgd", **objectives(TASKS))
+    if wrong == "shape":
+        validation = Validation(data.map(lambda x, y: (x, y, y)), SCHEMA)
+    else:
+        validation = Validation(data, SCHEMA, group="usr")
+    count = keras.callbacks.LambdaCallback(on_train_batch_end=lambda batch, logs: steps.append(batch))
+    with pytest.raises(ValueError, match=r"must give|lacks: \['usr'\]"):
+        model.fit(data, verbose=0, callbacks=[count, validation])
+    assert not steps

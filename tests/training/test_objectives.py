@@ -172,8 +172,34 @@ def test_decays_under_a_loss_scale(data, whole):
         ([Task("click", weight_decay=0.5)], {}, r"'click' has weight_decay=0.5.*optimizer=None, decay_steps=None"),
         ([Task("click", weight_decay=0.5)], {"optimizer": "adam", "decay_steps": 5}, "optimizer='adam'"),
         ([Task("click", weight_decay=0.5)], {"optimizer": keras.optimizers.SGD(), "decay_steps": 0}, "decay_steps=0"),
+        (
+            [Task("click", weight_decay=0.5)],
+            {"optimizer": keras.optimizers.SGD(), "decay_steps": 5.0},
+            r"`decay_steps` must be an integer >= 1\. Received: decay_steps=5\.0",
+        ),
     ],
 )
 def test_refuses(tasks, options, message):
     with pytest.raises(ValueError, match=message):
         objectives(tasks, **options)
+
+
+def test_takes_numpy_counts():
+    optimizer = keras.optimizers.SGD()
+    weights = objectives([Task("click", weight_decay=0.5)], optimizer=optimizer, decay_steps=np.int64(4))[
+        "loss_weights"
+    ]
+    assert type(weights["click"].get_config()["decay_steps"]) is int
+
+
+@pytest.mark.keras3
+@pytest.mark.parametrize(("figure", "rises"), [("auc", True), ("logloss", False)])
+def test_early_stopping_knows_the_better_figure(data, figure, rises):
+    """Of a model of one task: Keras looks for the metric by its name, which has no task's before it otherwise."""
+    task = Task("click")
+    model = small_model((task,))
+    model.compile("sgd", **objectives([task]))
+    stop = keras.callbacks.EarlyStopping(f"val_click_{figure}", patience=5)
+    one = data.map(lambda x, y: (x, {"click": y["click"]}))
+    model.fit(one, validation_data=one, verbose=0, callbacks=[stop])
+    assert bool(stop.monitor_op(1.0, 0.0)) is rises

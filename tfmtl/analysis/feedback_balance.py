@@ -20,11 +20,11 @@ class FeedbackBalance:
 
     Users with a balance above `1 - edge` are `"{a}_dominant"`, those below `edge` `"{b}_dominant"`, the others
     `"comparable"`: with one shared embedding, these are the rows where negative transfer shows, since neither task has
-    the say. Users whom training never saw are `"unseen"`, as are rows without a user (`""`, -1; row 0 of an encoded
+    the say. Users whom training never saw are `"unseen"`, as are rows without a user (`""`, -1, None, NaN; row 0 of an encoded
     feature, which all unknown ids share); training leaves these out.
 
     Args:
-        train: batches `(x, y)` of the training set, or one `(x, y)`; `x` holds the group column, raw or encoded.
+        train: batches `(x, y)` of the training set, or one `(x, y)`, weights behind them or not; `x` holds the group column, raw or encoded.
         schema: knows the two tasks, both binary.
         tasks: the two tasks, a and b.
         group: the user's column.
@@ -49,7 +49,7 @@ class FeedbackBalance:
 
     def __init__(
         self,
-        train: Iterable[tuple[Mapping[str, Any], Mapping[str, Any]]],
+        train: Iterable[tuple[Any, ...]],
         schema: Schema,
         *,
         tasks: tuple[str, str],
@@ -87,7 +87,7 @@ def _positives(train: Iterable[Any], tasks: tuple[str, ...], group: str) -> tupl
     batches = [train] if isinstance(train, tuple) else train
     users: list[np.ndarray] = []
     found: dict[str, list[np.ndarray]] = {task: [] for task in tasks}
-    for x, y in batches:
+    for x, y, *_ in batches:
         if group not in x:
             raise ValueError(f"The rows lack the column of `group`. Received: group={group!r}; columns: {sorted(x)}")
         users.append(_ids(x[group]))
@@ -102,7 +102,7 @@ def _known(users: np.ndarray, *, is_row_number: bool) -> np.ndarray:
     """Which rows have a user, `(B,)`."""
     if users.dtype.kind == "U":
         return users != MISSING_ID["string"]
-    known = users != MISSING_ID["int64"]
+    known = (users != MISSING_ID["int64"]) & (users == users)  # NaN is no user
     return known & (users != 0) if is_row_number else known
 
 
@@ -111,4 +111,7 @@ def _ids(column: Any) -> np.ndarray:
     ids = np.asarray(column).reshape(-1)
     if ids.dtype.kind not in "SO":
         return ids
-    return np.array([value.decode(errors="replace") if isinstance(value, bytes) else value for value in ids.tolist()])
+    values = [value.decode(errors="backslashreplace") if isinstance(value, bytes) else value for value in ids.tolist()]
+    held = [value for value in values if value is not None and value == value]
+    missing = MISSING_ID["string" if all(isinstance(value, str) for value in held) else "int64"]
+    return np.array([missing if value is None or value != value else value for value in values])

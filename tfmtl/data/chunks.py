@@ -172,7 +172,7 @@ def _arrays(table: pa.Table, columns: Sequence[Column], files: Sequence[str]) ->
 def _flat(values: pa.Array, column: Column) -> tuple[np.ndarray, np.ndarray | None]:
     """Numbers with the missing value where there was none; for text codes, and words of which the last is the empty one."""
     if column.dtype == "int64":
-        return values.fill_null(MISSING_ID["int64"]).to_numpy(zero_copy_only=False), None
+        return values.fill_null(column.missing_integer).to_numpy(zero_copy_only=False), None
     if column.dtype != "string":
         return values.to_numpy(zero_copy_only=False).astype(column.dtype), None  # null becomes NaN
     values = _without_long_dictionary(values)  # a long dictionary is not worth its way for a short chunk

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 import tensorflow as tf
 
-from tfmtl.data.columns import label_key
+from tfmtl.data.columns import NO_INTEGER, label_key
 from tfmtl.spec import Task
 from tfmtl.spec.tasks import Column
 from tfmtl.typing import Tensor
@@ -41,7 +41,7 @@ class Labels:
         if task.kind == "binary":
             valid, expected = (label == 0) | (label == 1) | tf.math.is_nan(label), "0, 1 or missing"
         else:
-            valid, expected = ~tf.math.is_inf(label), "finite or missing"
+            valid, expected = ~tf.math.is_inf(tf.cast(label, tf.float32)), "finite or missing, as a float32"
         first = tf.argmin(tf.cast(valid, tf.int32))
         where = describe(self.files, columns, first)
         column = task.columns[0]
@@ -61,8 +61,15 @@ def _values(columns: Mapping[str, Tensor], source: Column) -> Tensor:
     """A column as float64, or 1 where it equals the value and 0 where not; NaN where it is missing."""
     name, value = (source, None) if isinstance(source, str) else source
     raw = columns[label_key(name)]
-    if value is None:
-        return raw
-    missing = raw == "" if raw.dtype == tf.string else tf.math.is_nan(raw)
-    equal = raw == (str(value) if raw.dtype == tf.string else tf.constant(float(value), tf.float64))
-    return tf.where(missing, tf.constant(float("nan"), tf.float64), tf.cast(equal, tf.float64))
+    # Compared in the column's own type: float64 takes large integers for one, and float32 holds no 0.1.
+    found = raw if value is None else raw == tf.constant(_PYTHON[raw.dtype](value), raw.dtype)
+    return tf.where(_missing(raw), tf.constant(float("nan"), tf.float64), tf.cast(found, tf.float64))
+
+
+_PYTHON = {tf.string: str, tf.int64: int, tf.float32: float, tf.float64: float}
+
+
+def _missing(raw: Tensor) -> Tensor:
+    if raw.dtype == tf.string:
+        return raw == ""
+    return raw == NO_INTEGER if raw.dtype == tf.int64 else tf.math.is_nan(raw)

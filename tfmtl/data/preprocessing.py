@@ -108,7 +108,7 @@ class Preprocessor(tf.Module):
             return {feature.name: self.tables[feature.table_name](raw[feature.name])}
         if isinstance(feature, Numeric):
             return {feature.name: self.numbers[feature.name](raw[feature.name])}
-        _check_lengths(feature.name, raw)
+        _check_lengths(feature.name, {column: (x[column], ids) for column, ids in raw.items()})
         fields = {
             feature.column(field): (raw[feature.column(field)], self.tables[feature.table_name(field)])
             for field in feature.fields
@@ -159,9 +159,17 @@ def _check(column: str, value: Any, shape: tuple[int | None, ...], dtype: tf.DTy
     return tensor
 
 
-def _check_lengths(name: str, raw: dict[str, Tensor]) -> None:
-    """All columns of a history must be equally long; a difference fails when the batch is read."""
-    first, *others = raw.items()
-    for column, ids in others:
-        message = f"The columns of sequence {name!r} must be equally long; {first[0]!r} and {column!r} are not."
-        tf.debugging.assert_equal(tf.shape(first[1]), tf.shape(ids), message=message)
+def _check_lengths(name: str, columns: dict[str, tuple[Any, Tensor]]) -> None:
+    """All columns of a history, each as given and as padded, must be equally long; a difference fails when the batch
+    is read."""
+    (first, ids), *others = columns.items()
+    for column, other in others:
+        message = f"The columns of sequence {name!r} must be equally long; {first!r} and {column!r} are not."
+        tf.debugging.assert_equal(*_lengths(ids, other), message=message)
+
+
+def _lengths(first: tuple[Any, Tensor], second: tuple[Any, Tensor]) -> tuple[Tensor, Tensor]:
+    """Of ragged lists the length of each, which padding to the longest would hide; else the padded shapes."""
+    if isinstance(first[0], tf.RaggedTensor) and isinstance(second[0], tf.RaggedTensor):
+        return first[0].row_lengths(), second[0].row_lengths()
+    return tf.shape(first[1]), tf.shape(second[1])

@@ -87,7 +87,7 @@ def read(
     opened = _open(source, names)
     for file, physical in zip(opened.files, opened.physical, strict=True):
         check_present(file, names, physical)
-    planned = plan(schema, opened.physical[0], extra, labels)
+    planned = plan(schema, opened.physical, extra, labels)
     opened.check(planned)
 
     window = SHUFFLE_ROWS if shuffle is True else int(shuffle)

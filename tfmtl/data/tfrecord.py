@@ -11,7 +11,7 @@ import pyarrow as pa
 import tensorflow as tf
 from google.protobuf.message import DecodeError
 
-from tfmtl.data.columns import Column, Physical, check_types
+from tfmtl.data.columns import NO_INTEGER, Column, Physical, check_types
 from tfmtl.data.labels import FILE, ROW
 from tfmtl.spec.categorical import MISSING_ID
 from tfmtl.typing import Tensor
@@ -20,8 +20,6 @@ _CHUNK_ROWS = 1 << 12
 _FILES_AT_A_TIME = 4
 _LOOK_AT = 100
 """Records of the first file that are searched for columns: a record may lack those that are missing in it."""
-_NO_INTEGER = tf.int64.min
-"""Stands for a missing integer until it is known what the integer is read for."""
 _KINDS = {"bytes_list": pa.string(), "int64_list": pa.int64(), "float_list": pa.float32()}
 
 
@@ -110,7 +108,7 @@ def _first_types(file: str) -> Physical:
 def _feature(column: Column, found: pa.DataType) -> tf.io.FixedLenFeature | tf.io.RaggedFeature:
     dtype, missing = {
         pa.string(): (tf.string, MISSING_ID["string"]),
-        pa.int64(): (tf.int64, _NO_INTEGER),
+        pa.int64(): (tf.int64, NO_INTEGER),
         pa.float32(): (tf.float32, math.nan),
     }[found]
     if column.sequence is not None:
@@ -126,10 +124,10 @@ def _converted(column: Column, values: Tensor) -> Tensor:
     if values.dtype == tf.string:
         return values
     if column.dtype == "int64":
-        return tf.where(values == _NO_INTEGER, tf.constant(MISSING_ID["int64"], tf.int64), values)
+        return tf.where(values == NO_INTEGER, tf.constant(column.missing_integer, tf.int64), values)
     numbers = tf.cast(values, column.dtype)
     missing = tf.constant(math.nan, column.dtype)
-    return tf.where(values == _NO_INTEGER, missing, numbers) if values.dtype == tf.int64 else numbers
+    return tf.where(values == NO_INTEGER, missing, numbers) if values.dtype == tf.int64 else numbers
 
 
 def _events(fields: dict[str, Tensor], names: Tensor) -> dict[str, Tensor]:

@@ -37,6 +37,8 @@ class MaskedLogLoss(MaskedMetric):
     0.6931
     """
 
+    _direction = "down"  # what Keras 3's callbacks read where no `mode` is given
+
     def __init__(self, name: str = "logloss", dtype: Any = None):
         super().__init__((2,), name, dtype)
 

@@ -34,6 +34,8 @@ class MaskedRootMeanSquaredError(MaskedMetric):
     2.0
     """
 
+    _direction = "down"  # what Keras 3's callbacks read where no `mode` is given
+
     def __init__(self, name: str = "rmse", dtype: Any = None):
         super().__init__((2,), name, dtype)
 

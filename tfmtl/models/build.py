@@ -1,6 +1,6 @@
 """Inputs, bottom, trunk, head: one functional model."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -46,8 +46,8 @@ def build(schema: Schema, bottom: Any, trunk: Any, head: Any, *, name: str = "tf
         name: of the model.
 
     Raises:
-        ValueError: a feature that was never adapted, or one with the name of a stage; stages that do not fit, or that were
-            made for other features or tasks.
+        ValueError: a feature that was never adapted, or one with the name of a stage; two stages of one name; stages that
+            do not fit, or that were made for other features or tasks.
 
     Example:
 
@@ -59,6 +59,7 @@ def build(schema: Schema, bottom: Any, trunk: Any, head: Any, *, name: str = "tf
     """
     inputs = encoded_inputs(schema.features)
     _check_features(schema, bottom)
+    _check_streams(schema, bottom)
     _check_names(inputs, (bottom, trunk, head))
 
     streams = bottom(inputs)
@@ -86,6 +87,18 @@ def _check_features(schema: Schema, bottom: Any) -> None:
         )
 
 
+def _check_streams(schema: Schema, bottom: Any) -> None:
+    """Raises ValueError if `bottom` says which tasks it makes streams for, and they are not those of `schema`.
+
+    A stream too many would have experts and gates that no loss trains.
+    """
+    tasks = getattr(bottom, "tasks", None)
+    if tasks is not None and set(tasks) != set(schema.task_names):
+        raise ValueError(
+            f"The bottom must be made for the schema's tasks {schema.task_names}. Received: {tuple(tasks)}"
+        )
+
+
 def _of_any_width(feature: Feature) -> Feature:
     """`feature` without the width of its embedding, which is the bottom's to choose."""
     if isinstance(feature, Sequence):
@@ -94,8 +107,11 @@ def _of_any_width(feature: Feature) -> Feature:
 
 
 def _check_names(inputs: Iterable[str], stages: Iterable[Any]) -> None:
-    """Raises ValueError if a column is called like a stage: a Keras model has one layer of a name."""
-    taken = sorted(set(inputs) & {"join", *(getattr(stage, "name", "") for stage in stages)})
+    """Raises ValueError if a column or another stage is called like a stage: a Keras model has one layer of a name."""
+    names = ["join", *(stage.name for stage in stages if hasattr(stage, "name"))]
+    if len(set(names)) < len(names):
+        raise ValueError(f"The stages of a model need names of their own, other than 'join'. Received: {names[1:]}")
+    taken = sorted(set(inputs) & set(names))
     if taken:
         raise ValueError(f"No column may be called like a stage of the model; stages take a `name`. Received: {taken}")
 
@@ -110,11 +126,17 @@ def _says(stage: Any, what: str) -> bool:
     return bool(getattr(stage, what))
 
 
+def _name(stage: Any) -> str:
+    return getattr(stage, "name", type(stage).__name__)
+
+
 def _check_tasks(schema: Schema, head: Any, predictions: Predictions) -> None:
     """Raises ValueError unless `head` predicts the tasks of `schema`, each as its kind asks for."""
     kinds = {task.name: task.kind for task in schema.tasks}
+    if not isinstance(predictions, Mapping):
+        raise ValueError(f"The head must return {{task: (B, 1)}}. Received: {predictions!r} from {_name(head)!r}")
     if set(predictions) != set(kinds):
-        raise ValueError(f"The head must predict {sorted(kinds)}. Received: {sorted(predictions)} from {head.name!r}")
+        raise ValueError(f"The head must predict {sorted(kinds)}. Received: {sorted(predictions)} from {_name(head)!r}")
     other = {task: kind for task, kind in getattr(head, "kinds", {}).items() if kind != kinds[task]}
     if other:
         raise ValueError(f"The head was made for tasks of other kinds than the schema's. Received: {other}")

@@ -26,7 +26,7 @@ def routed(
         name: of the model.
 
     Raises:
-        ValueError: a model that does not predict the grid's tasks, a feature that cannot tell the groups apart, or an
+        ValueError: a model without `{task: (B, 1)}` for the grid's tasks, a column called like a stage, a feature that cannot tell the groups apart, or an
             `unknown` that is no group.
 
     Example:
@@ -38,17 +38,25 @@ def routed(
     export(routed(model, schema, grid), "models/feed", grid.served(schema))
     ```
     """
-    missing = sorted({task.name for task in grid.tasks} - set(model.output))
+    output = getattr(model, "output", None)  # which a model that is no graph has not
+    if not isinstance(output, dict):
+        raise ValueError(f"The model must be functional and give `{{task: (B, 1)}}`. Received: output={output}")
+    missing = sorted({task.name for task in grid.tasks} - set(output))
     if missing:
-        raise ValueError(f"The model does not predict the grid's tasks {missing}. Received: {sorted(model.output)}")
+        raise ValueError(f"The model does not predict the grid's tasks {missing}. Received: {sorted(output)}")
     feature = grid.served(schema).feature(grid.column)
     rows = {group: _row(feature, group, value) for group, value in grid.groups}
 
     inputs = inputs_by_name(model)
+    layers = {layer.name for layer in model.layers}
     if grid.column not in inputs:
+        if grid.column in layers:
+            raise ValueError(f"No column may be called like a layer of the model. Received: {grid.column!r}")
         inputs[grid.column] = keras.Input((), dtype="int32", name=grid.column)
-    routing = GroupRouting(grid.cells, rows, unknown=unknown, name="routing")
-    return model_by_name(inputs, routing([model.output, inputs[grid.column]]), name)
+    # A Keras model has one layer of a name, and a feature may have this one.
+    free = next(each for each in ("routing", "group_routing", "routing_of_groups") if each not in {*layers, *inputs})
+    routing = GroupRouting(grid.cells, rows, unknown=unknown, name=free)
+    return model_by_name(inputs, routing([output, inputs[grid.column]]), name)
 
 
 def _row(feature: Feature, group: str, value: Group) -> int:

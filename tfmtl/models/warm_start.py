@@ -47,6 +47,8 @@ def warm_start(model: keras.Model, schema: Schema, source: keras.Model, source_s
         first = next((f"{w.name} {a} instead of {b}" for w, a, b in pairs if a != b), "another number of weights")
         raise ValueError(f"`source` must be made like `model`, with the same options. Received: {first}")
     for new, old in zip(tables, old_tables, strict=True):
+        _check_widths(new, old)
+    for new, old in zip(tables, old_tables, strict=True):
         new.take_rows(old, rows)
     for weight, old_weight in zip(weights, old_weights, strict=True):
         weight.assign(old_weight)
@@ -62,6 +64,16 @@ def _tables(model: keras.Model, argument: str, schema: Schema) -> list[FusedTabl
             f"The schema is not that of `{argument}`, whose tables have these rows: {wrong}. Received: {known}"
         )
     return layers
+
+
+def _check_widths(new: FusedTables, old: FusedTables) -> None:
+    """Raises ValueError unless both hold the same tables at the same widths: a bottom may choose other widths."""
+    widths, old_widths = ({t: dim for dim, group in of.groups.items() for t in group.tables} for of in (new, old))
+    if widths != old_widths:
+        raise ValueError(
+            "`source` must be made like `model`, with tables of the same widths. "
+            f"Received: {widths} in `model` and {old_widths} in `source`"
+        )
 
 
 def _other_weights(model: keras.Model, tables: list[FusedTables]) -> list[Any]:
@@ -116,8 +128,9 @@ def _num_rows(schema: Schema) -> dict[str, int]:
 def _rows_of(table: str, new: Categorical, old: Categorical) -> np.ndarray:
     """`(rows,)`: row 0 for row 0 and for ids that `old` did not know."""
     kinds = [[k for k in ("vocabulary", "num_ids", "hash_buckets") if getattr(f, k) is not None] for f in (new, old)]
-    if kinds[0] != kinds[1] or new.hash_buckets != old.hash_buckets:
-        raise ValueError(f"Table {table!r} must have ids of the same kind. Received: {kinds[0]} and {kinds[1]}")
+    if (kinds[0], new.hash_buckets, new.dtype) != (kinds[1], old.hash_buckets, old.dtype):
+        received = [f"{kind[0]} of {field.dtype}" for kind, field in zip(kinds, (new, old), strict=True)]
+        raise ValueError(f"Table {table!r} must have ids of the same kind. Received: {received[0]} and {received[1]}")
     if isinstance(new.vocabulary, tuple) and isinstance(old.vocabulary, tuple):
         place: dict[Any, int] = {value: row for row, value in enumerate(old.vocabulary, start=1)}
         return np.array([0, *(place.get(value, 0) for value in new.vocabulary)])

@@ -23,7 +23,8 @@ class SplitOptimizer(Optimizer):
     variable they read, so there they move `dense` alone. `iterations` are `dense`'s.
 
     Raises:
-        ValueError: the same optimizer twice; or, when `learning_rate` is set, a schedule or no ratio.
+        ValueError: the same optimizer twice, one that scales the loss or accumulates gradients; or, when `learning_rate` is
+            set, a schedule or no ratio.
     """
 
     def __init__(self, embeddings: Any, dense: Any, name: str = "split_optimizer", ratio: float | None = None):
@@ -32,6 +33,8 @@ class SplitOptimizer(Optimizer):
         self.dense = keras.optimizers.get(dense)
         if self.embeddings is self.dense:
             raise ValueError(f"`embeddings` and `dense` must be two optimizers. Received: {self.dense} for both")
+        _check_part("embeddings", self.embeddings)
+        _check_part("dense", self.dense)
         self.ratio = self._found_ratio() if ratio is None else ratio
 
     def create_slots(self, variables: list[Any]) -> None:
@@ -40,11 +43,20 @@ class SplitOptimizer(Optimizer):
 
     def apply(self, grads: Iterable[Any], trainable_variables: Iterable[Any] | None = None) -> None:
         """Keras 3's way in, also under a `LossScaleOptimizer`."""
+        if trainable_variables is None and not self.built:
+            raise ValueError(
+                "`trainable_variables` must be given where the optimizer is not built. Received: trainable_variables=None"
+            )
         variables = self._trainable_variables if trainable_variables is None else trainable_variables
         self.apply_gradients(zip(grads, variables, strict=True))
 
     def apply_gradients(self, grads_and_vars: Iterable[tuple[Any, Any]], *arguments: Any, **options: Any) -> Any:
-        for part, own in self._split(list(grads_and_vars)):
+        pairs = list(grads_and_vars)
+        if not getattr(
+            self, "built", True
+        ):  # tf_keras knows no such thing: its parts build themselves outside of the graph
+            self.build([variable for _, variable in pairs])
+        for part, own in self._split(pairs):
             if any(gradient is not None for gradient, _ in own):
                 part.apply_gradients(own, *arguments, **options)
         return self.iterations
@@ -52,6 +64,21 @@ class SplitOptimizer(Optimizer):
     def finalize_variable_values(self, var_list: Iterable[Any]) -> None:
         for part, own in self._split([(None, v) for v in var_list]):
             part.finalize_variable_values([v for _, v in own])
+
+    def exclude_from_weight_decay(self, var_list: Any = None, var_names: Any = None) -> None:
+        for part in (self.embeddings, self.dense):
+            part.exclude_from_weight_decay(var_list=var_list, var_names=var_names)
+
+    def set_weights(self, weights: Iterable[Any]) -> None:
+        """Sets `variables`, in their order."""
+        values, variables = list(weights), self.variables
+        if len(values) != len(variables):
+            raise ValueError(
+                f"`weights` must hold one for each of the optimizer's {len(variables)} variables, and most of those are there "
+                f"once it is built. Received: {len(values)} weights"
+            )
+        for variable, value in zip(variables, values, strict=True):
+            variable.assign(value)
 
     def _split(self, pairs: list[tuple[Any, Any]]) -> list[tuple[Any, list[tuple[Any, Any]]]]:
         """Each optimizer with its share of the `(gradient, variable)` pairs; none where the share is empty."""
@@ -125,6 +152,18 @@ class SplitOptimizer(Optimizer):
         return cls(**{**config, **parts})
 
 
+def _check_part(name: str, part: Any) -> None:
+    """Keras asks the whole optimizer for the scale of the loss and for its steps: a part's own would go unnoticed."""
+    if hasattr(part, "inner_optimizer") or getattr(part, "loss_scale_factor", None) is not None:
+        raise ValueError(
+            f"`{name}` must not scale the loss: wrap the whole optimizer in a `LossScaleOptimizer`. Received: {name}={part}"
+        )
+    if (steps := getattr(part, "gradient_accumulation_steps", None)) is not None:
+        raise ValueError(
+            f"`{name}` must not accumulate gradients. Received: {name} with gradient_accumulation_steps={steps}"
+        )
+
+
 def optimizer(*, embeddings: Any, dense: Any) -> SplitOptimizer:
     """Trains the embedding tables with one optimizer and all other weights with another.
 
@@ -139,7 +178,7 @@ def optimizer(*, embeddings: Any, dense: Any) -> SplitOptimizer:
         An optimizer for `model.compile`.
 
     Raises:
-        ValueError: the same optimizer twice.
+        ValueError: the same optimizer twice, or one that scales the loss (wrap the whole instead) or accumulates gradients.
 
     Example:
 

@@ -2,14 +2,14 @@
 
 from collections import Counter
 from dataclasses import KW_ONLY, dataclass, replace
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 from tfmtl.checks import check_option
 from tfmtl.spec.names import check_name
 from tfmtl.spec.values import plain, set_counts
 from tfmtl.typing import IdDtype, Side
 
-MISSING_ID = {"string": "", "int64": -1}
+MISSING_ID: dict[str, Any] = {"string": "", "int64": -1}
 """The raw value that stands for "no id", by dtype; it is never part of a vocabulary and pads sequences."""
 
 
@@ -65,6 +65,7 @@ class Categorical:
         object.__setattr__(self, "dtype", self._dtype())
 
     def _dtype(self) -> IdDtype | None:
+        check_option("dtype", self.dtype, IdDtype, of=repr(self.name), optional=True)
         known: IdDtype | None = None
         if self.num_ids is not None:
             known = "int64"
@@ -72,10 +73,8 @@ class Categorical:
             known = _vocabulary_dtype(self.name, self.vocabulary)
         if known is None:
             known = self.dtype or ("string" if self.hash_buckets else None)
-        if self.dtype not in (None, known) or known not in (None, *get_args(IdDtype)):
-            raise ValueError(
-                f"`dtype` of {self.name!r} must be {known or ' or '.join(get_args(IdDtype))}. Received: dtype={self.dtype!r}"
-            )
+        if self.dtype not in (None, known):
+            raise ValueError(f"`dtype` of {self.name!r} must be {known!r} or None. Received: dtype={self.dtype!r}")
         return known
 
     @property

@@ -9,8 +9,9 @@ def check_chain(chain: Sequence[str]) -> tuple[str, ...]:
     """`chain` as a tuple; raises ValueError unless it names two different tasks or more."""
     steps = tuple(chain)
     if isinstance(chain, str) or len(steps) < 2 or len(set(steps)) != len(steps):
+        received = chain if isinstance(chain, str) else list(steps)
         raise ValueError(
-            f"`chain` must name two different tasks or more, the first step first. Received: chain={chain!r}"
+            f"`chain` must name two different tasks or more, the first step first. Received: chain={received!r}"
         )
     return steps
 

@@ -1,9 +1,10 @@
 """Columns of numbers."""
 
 import math
+from collections.abc import Iterable
 from dataclasses import KW_ONLY, dataclass, replace
 from itertools import pairwise
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 
@@ -34,7 +35,7 @@ class Numeric:
             Buckets always have their bin 0.
         num_buckets: bins that `"buckets"` learns; repeated quantiles fall together.
         boundaries: the learned (or given) edges between bins, increasing.
-        mean, std: the learned (or given) statistics of `"standardize"`, one for each of `size`.
+        mean, std: the learned (or given) statistics of `"standardize"`, one for each of `size`; a number stands for one.
         side: as in `Categorical`.
 
     Raises:
@@ -73,7 +74,7 @@ class Numeric:
         set_counts(self, "size", "num_buckets")
         for field in ("boundaries", "mean", "std"):
             if getattr(self, field) is not None:
-                object.__setattr__(self, field, tuple(float(value) for value in getattr(self, field)))
+                object.__setattr__(self, field, _floats(getattr(self, field)))
         self._check_statistics()
 
     def _check_statistics(self) -> None:
@@ -124,7 +125,20 @@ class Numeric:
         return (self.name,)
 
     def encoded(self) -> "Categorical | Numeric":
-        """The feature as the model sees it: a bin's number is an id like any other."""
+        """The feature as the model sees it: a bin's number is an id like any other.
+
+        Raises:
+            ValueError: bins or statistics that were never adapted.
+        """
         if self.transform == "buckets":
             return Categorical(self.name, num_ids=self.rows - 1, dim=self.dim or 16, side=self.side)
+        if not self.is_adapted:
+            raise ValueError(
+                f"The mean of {self.name!r} was never adapted: call `schema = tfmtl.adapt(schema, dataset)` first."
+            )
         return replace(self, transform=None, mean=None, std=None)
+
+
+def _floats(values: Any) -> tuple[float, ...]:
+    """One number or several as a tuple of Python's own."""
+    return tuple(float(value) for value in (values if isinstance(values, Iterable) else (values,)))

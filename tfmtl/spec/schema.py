@@ -11,6 +11,7 @@ from tfmtl.spec.names import check_distinct
 from tfmtl.spec.numeric import Numeric
 from tfmtl.spec.sequence import Sequence
 from tfmtl.spec.tasks import Task, task_to_dict
+from tfmtl.spec.values import several
 
 
 @dataclass(frozen=True)
@@ -39,8 +40,8 @@ class Schema:
     tasks: tuple[Task, ...]
 
     def __init__(self, features: Iterable[Feature], tasks: Iterable[Task]):
-        object.__setattr__(self, "features", tuple(features))
-        object.__setattr__(self, "tasks", tuple(tasks))
+        object.__setattr__(self, "features", several("features", features))
+        object.__setattr__(self, "tasks", several("tasks", tasks))
         if not self.features or not self.tasks:
             raise ValueError(
                 f"A schema needs one feature and one task or more. Received: {len(self.features)} features, {len(self.tasks)} tasks"
@@ -95,7 +96,7 @@ class Schema:
 
     def with_tasks(self, names: Iterable[str]) -> "Schema":
         """The same features with only the named tasks, in the order asked for."""
-        return replace(self, tasks=tuple(self.task(name) for name in names))
+        return replace(self, tasks=tuple(self.task(name) for name in several("names", names)))
 
     def to_json(self) -> str:
         """The schema as JSON text."""

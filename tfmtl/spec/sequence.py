@@ -6,7 +6,7 @@ from typing import Literal, TypeAlias
 from tfmtl.checks import check_option
 from tfmtl.spec.categorical import Categorical
 from tfmtl.spec.names import check_distinct, check_name
-from tfmtl.spec.values import set_counts
+from tfmtl.spec.values import set_counts, several
 from tfmtl.typing import Side
 
 Pooling: TypeAlias = Literal["mean", "sum", "max"]
@@ -47,7 +47,7 @@ class Sequence:
     def __post_init__(self) -> None:
         check_name("feature", self.name)
         check_option("side", self.side, Side)
-        object.__setattr__(self, "fields", tuple(self.fields))
+        object.__setattr__(self, "fields", several("fields", self.fields, of=repr(self.name)))
         set_counts(self, "length")
         if not self.fields or not all(isinstance(field, Categorical) for field in self.fields):
             raise ValueError(f"Sequence {self.name!r} needs one `Categorical` or more. Received: fields={self.fields}")

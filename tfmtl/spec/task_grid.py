@@ -10,7 +10,7 @@ from tfmtl.spec.categorical import Categorical
 from tfmtl.spec.names import check_distinct
 from tfmtl.spec.schema import Schema
 from tfmtl.spec.tasks import Task, task_to_dict
-from tfmtl.spec.values import plain
+from tfmtl.spec.values import plain, several
 
 T = TypeVar("T")
 Group = str | int
@@ -62,7 +62,8 @@ class TaskGrid:
         *,
         weights: Mapping[str, float] | None = None,
     ):
-        object.__setattr__(self, "behaviors", tuple(behaviors))
+        object.__setattr__(self, "behaviors", several("behaviors", behaviors))
+        # dict() also takes the pairs that `dataclasses.replace` hands back
         object.__setattr__(self, "groups", tuple((name, plain(value)) for name, value in dict(groups).items()))
         object.__setattr__(self, "column", column)
         if not self.behaviors or not self.groups:
@@ -71,7 +72,7 @@ class TaskGrid:
             )
         if not all(isinstance(behavior, Task) for behavior in self.behaviors):
             raise ValueError(f"`behaviors` must be `Task`s. Received: behaviors={self.behaviors!r}")
-        given = dict.fromkeys(self.group_names, 1.0) if weights is None else weights
+        given = dict.fromkeys(self.group_names, 1.0) if weights is None else dict(weights)
         factors = {group: plain(factor) for group, factor in given.items()}
         object.__setattr__(self, "weights", tuple(self._of_groups("weights", factors).items()))
         check_distinct("behavior", (behavior.name for behavior in self.behaviors))

@@ -1,5 +1,6 @@
 """What features make of the values that they are given."""
 
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,21 @@ from tfmtl.checks import check_count
 def plain(value: Any) -> Any:
     """A scalar of NumPy's as Python's own, which JSON knows; anything else as it is."""
     return value.item() if isinstance(value, np.generic) else value
+
+
+def several(name: str, values: Any, *, of: str = "") -> tuple[Any, ...]:
+    """`values` as a tuple; ValueError if it is a single one, or a string.
+
+    Args:
+        name: of the argument.
+        values: what was given.
+        of: whose argument it is, for the message.
+    """
+    if isinstance(values, str) or not isinstance(values, Iterable):
+        raise ValueError(
+            f"`{name}`{f' of {of}' if of else ''} must be a list, also where it holds one. Received: {name}={values!r}"
+        )
+    return tuple(values)
 
 
 def set_counts(feature: Any, *names: str, optional: bool = False) -> None:

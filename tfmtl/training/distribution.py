@@ -16,7 +16,7 @@ def strategy(name: StrategyName | None = "auto", **options: Any) -> tf.distribut
     | name | strategy | runs on |
     |---|---|---|
     | `None` | TensorFlow's default: no distribution | every host |
-    | `"auto"` | `"mirrored"` where this machine has more than one GPU, else the default | TensorFlow |
+    | `"auto"` | `"mirrored"` where TensorFlow sees more than one GPU or `devices` are given, else the default | TensorFlow |
     | `"mirrored"` | `MirroredStrategy`: all GPUs of this machine | TensorFlow |
     | `"multi_worker"` | `MultiWorkerMirroredStrategy`: machines named in `TF_CONFIG` | tf_keras |
     | `"parameter_server"` | `ParameterServerStrategy`: weights on servers named in `TF_CONFIG` | tf_keras |
@@ -30,8 +30,8 @@ def strategy(name: StrategyName | None = "auto", **options: Any) -> tf.distribut
         **options: passed on, such as `devices=["GPU:0", "GPU:1"]` or `variable_partitioner=...`.
 
     Raises:
-        ValueError: an unknown name, a backend without `tf.distribute`, a strategy that Keras 3 does not support, or parameter
-            servers that `TF_CONFIG` does not name.
+        ValueError: an unknown name, a backend without `tf.distribute`, a strategy that Keras 3 does not support,
+            parameter servers that `TF_CONFIG` does not name, or options where the default strategy is the result.
 
     Example:
 
@@ -52,8 +52,11 @@ def strategy(name: StrategyName | None = "auto", **options: Any) -> tf.distribut
             f"Keras 3 does not train under this strategy; tf_keras does: set TF_USE_LEGACY_KERAS=1 before Python starts. Received: name={name!r}"
         )
     if name == "auto":
-        name = "mirrored" if len(tf.config.list_physical_devices("GPU")) > 1 else None
+        several = options.get("devices") or len(tf.config.get_visible_devices("GPU")) > 1
+        name = "mirrored" if several else None
     if name is None:
+        if options:
+            raise ValueError(f"The default strategy takes no options. Received: {options}")
         return tf.distribute.get_strategy()
     if name == "mirrored":
         return tf.distribute.MirroredStrategy(**options)

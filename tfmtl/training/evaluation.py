@@ -51,11 +51,12 @@ def evaluate(
         schema: its tasks are evaluated.
         preprocessor: applied to `x` before the model; None where `dataset` is encoded already.
         group: the column of `x`, as it comes from `dataset`, within whose values rows are compared, such as the user. Rows
-            without one (`""`, -1; row 0 of an encoded feature, which all unknown ids share) belong to no group.
+            without one belong to no group: `""` among strings, -1 among integers, NaN, and row 0 in an int32 column of a
+            feature where no `preprocessor` is given, which is taken for encoded: all unknown ids share that row.
         slices: by name, a column of `x` or a function of `x`; each distinct value is a slice.
 
     Raises:
-        ValueError: a batch that is not `(x, y)`, a missing column, label or prediction, no batch at all, a function that
+        ValueError: a batch that is not `(x, y)`, a model that returns no dict, a missing column, label or prediction, no batch at all, a function that
             gives something else than one value a row, or a slice of more than 1000 values.
 
     Example:
@@ -86,17 +87,17 @@ class Evaluation:
         self.slices = dict(slices or {})
         self.columns = _columns_read(model, schema)
         self.predict = _compiled(model)
-        # An encoded feature says "unknown" with row 0, a raw column with the missing id (strings come as bytes).
-        encoded = preprocessor is None and group in schema.feature_columns
-        self.missing = (0,) if encoded else (MISSING_ID["int64"], b"")
 
     def __call__(self, dataset: tf.data.Dataset) -> dict[str, float]:
+        columns, _ = self.check(dataset)
         names = self.schema.task_names
         labels: dict[str, list[np.ndarray]] = {name: [] for name in names}
         predictions: dict[str, list[np.ndarray]] = {name: [] for name in names}
-        groups, slices = Codes(self.missing), {name: Codes() for name in self.slices}
+        groups, slices = Codes(self._missing(columns)), {name: Codes() for name in self.slices}
         for x, inputs, y in self._batches(dataset):
             outputs = self.predict(inputs)
+            if not isinstance(outputs, Mapping):
+                raise ValueError(f"`model` must return {{task: (B, 1)}}. Received: {type(outputs).__name__}")
             rows = len(next(iter(inputs.values())))
             for name in names:
                 labels[name].append(_column(name, "label", y, rows))
@@ -120,8 +121,8 @@ class Evaluation:
                 figures.update({f"{prefix}{task.name}_{name}": value for name, value in found.items()})
         return figures
 
-    def _batches(self, dataset: tf.data.Dataset) -> Iterator[tuple[dict[str, Any], dict[str, Any], dict[str, Any]]]:
-        """`(columns for groups and slices, what the model reads, labels)` of every batch."""
+    def check(self, dataset: tf.data.Dataset) -> tuple[dict[str, Any], dict[str, Any]]:
+        """The specs of x and y; raises ValueError unless `dataset` gives both and x has the columns of groups and slices."""
         spec = getattr(dataset, "element_spec", type(dataset).__name__)
         if not (isinstance(spec, tuple) and len(spec) == 2 and all(isinstance(part, dict) for part in spec)):
             raise ValueError(
@@ -133,7 +134,24 @@ class Evaluation:
             raise ValueError(
                 f"`group` or `slices` name columns that x lacks: {sorted(named - set(spec[0]))}. Received: {sorted(spec[0])}"
             )
-        kept = sorted(spec[0] if any(callable(source) for source in sources) else named)
+        return spec
+
+    def _missing(self, columns: dict[str, Any]) -> tuple[Any, ...]:
+        """What says "no group": an encoded feature, row numbers in int32, with row 0, a raw column with the missing id."""
+        if self.group is None:
+            return ()
+        dtype = columns[self.group].dtype
+        if dtype == tf.string:
+            return (MISSING_ID["string"].encode(),)
+        encoded = self.preprocessor is None and self.group in self.schema.feature_columns and dtype == tf.int32
+        return (0,) if encoded else (MISSING_ID["int64"],)
+
+    def _batches(self, dataset: tf.data.Dataset) -> Iterator[tuple[dict[str, Any], dict[str, Any], dict[str, Any]]]:
+        """`(columns for groups and slices, what the model reads, labels)` of every batch."""
+        columns, _ = self.check(dataset)
+        sources = (self.group, *self.slices.values())
+        named = {source for source in sources if isinstance(source, str)}
+        kept = sorted(columns if any(callable(source) for source in sources) else named)
 
         def split(x: dict[str, Any], y: dict[str, Any]) -> tuple[Any, ...]:
             encoded = x if self.preprocessor is None else self.preprocessor(x)

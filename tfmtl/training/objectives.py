@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from typing import Any
 
+from tfmtl.checks import check_count
 from tfmtl.keras_host import BACKEND, keras
 from tfmtl.losses import MaskedBinaryCrossentropy, MaskedLoss, MaskedMeanSquaredError
 from tfmtl.metrics import MaskedAUC, MaskedCalibration, MaskedLogLoss, MaskedRootMeanSquaredError
@@ -93,9 +94,9 @@ def _weight(task: Task, optimizer: Any, decay_steps: int | None) -> float | Deca
         raise ValueError(
             f"`weight_decay` works on the TensorFlow backend. Received: task={task.name!r}, backend={BACKEND!r}"
         )
-    if not hasattr(optimizer, "iterations") or decay_steps is None or decay_steps < 1:
+    if not hasattr(optimizer, "iterations") or decay_steps is None:
         raise ValueError(
             f"Task {task.name!r} has weight_decay={task.weight_decay}: `objectives` needs `optimizer`, the object given to "
             f"`compile`, and `decay_steps` >= 1. Received: optimizer={optimizer!r}, decay_steps={decay_steps!r}"
         )
-    return DecayingWeight(task.weight, task.weight_decay, decay_steps, optimizer)
+    return DecayingWeight(task.weight, task.weight_decay, check_count("decay_steps", decay_steps), optimizer)

@@ -57,6 +57,7 @@ class Validation(keras.callbacks.Callback):
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         self.evaluation = Evaluation(self.model, self.schema, **self.options)
+        self.evaluation.check(self.dataset)  # now rather than after an epoch
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         if logs is not None and (epoch + 1) % self.validation_freq == 0:

@@ -176,5 +176,37 @@ def test_refuses(layer):
 def test_stem_refuses_streams():
     with pytest.raises(ValueError, match="streams"):
         STEMEmbedding(FEATURES, [])
-    with pytest.raises(ValueError, match="same name"):
+    with pytest.raises(ValueError, match="distinct names"):
         STEMEmbedding(FEATURES, ["a", "a"])
+
+
+def test_columns_of_one_number_may_have_an_axis_for_it():
+    """As `keras.Input((1,))` gives them."""
+    features = [Categorical("city", num_ids=5, dim=4), Numeric("age", transform=None)]
+    layer = FeatureEmbedding(features)
+    flat = {"city": np.array([1, 3], "int32"), "age": np.array([1.0, np.nan], "float32")}
+    wide = {name: column[:, None] for name, column in flat.items()}
+    for name, field in layer(wide).items():
+        np.testing.assert_array_equal(np.asarray(field), np.asarray(layer(flat)[name]))
+        assert tuple(field.shape) == layer.compute_output_shape({n: c.shape for n, c in wide.items()})[name]
+
+
+@pytest.mark.parametrize(
+    ("feature", "column", "message"),
+    [
+        (Categorical("c", num_ids=5, dim=4), np.ones((2, 3), "int32"), r"'c' must be \(B,\) or \(B, 1\).*\(2, 3\)"),
+        (Numeric("c", transform=None, size=2), np.ones((2, 3), "float32"), "'c' must hold 2 numbers a row"),
+        (Numeric("c", transform=None, size=3), np.ones(2, "float32"), "'c' must hold 3 numbers a row"),
+    ],
+)
+def test_refuses_columns_of_another_shape(feature, column, message):
+    with pytest.raises(ValueError, match=message):
+        FeatureEmbedding([feature])({"c": column})
+
+
+def test_unpooled_events_may_be_more_than_the_schema_says():
+    history = Sequence("h", (Categorical("i", num_ids=5, dim=4),), length=3)
+    layer = FeatureEmbedding([history], pool_sequences=False)
+    columns = {"h_i": np.ones((2, 7), "int32"), "h_mask": np.ones((2, 7), "int32")}
+    shape = layer.compute_output_shape({name: column.shape for name, column in columns.items()})["h"]
+    assert tuple(layer(columns)["h"].shape) == shape == (2, 7, 4)

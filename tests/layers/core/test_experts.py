@@ -79,3 +79,8 @@ def test_config_round_trip(x):
 def test_refuses(arguments, message):
     with pytest.raises(ValueError, match=message):
         Experts(*arguments)
+
+
+def test_refuses_what_is_no_matrix():
+    with pytest.raises(ValueError, match=r"must be \(B, D\). Received: shape=\(2, 3, 6\)"):
+        Experts(2, 4)(np.ones((2, 3, 6), "float32"))

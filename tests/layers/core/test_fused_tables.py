@@ -51,6 +51,13 @@ def test_ids_out_of_range_read_row_0_of_their_own_table():
     np.testing.assert_array_equal(np.asarray(found["brand"]), np.asarray(layer.tables["2"])[[0, 0]])
 
 
+def test_ids_beyond_int32_are_nobody_elses():
+    layer = FusedTables(FEATURES)
+    layer(IDS)
+    found = layer({**IDS, "item": np.array([2**32 + 1, 7], "int64")})
+    np.testing.assert_array_equal(np.asarray(found["item"]), np.asarray(layer.tables["4"])[[6, 13]])
+
+
 @pytest.mark.parametrize("policy", ["float32", "mixed_bfloat16"])
 def test_one_sparse_gradient_a_width(policy):
     layer = FusedTables(FEATURES, dtype=policy)

@@ -90,3 +90,16 @@ def test_gate_is_computed_in_float32(x):
 def test_gate_refuses_no_candidate():
     with pytest.raises(ValueError, match="num=0"):
         Gate(0)
+
+
+def test_mlp_keeps_a_mask():
+    ids = keras.Input((3,), dtype="int32")
+    events = keras.layers.Embedding(5, 6, mask_zero=True)(ids)
+    pooled = keras.layers.GlobalAveragePooling1D()(MLP([4])(events))
+    model = keras.Model(ids, pooled)
+    long, short = np.array([[2, 0, 0]], "int32"), np.array([[2, 2, 2]], "int32")
+    np.testing.assert_allclose(np.asarray(model(long)), np.asarray(model(short)), rtol=1e-6)
+
+
+def test_gate_takes_counts_of_numpy(x):
+    assert Gate(np.int64(3))(x).shape[-1] == 3

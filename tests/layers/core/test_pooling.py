@@ -21,3 +21,11 @@ def test_follows_the_rule(pooling):
         0,
         2,
     )
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+def test_long_histories_of_half_precision(dtype):
+    """float16 counts to 2048 and sums to 65504."""
+    events = ops.full((1, 5000, 2), 20.0, dtype=dtype)
+    found = pool_events(events, ops.ones((1, 5000), dtype="int32"), "mean")
+    np.testing.assert_array_equal(np.asarray(ops.cast(found, "float32")), [[20.0, 20.0]])

@@ -50,7 +50,7 @@ def test_half_precision(drawn, dtype, favors, monkeypatch):
 def test_a_cpu_that_is_slow_in_bfloat16_multiplies_the_same_numbers_in_float32(drawn, monkeypatch):
     monkeypatch.setattr(tf_ops, "cpu_favors_bfloat16", lambda: False)
     half = [tf.cast(values, "bfloat16") for values in drawn]
-    multiplied = tf.function(derived).get_concrete_function(half, RELU, True).graph.get_operations()
+    multiplied = tf.function(lambda: derived(half, RELU, True)).get_concrete_function().graph.get_operations()
     assert {op.get_attr("T") for op in multiplied if op.type == "MatMul"} == {tf.float32}
     y, *gradients = derived(half, RELU, True)
     x, kernel, bias, up = (tf.cast(values, "float32") for values in half)

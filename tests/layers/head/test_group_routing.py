@@ -81,3 +81,12 @@ def test_names_the_missing_task(answers):
     del answers["skip_old"]
     with pytest.raises(ValueError, match=r"lack tasks \['skip_old'\]"):
         GroupRouting(CELLS, ROWS)([answers, GROUP])
+
+
+def test_the_column_may_be_a_column_of_ones(answers):
+    expected = GroupRouting(CELLS, ROWS)([answers, GROUP])["skip"]
+    np.testing.assert_array_equal(
+        np.asarray(GroupRouting(CELLS, ROWS)([answers, GROUP[:, None]])["skip"]), np.asarray(expected)
+    )
+    with pytest.raises(ValueError, match=r"must be \(B,\) or \(B, 1\). Received: shape=\(6, 2\)"):
+        GroupRouting(CELLS, ROWS)([answers, np.stack([GROUP] * 2, -1)])

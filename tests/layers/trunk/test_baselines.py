@@ -94,11 +94,13 @@ def test_asymmetric_sharing_goes_one_way(streams):
     "trunk",
     [
         OMoE((5, 4), num_experts=3, gate_units=(4,), dropout=0.1),
+        OMoE(5, num_experts=np.int64(2), gate_use_bias=True, kernel_initializer="he_normal"),
         MLMMoE((6, 5, 4), num_experts=3),
+        MLMMoE((6, 5), num_experts=np.int64(3), gate_use_bias=True, dropout=0.1, kernel_initializer="he_normal"),
         StaticSharing((5, 4)),
         StaticSharing((5,), donors={"buy": ["click"]}, fusion="sum"),
     ],
-    ids=["omoe", "ml_mmoe", "customized", "asymmetric"],
+    ids=["omoe", "omoe_options", "ml_mmoe", "ml_mmoe_options", "customized", "asymmetric"],
 )
 def test_reloads_and_every_variable_is_trained(streams, trunk, tmp_path):
     inputs = {name: keras.Input((10,), name=name) for name in STREAMS}
@@ -108,8 +110,27 @@ def test_reloads_and_every_variable_is_trained(streams, trunk, tmp_path):
     assert_reloads(model, streams, tmp_path)
 
 
-def test_experts_of_every_level_differ(streams):
-    layer = MLMMoE((8, 8), num_experts=3)
+def test_donors_may_come_from_a_generator():
+    assert StaticSharing((5,), donors={"buy": (name for name in ["click"])}).donors == {"buy": ("click",)}
+
+
+@pytest.mark.parametrize("make", [OMoE, lambda **options: MLMMoE((40, 40), **options)], ids=["omoe", "ml_mmoe"])
+def test_initializers_and_dropout_reach_every_level(streams, make):
+    layer = make(num_experts=3, dropout=0.5, kernel_initializer="ones")
+    layer(streams)
+    first = layer.first if isinstance(layer, MLMMoE) else layer.experts
+    for kernel in (*first.kernels, *getattr(layer, "kernels", [])):
+        np.testing.assert_array_equal(np.asarray(kernel), 1)
+    still, dropped = (np.asarray(layer(streams, training=training)["buy"]) for training in (False, True))
+    np.testing.assert_array_equal(still, np.asarray(layer(streams)["buy"]))
+    assert np.abs(still - dropped).max() > 0.01
+
+
+@pytest.mark.parametrize(
+    "initializer", ["glorot_uniform", keras.initializers.HeNormal(seed=1)], ids=["default", "seed"]
+)
+def test_experts_of_every_level_differ(streams, initializer):
+    layer = MLMMoE((8, 8), num_experts=3, kernel_initializer=initializer)
     layer(streams)
     for kernels in (np.split(np.asarray(layer.first.kernels[0]), 3), np.asarray(layer.kernels[0])):
         assert np.abs(kernels[0] - kernels[1]).max() > 0.05
@@ -125,6 +146,11 @@ def test_experts_of_every_level_differ(streams):
         (lambda x: StaticSharing((5,), fusion="max"), "fusion='max'"),
         (lambda x: StaticSharing((5,), donors={"buy": ["buy"]}), "its own network"),
         (lambda x: StaticSharing((5,), donors={"buy": "click"}), "each a sequence. Received: donors={'buy': 'click'}"),
+        (lambda x: StaticSharing((5,), donors={"buy": (name for name in ["buy"])}), "its own network"),
+        (lambda x: StaticSharing((5,), donors={"buy": ["click"] * 2}), r"once for each task.*\('click', 'click'\)"),
+        (lambda x: StaticSharing((5,), donors={SHARED: ["buy"]}), "must not be given for 'shared'"),
+        (lambda x: OMoE(5, dropout=1.0), "dropout=1.0"),
+        (lambda x: MLMMoE((5, 4), dropout=1.0), "dropout=1.0"),
         (lambda x: StaticSharing((5,), donors={"buy": ["like"]})(x), r"names \['like'\]"),
         (lambda x: OMoE(5)({"buy": x["buy"]}), "lack 'shared'"),
     ],

@@ -6,7 +6,11 @@ from harness import assert_all_trained, assert_reloads, gradients, ops
 
 from tfmtl.keras_host import keras
 from tfmtl.layers.trunk.cgc import CGCLayer
+from tfmtl.layers.trunk.cross_stitch import CrossStitch
+from tfmtl.layers.trunk.ml_mmoe import MLMMoE
+from tfmtl.layers.trunk.omoe import OMoE
 from tfmtl.layers.trunk.ple import PLE
+from tfmtl.layers.trunk.static_sharing import StaticSharing
 from tfmtl.models.trunks import CGC, MMoE, SharedBottom, SingleTask
 from tfmtl.typing import SHARED
 
@@ -314,6 +318,26 @@ def test_refuses_streams_that_do_not_fit(streams):
     with pytest.raises(ValueError, match="one entry a level"):
         PLE(())
     with pytest.raises(ValueError, match=r"of the shape \(B, D\). Received: \{'a': \(8, 5, 3\)\}"):
-        CGCLayer(8)({"a": keras.ops.zeros((8, 5, 3)), SHARED: keras.ops.zeros((8, 3))})
+        CGCLayer(8)({"a": ops.zeros((8, 5, 3)), SHARED: ops.zeros((8, 3))})
     with pytest.raises(ValueError, match="dict"):
         CGCLayer(8)(streams["buy"])
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: CGCLayer(4),
+        lambda: PLE((4, 4)),
+        lambda: CrossStitch((4,)),
+        lambda: OMoE(4, num_experts=2),
+        lambda: MLMMoE((4, 4), num_experts=2),
+        lambda: StaticSharing((4,)),
+    ],
+)
+def test_a_built_layer_keeps_to_its_tasks(make, streams):
+    layer = make()
+    layer(streams)
+    x = streams["buy"]
+    for others in ({"buy": x, "like": x, SHARED: x}, {**streams, "like": x}, {"buy": x, SHARED: x}):
+        with pytest.raises(ValueError, match=r"was built for the tasks \['buy', 'click'\]. Received: keys="):
+            layer(others)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from harness import assert_all_trained, assert_reloads, gradients, ops
 
-from tfmtl.keras_host import keras
+from tfmtl.keras_host import dtype_of, keras
 from tfmtl.layers.trunk.cgc import CGCLayer
 from tfmtl.layers.trunk.hierarchical_task_tree import HierarchicalTaskTree
 from tfmtl.layers.trunk.ple import PLE
@@ -293,6 +293,8 @@ def test_reloads_in_a_fresh_process(tmp_path):
         ({"facets": {"a": (), "b": ("x",)}}, r"Facet 'a' needs names, one or more. Received: \(\)"),
         ({"facets": {"a": "xy", "b": ("x",)}}, "Facet 'a' needs names"),
         ({"facets": {"a": ("x", "x"), "b": ("p",)}}, "name='x' twice"),
+        ({"facets": {"a": (v for v in "xx"), "b": ("p",)}}, "name='x' twice"),
+        ({"facets": {"a": (v for v in ()), "b": ("p",)}}, r"Facet 'a' needs names, one or more. Received: \(\)"),
         ({"facets": {"a": ("x", "x_y"), "b": ("y_z", "z")}}, "Two tasks have the same name. Received: name='x_y_z'"),
         ({"facets": {"a": ("x", SHARED), "b": ("p",)}}, "may be called 'shared'"),
         ({"facets": {"a": ("x",), SHARED: ("p",)}}, "may be called 'shared'"),
@@ -326,3 +328,14 @@ def test_refuses_streams_that_do_not_fit():
         small_tree()(streams[SHARED])
     with pytest.raises(ValueError, match=r"'behavior_finish' must give the branches .* update_shared=False"):
         small_tree(leaf=CGCLayer(6))(streams)
+
+
+def test_switchers_compute_under_the_trees_policy():
+    tree = HierarchicalTaskTree({"u": ("a", "b")}, root=SharedBottom((4,)), facet=PLE((4,)), dtype="mixed_bfloat16")
+    outputs = tree(dict.fromkeys(["a", "b", "shared"], np.ones((2, 3), "float32")))
+    assert {dtype_of(y) for y in outputs.values()} == {"bfloat16"}
+    assert {switcher.compute_dtype for switcher in tree.switchers.values()} == {"bfloat16"}
+
+
+def test_facets_may_come_from_generators():
+    assert small_tree({"a": (v for v in "xy"), "b": (v for v in "pq")}).tasks == ("x_p", "x_q", "y_p", "y_q")

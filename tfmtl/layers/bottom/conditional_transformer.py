@@ -72,10 +72,10 @@ class ConditionalTransformer(keras.layers.Layer):
         super().__init__(**kwargs)
         check_option("norm_position", norm_position, NormPosition)
         self.num_blocks = check_count("num_blocks", num_blocks)
-        self.num_heads = num_heads
+        self.num_heads = check_count("num_heads", num_heads)
         self.ffn_units = None if ffn_units is None else check_count("ffn_units", ffn_units)
         self.norm_position = norm_position
-        self.attentions = [SelfAttention(num_heads, dtype=self.dtype_policy) for _ in range(num_blocks)]
+        self.attentions = [SelfAttention(self.num_heads, dtype=self.dtype_policy) for _ in range(self.num_blocks)]
         # Its statistics are float32 under every policy.
         self.normalize = keras.layers.LayerNormalization(
             epsilon=1e-6, center=False, scale=False, dtype=self.dtype_policy

@@ -142,7 +142,8 @@ class FeatureEmbedding(keras.layers.Layer):
             elif self.pool_sequences:
                 shapes.update({feature.column(field): (batch, field.dim) for field in feature.fields})
             else:
-                shapes[feature.name] = (batch, feature.length, sum(field.dim for field in feature.fields))
+                events = input_shape[feature.columns[0]][1]
+                shapes[feature.name] = (batch, events, sum(field.dim for field in feature.fields))
         return shapes
 
     def get_config(self) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import product
 from typing import Any, Literal, NamedTuple, TypeAlias
 
-from tfmtl.checks import check_count, check_option, check_units
+from tfmtl.checks import check_count, check_names, check_option, check_units
 from tfmtl.keras_host import add_uncast, keras, ops, register
 from tfmtl.layers.bottom.conditional_transformer import ConditionalTransformer, NormPosition
 from tfmtl.layers.bottom.norm_hypernetwork import BETA, GAMMA, Condition, NormHypernetwork
@@ -104,8 +104,8 @@ class HyperSequenceExtractor(keras.layers.Layer):
         **kwargs: Any,
     ):
         super().__init__(**kwargs)
-        self.tasks = _names("tasks", tasks)
-        self.behaviors = _names("behaviors", behaviors)
+        self.tasks = check_names("tasks", tasks)
+        self.behaviors = check_names("behaviors", behaviors)
         check_option("pooling", pooling, Pooling)
         check_option("condition_on", condition_on, Condition)
         self.condition_dim = check_count("condition_dim", condition_dim)
@@ -267,13 +267,6 @@ class HyperSequenceExtractor(keras.layers.Layer):
             "condition_on": self.condition_on,
             "share_transformer_across_behaviors": self.share_transformer_across_behaviors,
         }
-
-
-def _names(what: str, names: Sequence[str]) -> tuple[str, ...]:
-    found = tuple(names)
-    if isinstance(names, str) or not found or len(set(found)) != len(found):
-        raise ValueError(f"`{what}` must be distinct names, at least one. Received: {what}={names!r}")
-    return found
 
 
 def _check_keys(what: str, given: Mapping[str, Any], names: tuple[str, ...]) -> None:

@@ -71,7 +71,7 @@ class NormHypernetwork(keras.layers.Layer):
         units: Sequence[int] = (64,),
         **kwargs: Any,
     ):
-        super().__init__(**kwargs)
+        super().__init__(**{**kwargs, "dtype": "float32"})
         check_option("condition_on", condition_on, Condition)
         counts = {"num_tasks": num_tasks, "num_behaviors": num_behaviors, "num_norms": num_norms, "width": width}
         self.counts = {name: check_count(name, count) for name, count in counts.items()}
@@ -79,7 +79,8 @@ class NormHypernetwork(keras.layers.Layer):
         self.condition_dim = check_count("condition_dim", condition_dim)
         self.units = check_units("units", units)
         self.hidden = MLP(self.units, dtype="float32")
-        self.emit = keras.layers.Dense(num_norms * 2 * width, kernel_initializer="zeros", dtype="float32")
+        emitted = self.counts["num_norms"] * 2 * self.counts["width"]
+        self.emit = keras.layers.Dense(emitted, kernel_initializer="zeros", dtype="float32")
 
     @property
     def reads_task(self) -> bool:

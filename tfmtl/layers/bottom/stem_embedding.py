@@ -3,13 +3,13 @@
 from collections.abc import Iterable
 from typing import Any
 
+from tfmtl.checks import check_names
 from tfmtl.keras_host import keras, ops, register
 from tfmtl.layers.core.columns import check_columns, values_and_flags
 from tfmtl.layers.core.fused_tables import FusedTables
 from tfmtl.layers.core.pooling import pool_events
 from tfmtl.spec import Categorical, Numeric
 from tfmtl.spec.features import feature_from_dict, feature_to_dict
-from tfmtl.spec.names import check_distinct
 from tfmtl.spec.schema import check_features
 from tfmtl.typing import Encoded, Tensor
 
@@ -63,10 +63,7 @@ class STEMEmbedding(keras.layers.Layer):
         super().__init__(autocast=False, **kwargs)
         self.features = tuple(feature_from_dict(feature).encoded() for feature in features)
         check_features(self.features)
-        self.streams = tuple(streams)
-        check_distinct("stream", self.streams)
-        if not self.streams:
-            raise ValueError("`streams` needs one name or more. Received: streams=()")
+        self.streams = check_names("streams", streams)
         default = keras.initializers.RandomNormal(stddev=1e-4)
         self.embeddings_initializer = keras.initializers.get(embeddings_initializer or default)
         self.embeddings_regularizer = keras.regularizers.get(embeddings_regularizer)

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, TypeAlias
 
-from tfmtl.checks import check_count, check_option
+from tfmtl.checks import check_count, check_names, check_option
 from tfmtl.keras_host import keras, ops, register
 from tfmtl.typing import Tensor
 
@@ -69,9 +69,7 @@ class TaskSENet(keras.layers.Layer):
         **kwargs: Any,
     ):
         super().__init__(**kwargs)
-        self.tasks = tuple(tasks)
-        if isinstance(tasks, str) or not self.tasks or len(set(self.tasks)) != len(self.tasks):
-            raise ValueError(f"`tasks` must be distinct names, at least one. Received: tasks={tasks!r}")
+        self.tasks = check_names("tasks", tasks)
         check_option("squeeze", squeeze, Squeeze)
         check_option("granularity", granularity, Granularity)
         check_option("activation", activation, Excitation)

@@ -17,6 +17,10 @@ def check_columns(columns: Iterable[str], encoded: Encoded) -> None:
 def values_and_flags(feature: Numeric, x: Tensor, dtype: str) -> Tensor:
     """`(B,)` or `(B, size)` -> `(B, width)`: the numbers, NaN as 0, then a 1 for each that was NaN if it is to be flagged."""
     x = x[:, None] if len(x.shape) == 1 else x
+    if x.shape[-1] != feature.size:
+        raise ValueError(
+            f"Column {feature.name!r} must hold {feature.size} numbers a row. Received: shape={tuple(x.shape)}"
+        )
     missing = ops.isnan(x)
     values = ops.cast(ops.where(missing, ops.zeros_like(x), x), dtype)
     return values if feature.flag_missing is False else ops.concatenate([values, ops.cast(missing, dtype)], axis=-1)

@@ -64,6 +64,8 @@ class Experts(keras.layers.Layer):
         self.drop = keras.layers.Dropout(dropout, dtype=self.dtype_policy) if dropout else None
 
     def build(self, input_shape: Any) -> None:
+        if len(input_shape) != 2:
+            raise ValueError(f"The input must be (B, D). Received: shape={tuple(input_shape)}")
         width = input_shape[-1]
         self.kernels, self.biases = [], []
         for depth, units in enumerate(self.units):

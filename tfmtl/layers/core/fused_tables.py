@@ -6,7 +6,7 @@ from typing import Any
 
 from tfmtl.checks import check_count
 from tfmtl.initializers import fresh
-from tfmtl.keras_host import add_table, keras, lookup, ops, register
+from tfmtl.keras_host import add_table, dtype_of, keras, lookup, ops, register
 from tfmtl.layers.core.columns import check_columns
 from tfmtl.spec import Categorical, Feature, Sequence
 from tfmtl.spec.features import feature_from_dict, feature_to_dict
@@ -56,6 +56,7 @@ class FusedTables(keras.layers.Layer):
         self.initializer = keras.initializers.get(initializer)
         self.regularizer = keras.regularizers.get(regularizer)
         self.groups = _group_by_width(self.features)
+        self.events = {column for f in self.features if isinstance(f, Sequence) for column in f.columns}
 
     def build(self, input_shape: Any) -> None:
         self.tables = {}
@@ -70,7 +71,7 @@ class FusedTables(keras.layers.Layer):
         blocks = self.blocks(encoded)
         found: Encoded = {}
         for dim, group in self.groups.items():
-            parts = _parts(blocks[dim], [encoded[column] for column in group.first_row])
+            parts = _parts(blocks[dim], list(self._ids(group, encoded).values()))
             found.update(zip(group.first_row, parts, strict=True))
         return found
 
@@ -79,20 +80,31 @@ class FusedTables(keras.layers.Layer):
         return {dim: self._look_up(self.tables[str(dim)], group, encoded) for dim, group in self.groups.items()}
 
     def _look_up(self, table: Tensor, group: "_Group", encoded: Encoded) -> Tensor:
-        check_columns(group.first_row, encoded)
-        ids = [encoded[column] for column in group.first_row]
-        flat = [i[:, None] if len(i.shape) == 1 else i for i in ids]
+        flat = [_as_rows(ids, group.num_rows[column]) for column, ids in self._ids(group, encoded).items()]
         widths = [i.shape[1] for i in flat]
-        moved = (
-            ops.concatenate([ops.cast(i, "int32") for i in flat], axis=1)
-            if len(flat) > 1
-            else ops.cast(flat[0], "int32")
-        )
+        moved = ops.concatenate(flat, axis=1) if len(flat) > 1 else flat[0]
         first, rows = (ops.convert_to_tensor(p, dtype="int32") for p in group.positions(widths))
         # An id that no preprocessor made must not read another feature's rows.
         known = ops.logical_and(moved >= 0, moved < rows)
         rows_found = lookup(table, ops.where(known, moved, 0) + first)  # (B, N, copies * D)
         return ops.cast(rows_found, self.compute_dtype)
+
+    def _ids(self, group: "_Group", encoded: Encoded) -> dict[str, Tensor]:
+        """The ids of each column: `(B,)`, or `(B, L)` of a sequence."""
+        check_columns(group.first_row, encoded)
+        found = {}
+        for column in group.first_row:
+            ids = encoded[column]
+            if column in self.events:
+                expected, fits = "(B, L)", len(ids.shape) == 2
+            else:
+                if len(ids.shape) == 2 and ids.shape[1] == 1:
+                    ids = ids[:, 0]
+                expected, fits = "(B,) or (B, 1)", len(ids.shape) == 1
+            if not fits:
+                raise ValueError(f"Column {column!r} must be {expected}. Received: shape={tuple(ids.shape)}")
+            found[column] = ids
+        return found
 
     @property
     def num_rows(self) -> dict[str, int]:
@@ -113,7 +125,7 @@ class FusedTables(keras.layers.Layer):
 
     def compute_output_shape(self, input_shape: Any) -> dict[str, tuple[int | None, ...]]:
         return {
-            column: (*input_shape[column], self.copies * dim)
+            column: (*input_shape[column][: 2 if column in self.events else 1], self.copies * dim)
             for dim, group in self.groups.items()
             for column in group.first_row
         }
@@ -165,6 +177,14 @@ def _group_by_width(features: Iterable[Feature]) -> dict[int, _Group]:
                 column = feature.column(field)
                 groups.setdefault(field.dim, _Group()).add(column, feature.table_name(field), field.rows)
     return groups
+
+
+def _as_rows(ids: Tensor, rows: int) -> Tensor:
+    """Ids as int32, `(B, L)`; a larger type may hold numbers that would become others' rows."""
+    ids = ids[:, None] if len(ids.shape) == 1 else ids
+    if dtype_of(ids) == "int32":
+        return ids
+    return ops.cast(ops.where(ops.logical_and(ids >= 0, ids < rows), ids, -ops.ones_like(ids)), "int32")
 
 
 def _parts(block: Tensor, ids: list[Tensor]) -> list[Tensor]:

@@ -43,7 +43,7 @@ class Gate(keras.layers.Layer):
         self.units = check_units("units", units)
         self.use_bias = use_bias
         self.hidden = MLP(self.units, dtype=self.dtype_policy)
-        self.logits = keras.layers.Dense(num, use_bias=use_bias, dtype=self.dtype_policy)
+        self.logits = keras.layers.Dense(self.num, use_bias=use_bias, dtype=self.dtype_policy)
 
     def build(self, input_shape: Any) -> None:
         self.hidden.build(input_shape)

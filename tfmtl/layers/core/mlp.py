@@ -52,6 +52,7 @@ class MLP(keras.layers.Layer):
         **kwargs: Any,
     ):
         super().__init__(**kwargs)
+        self.supports_masking = True
         self.units = check_units("units", units)
         check_dropout(dropout)
         self.activation = keras.activations.get(activation)

@@ -1,6 +1,6 @@
 """One vector for a history of events."""
 
-from tfmtl.keras_host import ops
+from tfmtl.keras_host import dtype_of, ops
 from tfmtl.spec.sequence import Pooling
 from tfmtl.typing import Tensor
 
@@ -18,5 +18,10 @@ def pool_events(events: Tensor, mask: Tensor, pooling: Pooling) -> Tensor:
         lowest = ops.cast(_LOWEST, events.dtype)
         highest = ops.max(ops.where(present > 0, events, lowest), axis=1, initial=_LOWEST)
         return highest * ops.max(present, axis=1, initial=0.0)  # without an `initial`, no batch may be empty
-    total = ops.sum(events * present, axis=1)
-    return total if pooling == "sum" else total / ops.maximum(ops.sum(present, axis=1), 1)
+    kept = events * present
+    if dtype_of(events) == "float16":  # its sums end at 65504, and its counts at 2048
+        kept = ops.cast(kept, "float32")
+    total = ops.sum(kept, axis=1)
+    if pooling == "mean":
+        total = total / ops.cast(ops.maximum(ops.sum(ops.cast(present, "float32"), axis=1), 1), total.dtype)
+    return ops.cast(total, events.dtype)

@@ -24,14 +24,14 @@ class GroupRouting(keras.layers.Layer):
         unknown: who answers for a row of another number: `"mean"` of all groups, or a group.
 
     Input shape:
-        `[{task: (B, 1)}, (B,) int]`: predictions, and the encoded column.
+        `[{task: (B, 1)}, (B,) int]`: predictions, and the encoded column, which may be `(B, 1)` too.
 
     Output shape:
         `{behavior: (B, 1)}`, float32 under every policy.
 
     Raises:
-        ValueError: no behaviour, groups that differ, rows that repeat, an `unknown` that is no group, or predictions
-            that lack a task.
+        ValueError: no behaviour, groups that differ, rows that repeat, an `unknown` that is no group, predictions that
+            lack a task, or a column of another shape.
 
     Example:
 
@@ -71,13 +71,16 @@ class GroupRouting(keras.layers.Layer):
         missing = sorted({task for tasks in self.cells.values() for task in tasks.values()} - set(input_shape[0]))
         if missing:
             raise ValueError(f"The predictions lack tasks {missing}. Received: {sorted(input_shape[0])}")
+        shape = tuple(input_shape[1])
+        if len(shape) != 1 and shape[1:] != (1,):
+            raise ValueError(f"The column of the groups must be (B,) or (B, 1). Received: shape={shape}")
         self.built = True
 
     def call(self, inputs: tuple[Predictions, Tensor]) -> Predictions:
         predictions, group = inputs
         rows = ops.convert_to_tensor(list(self.rows.values()), dtype="int32")
         number = ops.arange(1, len(self.rows) + 1, dtype="int32")
-        matches = ops.equal(ops.cast(group, "int32")[:, None], rows)  # (B, G)
+        matches = ops.equal(ops.reshape(ops.cast(group, "int32"), (-1, 1)), rows)  # (B, G)
         chosen = ops.sum(ops.cast(matches, "int32") * number, axis=-1, keepdims=True)  # 0: unknown
         return {behavior: self._chosen(tasks, predictions, chosen) for behavior, tasks in self.cells.items()}
 

@@ -10,7 +10,7 @@ from tfmtl.layers.core.experts import Experts
 from tfmtl.layers.core.gate import Gate
 from tfmtl.layers.core.mixing import mix
 from tfmtl.layers.trunk.one_input import mix_one_input
-from tfmtl.layers.trunk.streams import task_names
+from tfmtl.layers.trunk.streams import check_streams, task_names
 from tfmtl.typing import SHARED, Streams, Tensor
 
 GateInput: TypeAlias = Literal["task", "sum", "concat"]
@@ -199,6 +199,7 @@ class CGCLayer(keras.layers.Layer):
         return {stream: gate(self._selector(stream, streams)) for stream, gate in self.mixers.items()}
 
     def call(self, streams: Streams, training: bool | None = None) -> Streams:
+        check_streams(self, streams)
         if training and self._mixes_one_input(streams):
             sources = {stream: self.candidates(stream) for stream in self.mixers}
             return mix_one_input(streams[SHARED], self.experts, self.mixers, sources, training)
@@ -261,6 +262,7 @@ class CGCLayer(keras.layers.Layer):
 
     def compute_output_shape(self, input_shape: Mapping[str, Any]) -> dict[str, tuple[int | None, ...]]:
         tasks = task_names(input_shape, needs_shared=False)
+        check_streams(self, input_shape)
         readers = (*tasks, SHARED) if self.update_shared else tasks
         return dict.fromkeys(readers, (input_shape[tasks[0]][0], self.units[-1]))
 

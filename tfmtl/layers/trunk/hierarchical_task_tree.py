@@ -7,7 +7,7 @@ from typing import Any, Literal, TypeAlias
 
 from tfmtl.checks import check_option
 from tfmtl.keras_host import keras, ops, register
-from tfmtl.layers.trunk.streams import task_names
+from tfmtl.layers.trunk.streams import check_streams, task_names
 from tfmtl.layers.trunk.tree_plan import Facets, TreeMode, TreeNode, check_facets, leaf_tasks, plan_trees
 from tfmtl.typing import SHARED, Streams
 
@@ -43,7 +43,7 @@ class HierarchicalTaskTree(keras.layers.Layer):
             or by one facet after the other (`"full_order"`, in the order of `facets`).
 
     The switchers given are models for the nodes: each node gets a new layer of the same settings, with initial values
-    of its own, also where an initializer has a seed.
+    of its own, also where an initializer has a seed, and with the tree's `dtype`.
 
     Input shape:
         `{task: ..., "shared": (B, D)}`, exactly the tasks of the facets. The tasks' own streams are not read: where they
@@ -106,7 +106,8 @@ class HierarchicalTaskTree(keras.layers.Layer):
         _check_switchers(given, len(self.facets))
         self.nodes = plan_trees(self.facets, self.trees, tree_mode, has_root=root is not None)
         models = [root, facet, leaf]
-        self.switchers = {node.name: _new_like(models[min(node.level, 2)], node.name, salt=name) for node in self.nodes}
+        options = {"salt": name, "dtype": self.dtype_policy}
+        self.switchers = {node.name: _new_like(models[min(node.level, 2)], node.name, **options) for node in self.nodes}
         # As text: Keras wraps dicts that a layer holds, and tf_keras' wrappers do not go into a config.
         self._given = json.dumps({level: layer and keras.layers.serialize(layer) for level, layer in given.items()})
 
@@ -154,6 +155,7 @@ class HierarchicalTaskTree(keras.layers.Layer):
             yield node, read, given[node.name]
 
     def call(self, streams: Streams, training: bool | None = None) -> Streams:
+        check_streams(self, streams)
         leaves: dict[str, list[Any]] = {task: [] for task in self.tasks}
         for node, _, outputs in self._run(streams[SHARED]):
             if node.is_last:
@@ -178,6 +180,7 @@ class HierarchicalTaskTree(keras.layers.Layer):
         }
 
     def compute_output_shape(self, input_shape: Mapping[str, Any]) -> dict[str, tuple[int | None, ...]]:
+        check_streams(self, input_shape)
         width = dict.fromkeys(self.tasks, 0)
         for node, read in self._shapes(input_shape[SHARED]):
             if node.is_last:
@@ -225,9 +228,9 @@ def _read(node: TreeNode, given: Mapping[str, Mapping[str, Any]], shared: Any) -
     return dict.fromkeys((*node.branches, SHARED), x)
 
 
-def _new_like(layer: Any, name: str, *, salt: str) -> Any:
-    """A new layer of the same settings; a seed in them is replaced by one that follows from it and the names."""
-    return type(layer).from_config({**_reseeded(layer.get_config(), (salt, name)), "name": name})
+def _new_like(layer: Any, name: str, *, salt: str, dtype: Any) -> Any:
+    """A new layer of the same settings but for `dtype`; a seed in them is replaced by one that follows from it and the names."""
+    return type(layer).from_config({**_reseeded(layer.get_config(), (salt, name)), "name": name, "dtype": dtype})
 
 
 def _reseeded(config: Any, salt: tuple[str, ...]) -> Any:

@@ -8,7 +8,7 @@ from tfmtl.keras_host import keras, register
 from tfmtl.layers.core.experts import Experts
 from tfmtl.layers.core.gate import Gate
 from tfmtl.layers.core.mixing import mix
-from tfmtl.layers.trunk.streams import task_names
+from tfmtl.layers.trunk.streams import check_streams, task_names
 from tfmtl.typing import SHARED, Streams
 
 
@@ -24,7 +24,9 @@ class OMoE(keras.layers.Layer):
         units: width of an expert, or the widths of its layers.
         num_experts: experts.
         gate_units: hidden layers of the gate.
+        gate_use_bias: whether the gate has a bias, as in `CGCLayer`.
         activation, dropout: of the experts.
+        kernel_initializer: of the experts; each expert is drawn for itself.
 
     Input shape:
         `{task: (B, D_task), ..., "shared": (B, D_shared)}`; only the shared stream is read.
@@ -33,7 +35,7 @@ class OMoE(keras.layers.Layer):
         `{task: (B, units[-1])}`.
 
     Raises:
-        ValueError: fewer than 2 experts, or streams without `"shared"` or without a task.
+        ValueError: fewer than 2 experts, `dropout` outside [0, 1), or streams without `"shared"` or without a task.
 
     Reference:
         Ma et al., "Modeling Task Relationships in Multi-task Learning with Multi-gate Mixture-of-Experts", KDD 2018,
@@ -49,8 +51,10 @@ class OMoE(keras.layers.Layer):
         *,
         num_experts: int = 8,
         gate_units: Sequence[int] = (),
+        gate_use_bias: bool = False,
         activation: Any = "relu",
         dropout: float = 0.0,
+        kernel_initializer: Any = "glorot_uniform",
         name: str = "trunk",
         **kwargs: Any,
     ):
@@ -58,9 +62,15 @@ class OMoE(keras.layers.Layer):
         num_experts = check_count("num_experts", num_experts, least=2, why="one expert is a shared bottom")
         self.units = check_units("units", units)
         self.experts = Experts(
-            num_experts, self.units, activation=activation, dropout=dropout, dtype=self.dtype_policy, name="experts"
+            num_experts,
+            self.units,
+            activation=activation,
+            dropout=dropout,
+            kernel_initializer=kernel_initializer,
+            dtype=self.dtype_policy,
+            name="experts",
         )
-        self.gate = Gate(num_experts, units=gate_units, dtype=self.dtype_policy, name="gate")
+        self.gate = Gate(num_experts, units=gate_units, use_bias=gate_use_bias, dtype=self.dtype_policy, name="gate")
 
     def build(self, input_shape: Mapping[str, Any]) -> None:
         self.tasks = task_names(input_shape, needs_shared=True)
@@ -69,12 +79,14 @@ class OMoE(keras.layers.Layer):
         self.built = True
 
     def call(self, streams: Streams, training: bool | None = None) -> Streams:
+        check_streams(self, streams)
         x = streams[SHARED]
         (mixed,) = mix(self.gate(x)[:, None, :], self.experts(x, training=training), training)
         return dict.fromkeys(self.tasks, mixed)
 
     def compute_output_shape(self, input_shape: Mapping[str, Any]) -> dict[str, tuple[int | None, ...]]:
         tasks = task_names(input_shape, needs_shared=True)
+        check_streams(self, input_shape)
         return dict.fromkeys(tasks, (input_shape[SHARED][0], self.units[-1]))
 
     def get_config(self) -> dict[str, Any]:
@@ -84,6 +96,6 @@ class OMoE(keras.layers.Layer):
             "units": list(self.units),
             "num_experts": self.experts.num,
             "gate_units": list(self.gate.units),
-            "activation": experts["activation"],
-            "dropout": experts["dropout"],
+            "gate_use_bias": self.gate.use_bias,
+            **{key: experts[key] for key in ("activation", "dropout", "kernel_initializer")},
         }

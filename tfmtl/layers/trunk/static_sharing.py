@@ -1,12 +1,12 @@
 """Sharing without gates: what a task reads beside its own network is decided by hand."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal, TypeAlias
 
 from tfmtl.checks import check_option, check_units
 from tfmtl.keras_host import keras, ops, register
 from tfmtl.layers.core.mlp import MLP
-from tfmtl.layers.trunk.streams import task_names
+from tfmtl.layers.trunk.streams import check_streams, task_names
 from tfmtl.typing import SHARED, Streams, Tensor
 
 Fusion: TypeAlias = Literal["concat", "sum", "mean"]
@@ -38,7 +38,8 @@ class StaticSharing(keras.layers.Layer):
         `{task: (B, units[-1])}`, with `"concat"` as many times wider as the task reads networks.
 
     Raises:
-        ValueError: no unit, an unknown fusion, donors that are one name, a donor or task that is no stream, or a task as its own donor.
+        ValueError: no unit, an unknown fusion, donors that are one name, a donor or task that is no stream, a donor given
+            twice, a task as its own donor, or donors for `"shared"`.
 
     Reference:
         Tang et al., "Progressive Layered Extraction (PLE)", RecSys 2020, section 5.1.2 and figure 1. The paper does not
@@ -51,7 +52,7 @@ class StaticSharing(keras.layers.Layer):
         self,
         units: Sequence[int] = (256, 128),
         *,
-        donors: Mapping[str, Sequence[str]] | None = None,
+        donors: Mapping[str, Iterable[str]] | None = None,
         fusion: Fusion = "concat",
         activation: Any = "relu",
         name: str = "trunk",
@@ -60,15 +61,7 @@ class StaticSharing(keras.layers.Layer):
         super().__init__(name=name, **kwargs)
         self.units = check_units("units", units, least=1)
         check_option("fusion", fusion, Fusion)
-        alone = [task for task, names in (donors or {}).items() if isinstance(names, str)]
-        if alone:
-            raise ValueError(
-                f"`donors` must be {{task: names of streams}}, each a sequence. Received: donors={dict(donors or {})}"
-            )
-        own = [task for task, names in (donors or {}).items() if task in names]
-        if own:
-            raise ValueError(f"A task reads its own network anyway. Received: donors={dict(donors or {})}")
-        self.donors = None if donors is None else {task: tuple(names) for task, names in donors.items()}
+        self.donors = None if donors is None else check_donors(donors)
         self.fusion = fusion
         self.activation = keras.activations.get(activation)
 
@@ -95,6 +88,7 @@ class StaticSharing(keras.layers.Layer):
         self.built = True
 
     def call(self, streams: Streams, training: bool | None = None) -> Streams:
+        check_streams(self, streams)
         made = {source: network(streams[source], training=training) for source, network in self.networks.items()}
         return {task: self._fuse([made[source] for source in self._sources(task)]) for task in self.tasks}
 
@@ -106,6 +100,7 @@ class StaticSharing(keras.layers.Layer):
 
     def compute_output_shape(self, input_shape: Mapping[str, Any]) -> dict[str, tuple[int | None, ...]]:
         tasks = task_names(input_shape, needs_shared=self.reads_shared)
+        check_streams(self, input_shape)
         times = {task: len(self._sources(task)) if self.fusion == "concat" else 1 for task in tasks}
         return {task: (input_shape[task][0], times[task] * self.units[-1]) for task in tasks}
 
@@ -117,3 +112,20 @@ class StaticSharing(keras.layers.Layer):
             "fusion": self.fusion,
             "activation": keras.activations.serialize(self.activation),
         }
+
+
+def check_donors(donors: Mapping[str, Iterable[str]]) -> dict[str, tuple[str, ...]]:
+    """`donors` as tuples; raises ValueError unless every task has other streams, each once, as its donors."""
+    alone = [task for task, names in donors.items() if isinstance(names, str)]
+    if alone:
+        raise ValueError(
+            f"`donors` must be {{task: names of streams}}, each a sequence. Received: donors={dict(donors)}"
+        )
+    found = {task: tuple(names) for task, names in donors.items()}
+    if any(task in names for task, names in found.items()):
+        raise ValueError(f"A task reads its own network anyway. Received: donors={found}")
+    if any(len(set(names)) < len(names) for names in found.values()):
+        raise ValueError(f"`donors` must name a stream once for each task. Received: donors={found}")
+    if SHARED in found:
+        raise ValueError(f"`donors` must not be given for {SHARED!r}, which has no task. Received: donors={found}")
+    return found

@@ -8,7 +8,7 @@ import numpy as np
 from tfmtl.checks import check_dropout, check_option, check_units
 from tfmtl.initializers import fresh
 from tfmtl.keras_host import keras, ops
-from tfmtl.layers.trunk.streams import task_names
+from tfmtl.layers.trunk.streams import check_streams, task_names
 from tfmtl.typing import SHARED, Streams, Tensor
 
 TowerInputs: TypeAlias = Literal["own", "own+shared"]
@@ -95,6 +95,7 @@ class StitchedTowers(keras.layers.Layer):
         return np.full((num, num), others, "float32") + np.eye(num, dtype="float32") * (kept - others)
 
     def call(self, streams: Streams, training: bool | None = None) -> Streams:
+        check_streams(self, streams)
         towers = [streams[task] for task in self.tasks]
         if self.reads_shared:
             towers = [ops.concatenate([x, streams[SHARED]], axis=-1) for x in towers]
@@ -113,6 +114,7 @@ class StitchedTowers(keras.layers.Layer):
 
     def compute_output_shape(self, input_shape: Mapping[str, Any]) -> dict[str, tuple[int | None, ...]]:
         tasks = task_names(input_shape, needs_shared=False)
+        check_streams(self, input_shape)
         return dict.fromkeys(tasks, (input_shape[tasks[0]][0], self.units[-1]))
 
     def get_config(self) -> dict[str, Any]:

@@ -6,6 +6,15 @@ from typing import Any
 from tfmtl.typing import SHARED
 
 
+def check_streams(layer: Any, streams: Mapping[str, Any]) -> None:
+    """Raises ValueError if a built trunk is given streams of other tasks than those it was built for."""
+    tasks = getattr(layer, "tasks", None)  # there once it is built
+    if tasks is not None and set(streams) - {SHARED} != set(tasks):
+        raise ValueError(
+            f"Layer {layer.name!r} was built for the tasks {list(tasks)}. Received: keys={sorted(streams)}"
+        )
+
+
 def task_names(shapes: Mapping[str, Any], *, needs_shared: bool) -> tuple[str, ...]:
     """Names of the tasks among streams of these shapes, sorted, so that weights do not depend on the order of a dict.
 

@@ -73,12 +73,13 @@ def check_facets(facets: Facets) -> dict[str, tuple[str, ...]]:
     if not isinstance(facets, Mapping) or not facets:
         raise ValueError(f"`facets` must be {{facet: values}}, one facet or more. Received: facets={facets!r}")
     found = {}
-    for name, values in facets.items():
+    for name, given in facets.items():
         check_name("facet", name)
+        values = given if isinstance(given, str) else tuple(given)
         if isinstance(values, str) or not values or not all(isinstance(value, str) and value for value in values):
             raise ValueError(f"Facet {name!r} needs names, one or more. Received: {values!r}")
         check_distinct(f"{name} value", values)
-        found[name] = tuple(values)
+        found[name] = values
     taken = [name for name, values in found.items() if SHARED in (name, *values)]
     if taken:
         raise ValueError(f"No facet and no value may be called {SHARED!r}. Received: it occurs in facet {taken[0]!r}")

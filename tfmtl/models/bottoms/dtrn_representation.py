@@ -87,7 +87,7 @@ class DTRNRepresentation(Representation):
         self.behaviors = tuple(f for f in read if isinstance(f, Sequence))
         self.fields = tuple(f.name for f in read if not isinstance(f, Sequence))
         self.target = (target,) if isinstance(target, str) else tuple(target or ())
-        self.dim = dim or _first_width(read) or 0
+        self.dim = _width(dim, read)
         self.refine = refine
         self.shared_input = shared_input
         self.extractor_options = {"pooling": "target" if self.target else "mean", **(extractor or {})}
@@ -118,7 +118,6 @@ class DTRNRepresentation(Representation):
             raise ValueError(
                 "`target` must name a feature where `extractor` has pooling='target'. Received: target=None"
             )
-        check_count("dim", self.dim)
         check_option("shared_input", self.shared_input, SharedInput)
 
     def build(self, input_shape: Any) -> None:
@@ -204,5 +203,11 @@ class DTRNRepresentation(Representation):
         }
 
 
-def _first_width(features: Iterable[Feature]) -> int | None:
-    return next((feature.dim for feature in features if isinstance(feature, Categorical)), None)
+def _width(dim: int | None, features: Iterable[Feature]) -> int:
+    """`dim`, or the width of the first categorical feature."""
+    if dim is not None:
+        return check_count("dim", dim)
+    first = next((feature.dim for feature in features if isinstance(feature, Categorical)), None)
+    if first is None:
+        raise ValueError("`dim` must be an integer >= 1 where no feature is `Categorical`. Received: dim=None")
+    return first

@@ -36,8 +36,8 @@ class Representation(keras.layers.Layer):
         if not all(isinstance(task, str) for task in self.tasks):
             raise ValueError(f"`tasks` must be names, such as `schema.task_names`. Received: tasks={self.tasks}")
         check_distinct("task", self.tasks)
-        if not self.tasks:
-            raise ValueError("`tasks` needs one name or more. Received: tasks=()")
+        if not self.tasks or SHARED in self.tasks:
+            raise ValueError(f"`tasks` needs one name or more, and none is {SHARED!r}. Received: tasks={self.tasks}")
 
     @property
     def features(self) -> tuple[Feature, ...]:

@@ -101,7 +101,7 @@ class AITMHead(keras.layers.Layer):
             task: TaskTower((), kind=kind, base_rate=self.base_rates.get(task), dtype=policy, name=f"{task}_output")
             for task, kind in self.kinds.items()
         }
-        self.calibrate = ChainCalibrator(chain, weight=calibrator, name="calibrator")
+        self.calibrate = ChainCalibrator(self.transfer.chain, weight=calibrator, name="calibrator")
 
     def build(self, input_shape: Mapping[str, Any]) -> None:
         missing = [task for task in self.kinds if task not in input_shape]

@@ -15,9 +15,11 @@ def assemble(
     schema: Schema,
     bottom: Callable[..., Any],
     trunk: Callable[..., Any],
-    name: str,
+    preset: str,
+    /,
     *,
     tower_units: Units,
+    name: str | None = None,
     towers: Mapping[str, Any] | None = None,
     embeddings_initializer: Any = None,
     embeddings_regularizer: Any = None,
@@ -29,8 +31,9 @@ def assemble(
         schema: adapted.
         bottom: makes the bottom from the options of its tables.
         trunk: makes the trunk from `options`.
-        name: of the model.
+        preset: its name.
         tower_units: hidden layers of a tower.
+        name: of the model; None takes the preset's.
         towers: further options of `Towers`, such as `{"dropout": 0.1, "base_rates": {"buy": 0.003}}`.
         embeddings_initializer: of the tables; None takes the bottom's own.
         embeddings_regularizer: of the tables, as in `FeatureEmbedding`.
@@ -39,10 +42,10 @@ def assemble(
     tables = {} if embeddings_initializer is None else {"embeddings_initializer": embeddings_initializer}
     made = bottom(embeddings_regularizer=embeddings_regularizer, **tables)
     head = Towers(schema.tasks, units=tower_units, **(towers or {}))
-    return build(schema, made, trunk(**options), head, name=name)
+    return build(schema, made, trunk(**options), head, name=name or preset)
 
 
-def over_shared_bottom(schema: Schema, trunk: Callable[..., Any], name: str, **options: Any) -> keras.Model:
+def over_shared_bottom(schema: Schema, trunk: Callable[..., Any], preset: str, /, **options: Any) -> keras.Model:
     """`assemble` over one representation for all tasks."""
     bottom = partial(SharedBottomRepresentation, schema.features, schema.task_names)
-    return assemble(schema, bottom, trunk, name, **options)
+    return assemble(schema, bottom, trunk, preset, **options)

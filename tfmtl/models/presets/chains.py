@@ -23,10 +23,11 @@ def esmm(
 
     Args:
         schema: adapted.
-        chain: names of the steps, the first one first; by default the tasks as declared.
+        chain: names of the steps, the first one first; None takes the tasks as declared.
         units: layers of each step's network.
         tower_units: hidden layers of its tower.
-        **options: of `ESMMHead`; `embeddings_initializer` and `embeddings_regularizer` of the tables.
+        **options: of `ESMMHead`; `embeddings_initializer` and `embeddings_regularizer` of the tables; `name` of the
+            model.
     """
     return _chain(schema, chain, ESMMHead, "esmm", units=units, tower_units=tower_units, **options)
 
@@ -43,10 +44,11 @@ def aitm(
 
     Args:
         schema: adapted.
-        chain: names of the steps, the first one first; by default the tasks as declared.
+        chain: names of the steps, the first one first; None takes the tasks as declared.
         units: layers of each step's network.
         tower_units: its layers before the transfer.
-        **options: of `AITMHead`; `embeddings_initializer` and `embeddings_regularizer` of the tables.
+        **options: of `AITMHead`; `embeddings_initializer` and `embeddings_regularizer` of the tables; `name` of the
+            model.
     """
     return _chain(schema, chain, AITMHead, "aitm", units=units, tower_units=tower_units, **options)
 
@@ -55,12 +57,14 @@ def _chain(
     schema: Schema,
     chain: Sequence[str] | None,
     head: Callable[..., Any],
-    name: str,
+    preset: str,
+    /,
     *,
     units: Sequence[int],
     tower_units: Units,
     embeddings_initializer: Any = "uniform",
     embeddings_regularizer: Any = None,
+    name: str | None = None,
     **options: Any,
 ) -> keras.Model:
     bottom = SharedBottomRepresentation(
@@ -69,5 +73,5 @@ def _chain(
         embeddings_initializer=embeddings_initializer,
         embeddings_regularizer=embeddings_regularizer,
     )
-    made = head(schema.tasks, chain or schema.task_names, units=tower_units, **options)
-    return build(schema, bottom, SingleTask(units), made, name=name)
+    made = head(schema.tasks, schema.task_names if chain is None else chain, units=tower_units, **options)
+    return build(schema, bottom, SingleTask(units), made, name=name or preset)

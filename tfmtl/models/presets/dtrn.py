@@ -19,6 +19,7 @@ def dtrn(
     units: Sequence[int] = (256, 128),
     tower_units: Units = (64,),
     towers: Mapping[str, Any] | None = None,
+    name: str = "dtrn",
     **options: Any,
 ) -> keras.Model:
     """Deep task-specific bottom representation network. Liu et al., CIKM 2023, arXiv:2308.05996.
@@ -31,8 +32,9 @@ def dtrn(
         units: layers of a task's network, where no trunk is given.
         tower_units: hidden layers of a tower.
         towers: further options of `Towers`.
+        name: of the model.
         **options: of `DTRNRepresentation`.
     """
     bottom = DTRNRepresentation(schema.features, schema.task_names, target=target, **options)
     head = Towers(schema.tasks, units=tower_units, **(towers or {}))
-    return build(schema, bottom, SingleTask(units) if trunk is None else trunk, head, name="dtrn")
+    return build(schema, bottom, SingleTask(units) if trunk is None else trunk, head, name=name)

@@ -20,6 +20,7 @@ def mfh(
     facet_units: Sequence[int] = (256, 128),
     leaf_units: int | Sequence[int] = 128,
     tower_units: Sequence[int] | Mapping[str, Sequence[int]] = (128, 64),
+    gate_use_bias: bool = False,
     **options: Any,
 ) -> keras.Model:
     """Multi-faceted hierarchical multi-task learning. Liu et al., CIKM 2022, arXiv:2110.13365.
@@ -36,6 +37,8 @@ def mfh(
         leaf_units: width of a leaf's expert, or of its layers.
         tower_units: hidden layers of a tower, or `{group: hidden layers}`: the authors' towers shrink with the group's
             data. They give the shape for their most active group, (128, 64), only.
+        gate_use_bias: whether the gates have a bias. The authors' have one, the papers' formula, our default everywhere
+            (`CGCLayer`), has none: pass True for their model.
         **options: of `HierarchicalTaskTree`, such as `trees=("behavior",)` (H-MTL) and `merge`; `towers`,
             `embeddings_initializer` and `embeddings_regularizer` as in `ple`.
 
@@ -60,8 +63,8 @@ def mfh(
         "mfh",
         facets=grid.facets,
         root=SharedBottom(root_units) if root_units else None,
-        facet=PLE(facet_units, num_task_experts=2, num_shared_experts=2),
-        leaf=CGC(leaf_units, num_task_experts=1, num_shared_experts=1),
+        facet=PLE(facet_units, num_task_experts=2, num_shared_experts=2, gate_use_bias=gate_use_bias),
+        leaf=CGC(leaf_units, num_task_experts=1, num_shared_experts=1, gate_use_bias=gate_use_bias),
         tower_units=grid.by_group(tower_units) if isinstance(tower_units, Mapping) else tower_units,
         **options,
     )

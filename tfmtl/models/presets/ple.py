@@ -7,8 +7,9 @@ they have one width). That experts count as layers is our reading, the first of 
 experts; here a level has two for each task and two more, whoever reads them. A trunk by itself, which does not know the
 tasks, has the 8 of MMoE's paper.
 
-Every preset passes what it does not know on to its trunk, but for three options: `towers`, further options of `Towers` such as
-`{"dropout": 0.1, "base_rates": {"buy": 0.003}}`, and `embeddings_initializer` and `embeddings_regularizer` of the tables.
+Every preset passes what it does not know on to its trunk, but for four options: `towers`, further options of `Towers` such as
+`{"dropout": 0.1, "base_rates": {"buy": 0.003}}`, `embeddings_initializer` and `embeddings_regularizer` of the tables, and `name`
+of the model.
 """
 
 from collections.abc import Mapping, Sequence
@@ -79,7 +80,7 @@ def omoe(
     tower_units: Units = (128, 64),
     **options: Any,
 ) -> keras.Model:
-    """Mixture-of-experts with one gate for all tasks. Ma et al., KDD 2018. Arguments as in `mmoe`."""
+    """Mixture-of-experts with one gate for all tasks. Ma et al., KDD 2018. `options` of `OMoE`; others as in `mmoe`."""
     return over_shared_bottom(
         schema, OMoE, "omoe", units=units, num_experts=_experts(schema, num_experts), tower_units=tower_units, **options
     )
@@ -95,7 +96,7 @@ def ml_mmoe(
 ) -> keras.Model:
     """MMoE of several levels whose gates read the raw input. Tang et al., RecSys 2020, section 5.1.2.
 
-    `units` has one entry a level, `num_experts` is of each; other arguments as in `mmoe`.
+    `units` has one entry a level, `num_experts` is of each, `options` are those of `MLMMoE`; others as in `mmoe`.
     """
     num = _experts(schema, num_experts)
     return over_shared_bottom(

@@ -48,7 +48,7 @@ def stem_net(
         towers: further options of `Towers`.
         embeddings_initializer: of the tables; None takes the bottom's own, here the authors' N(0, 1e-4).
         embeddings_regularizer: of the tables, at every step as a whole; the authors use `keras.regularizers.L2(5e-7)`.
-        **options: of `CGCLayer`.
+        **options: of `CGCLayer`; `name` of the model.
 
     Reference:
         Su et al., "STEM", AAAI 2024, arXiv:2308.13537, and its code.

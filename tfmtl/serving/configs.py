@@ -32,6 +32,8 @@ BATCHING = """\
 # tensorflow_model_server --enable_batching --batching_parameters_file=/models/{name}/batching.config
 # Measure before use: on a CPU a small ranker is often faster without. A server that batches cannot answer `rank`,
 # whose inputs differ in length by design: a request for it is a batch already.
+# Requests with histories merge only where these are equally wide: clients pad them with -1 or "" to one width, or send
+# `examples`. Never set pad_variable_length_inputs: it pads with an id of the row's own, and scores change.
 # Exports warm up with the sizes below, and a version whose warm-up is refused does not load: after an edit of them,
 # export again.
 max_batch_size {{ value: {largest} }}

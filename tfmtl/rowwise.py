@@ -1,6 +1,6 @@
 """What losses and metrics must agree on: which rows count, and what one row costs."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from tfmtl.keras_host import ops
 from tfmtl.typing import Tensor
@@ -40,7 +40,7 @@ def mask(y_true: Tensor, y_pred: Tensor, sample_weight: Tensor | None = None) ->
     weights = counted
     if sample_weight is not None:
         given = ops.convert_to_tensor(sample_weight)
-        if len(given.shape):
+        if _rank(given) != 0:
             given = _column("sample_weight", given)
             _check_lengths(y_true=labels, sample_weight=given)
         weights = ops.where(valid, ops.cast(given, "float32"), 0.0)
@@ -61,9 +61,16 @@ def crossentropy(labels: Tensor, probabilities: Tensor) -> Tensor:
 
 def _column(name: str, values: Tensor) -> Tensor:
     values = ops.convert_to_tensor(values)
-    if len(values.shape) > 2 or (len(values.shape) == 2 and values.shape[1] != 1):
+    rank = _rank(values)
+    if rank is not None and (rank > 2 or (rank == 2 and values.shape[1] != 1)):
         raise ValueError(f"`{name}` must be one column, (B,) or (B, 1). Received: shape={tuple(values.shape)}")
     return ops.reshape(ops.cast(values, "float32"), (-1,))
+
+
+def _rank(tensor: Tensor) -> int | None:
+    """None where TensorFlow does not know it, as after one fit on `(B,)` and one on `(B, 1)`."""
+    shape: Any = tensor.shape
+    return shape.rank if hasattr(shape, "rank") else len(shape)
 
 
 def _check_lengths(**columns: Tensor) -> None:

@@ -232,3 +232,13 @@ def test_takes_batches_of_unknown_length(loss, weighted, rows):
     else:
         symbolic = loss()(keras.Input(()), keras.Input((1,)))
         assert tuple(symbolic.shape) == ()
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_takes_columns_of_unknown_rank(loss, rows):
+    """What Keras traces once it has been fitted on `(B,)` and on `(B, 1)`."""
+    labels, predictions, weights = rows
+    compiled = tf.function(loss(), input_signature=[tf.TensorSpec(None, "float32")] * 3)
+    for shape in ((-1,), (-1, 1)):
+        value = compiled(labels.reshape(shape), predictions[:, None], weights.reshape(shape))
+        np.testing.assert_allclose(value, reference(loss, labels, predictions, weights), rtol=1e-5)

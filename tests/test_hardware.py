@@ -1,6 +1,7 @@
-"""Which CPUs multiply bfloat16 faster than float32."""
+"""What is seen of the machine: accelerators, and CPUs that multiply bfloat16 faster than float32."""
 
 import pytest
+import tensorflow as tf
 
 from tfmtl import hardware
 
@@ -33,3 +34,12 @@ def test_products_of_bfloat16(vendor, flags, favors, tmp_path, monkeypatch):
 def test_a_system_that_does_not_tell_of_its_cpu(tmp_path, monkeypatch):
     monkeypatch.setattr(hardware, "CPUINFO", tmp_path / "missing")
     assert hardware.cpu_favors_bfloat16.__wrapped__() is False
+
+
+def test_an_accelerator_that_is_hidden_is_none(monkeypatch):
+    gpu = tf.config.PhysicalDevice("/physical_device:GPU:0", "GPU")
+    cpu = tf.config.PhysicalDevice("/physical_device:CPU:0", "CPU")
+    monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind=None: [cpu, gpu])
+    for visible, found in (([cpu], False), ([cpu, gpu], True)):
+        monkeypatch.setattr(tf.config, "get_visible_devices", lambda kind=None, visible=visible: visible)
+        assert hardware.has_accelerator() is found

@@ -47,9 +47,10 @@ def check_units(name: str, units: int | Sequence[int], *, least: int = 0) -> tup
 
 
 def check_names(name: str, names: Iterable[str]) -> tuple[str, ...]:
-    """`names` as a tuple; raises ValueError unless they are distinct strings, at least one, and not a string themselves."""
-    found = (names,) if isinstance(names, str) else tuple(names)
-    if isinstance(names, str) or not found or len(set(found)) != len(found):
+    """`names` as a tuple; raises ValueError unless they are distinct strings, one or more, and no string themselves."""
+    found = tuple(names)
+    fits = found and len(set(found)) == len(found) and all(isinstance(each, str) for each in found)
+    if isinstance(names, str) or not fits:
         raise ValueError(f"`{name}` must be distinct names, at least one. Received: {name}={names!r}")
     return found
 

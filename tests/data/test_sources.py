@@ -311,6 +311,7 @@ def test_labels_compare_in_the_columns_own_type():
     schema = Schema(AGE.features, [Task("tenth", label=("price", 0.1)), Task("paid", "regression", label="price")])
     ((_, y),) = read({"age": [1.0, 2], "price": np.array([0.1, 0.2], "float32")}, schema, batch_size=2)
     assert y["tenth"].numpy().ravel().tolist() == [1, 0]
+    np.testing.assert_array_equal(y["paid"].numpy().ravel(), np.array([0.1, 0.2], "float32"))
 
 
 def test_a_value_beyond_float32_is_no_regression_label():

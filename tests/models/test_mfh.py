@@ -158,6 +158,11 @@ def test_refuses():
 
 def test_gates_may_have_the_authors_bias():
     plain, biased = (mfh(SCHEMA, GRID, gate_use_bias=bias, **SMALL) for bias in (False, True))
-    gates = 4 * 2 + 2 * 2  # in each facet, two levels of gates: checked by their number below
-    more = biased.count_params() - plain.count_params()
-    assert more > gates and len(biased.weights) > len(plain.weights)
+    levels = [
+        level
+        for switcher in biased.get_layer("trunk").switchers.values()
+        for level in getattr(switcher, "levels", [switcher])
+    ]
+    candidates = [gate.num for level in levels for gate in level.mixers.values()]
+    assert biased.count_params() - plain.count_params() == sum(candidates) > 0
+    assert len(biased.weights) - len(plain.weights) == len(candidates)

@@ -20,11 +20,12 @@ class FeedbackBalance:
 
     Users with a balance above `1 - edge` are `"{a}_dominant"`, those below `edge` `"{b}_dominant"`, the others
     `"comparable"`: with one shared embedding, these are the rows where negative transfer shows, since neither task has
-    the say. Users whom training never saw are `"unseen"`, as are rows without a user (`""`, -1, None, NaN; row 0 of an encoded
-    feature, which all unknown ids share); training leaves these out.
+    the say. Users whom training never saw are `"unseen"`, as are rows without a user (`""`, -1, None, NaN; row 0 of an
+    encoded feature, which all unknown ids share); training leaves these out.
 
     Args:
-        train: batches `(x, y)` of the training set, or one `(x, y)`, weights behind them or not; `x` holds the group column, raw or encoded.
+        train: batches `(x, y)` of the training set, or one `(x, y)`, weights behind them or not; `x` holds the group
+            column, raw or encoded.
         schema: knows the two tasks, both binary.
         tasks: the two tasks, a and b.
         group: the user's column.

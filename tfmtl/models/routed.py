@@ -26,8 +26,8 @@ def routed(
         name: of the model.
 
     Raises:
-        ValueError: a model without `{task: (B, 1)}` for the grid's tasks, a column called like a stage, a feature that cannot tell the groups apart, or an
-            `unknown` that is no group.
+        ValueError: a model without `{task: (B, 1)}` for the grid's tasks, a column called like a stage, a feature that
+            cannot tell the groups apart, or an `unknown` that is no group.
 
     Example:
 
@@ -48,14 +48,13 @@ def routed(
     rows = {group: _row(feature, group, value) for group, value in grid.groups}
 
     inputs = inputs_by_name(model)
-    layers = {layer.name for layer in model.layers}
+    taken = {layer.name for layer in model.layers}  # inputs too: a Keras model has one layer of a name
     if grid.column not in inputs:
-        if grid.column in layers:
+        if grid.column in taken:
             raise ValueError(f"No column may be called like a layer of the model. Received: {grid.column!r}")
         inputs[grid.column] = keras.Input((), dtype="int32", name=grid.column)
-    # A Keras model has one layer of a name, and a feature may have this one.
-    free = next(each for each in ("routing", "group_routing", "routing_of_groups") if each not in {*layers, *inputs})
-    routing = GroupRouting(grid.cells, rows, unknown=unknown, name=free)
+    name_of_layer = "group_routing" if "routing" in {grid.column, *taken} else "routing"  # which a feature may have
+    routing = GroupRouting(grid.cells, rows, unknown=unknown, name=name_of_layer)
     return model_by_name(inputs, routing([output, inputs[grid.column]]), name)
 
 

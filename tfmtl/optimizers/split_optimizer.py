@@ -52,9 +52,8 @@ class SplitOptimizer(Optimizer):
 
     def apply_gradients(self, grads_and_vars: Iterable[tuple[Any, Any]], *arguments: Any, **options: Any) -> Any:
         pairs = list(grads_and_vars)
-        if not getattr(
-            self, "built", True
-        ):  # tf_keras knows no such thing: its parts build themselves outside of the graph
+        # tf_keras has no `built`: its parts build themselves, outside of the graph.
+        if not getattr(self, "built", True):
             self.build([variable for _, variable in pairs])
         for part, own in self._split(pairs):
             if any(gradient is not None for gradient, _ in own):
@@ -66,6 +65,7 @@ class SplitOptimizer(Optimizer):
             part.finalize_variable_values([v for _, v in own])
 
     def exclude_from_weight_decay(self, var_list: Any = None, var_names: Any = None) -> None:
+        """Leaves weights out of the decay of both, whichever trains them."""
         for part in (self.embeddings, self.dense):
             part.exclude_from_weight_decay(var_list=var_list, var_names=var_names)
 
@@ -74,8 +74,8 @@ class SplitOptimizer(Optimizer):
         values, variables = list(weights), self.variables
         if len(values) != len(variables):
             raise ValueError(
-                f"`weights` must hold one for each of the optimizer's {len(variables)} variables, and most of those are there "
-                f"once it is built. Received: {len(values)} weights"
+                f"`weights` must hold one for each of the optimizer's {len(variables)} variables, and most of those are "
+                f"there once it is built. Received: {len(values)} weights"
             )
         for variable, value in zip(variables, values, strict=True):
             variable.assign(value)
@@ -156,7 +156,8 @@ def _check_part(name: str, part: Any) -> None:
     """Keras asks the whole optimizer for the scale of the loss and for its steps: a part's own would go unnoticed."""
     if hasattr(part, "inner_optimizer") or getattr(part, "loss_scale_factor", None) is not None:
         raise ValueError(
-            f"`{name}` must not scale the loss: wrap the whole optimizer in a `LossScaleOptimizer`. Received: {name}={part}"
+            f"`{name}` must not scale the loss: wrap the whole optimizer in a `LossScaleOptimizer`. "
+            f"Received: {name}={part}"
         )
     if (steps := getattr(part, "gradient_accumulation_steps", None)) is not None:
         raise ValueError(

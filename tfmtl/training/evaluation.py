@@ -56,8 +56,8 @@ def evaluate(
         slices: by name, a column of `x` or a function of `x`; each distinct value is a slice.
 
     Raises:
-        ValueError: a batch that is not `(x, y)`, a model that returns no dict, a missing column, label or prediction, no batch at all, a function that
-            gives something else than one value a row, or a slice of more than 1000 values.
+        ValueError: a batch that is not `(x, y)`, a model that returns no dict, a missing column, label or prediction, no
+            batch at all, a function that gives something else than one value a row, or a slice of more than 1000 values.
 
     Example:
 

@@ -68,19 +68,19 @@ class FusedTables(keras.layers.Layer):
         self.built = True
 
     def call(self, encoded: Encoded) -> Encoded:
-        blocks = self.blocks(encoded)
         found: Encoded = {}
         for dim, group in self.groups.items():
-            parts = _parts(blocks[dim], list(self._ids(group, encoded).values()))
-            found.update(zip(group.first_row, parts, strict=True))
+            ids = self._ids(group, encoded)
+            found.update(zip(ids, _parts(self._look_up(dim, ids), list(ids.values())), strict=True))
         return found
 
     def blocks(self, encoded: Encoded) -> dict[int, Tensor]:
         """For each width what was looked up, `(B, N, copies * dim)`: the ids of its columns in the order of the features."""
-        return {dim: self._look_up(self.tables[str(dim)], group, encoded) for dim, group in self.groups.items()}
+        return {dim: self._look_up(dim, self._ids(group, encoded)) for dim, group in self.groups.items()}
 
-    def _look_up(self, table: Tensor, group: "_Group", encoded: Encoded) -> Tensor:
-        flat = [_as_rows(ids, group.num_rows[column]) for column, ids in self._ids(group, encoded).items()]
+    def _look_up(self, dim: int, ids: Encoded) -> Tensor:
+        table, group = self.tables[str(dim)], self.groups[dim]
+        flat = [_as_rows(column, group.num_rows[name]) for name, column in ids.items()]
         widths = [i.shape[1] for i in flat]
         moved = ops.concatenate(flat, axis=1) if len(flat) > 1 else flat[0]
         first, rows = (ops.convert_to_tensor(p, dtype="int32") for p in group.positions(widths))

@@ -5,7 +5,7 @@ from tfmtl.spec.sequence import Pooling
 from tfmtl.typing import Tensor
 
 _LOWEST = -6e4
-"""Below all events, and within float16."""
+"""Below the events of any table that trains, and within float16."""
 
 
 def pool_events(events: Tensor, mask: Tensor, pooling: Pooling) -> Tensor:

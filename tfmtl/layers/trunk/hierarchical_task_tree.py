@@ -229,7 +229,7 @@ def _read(node: TreeNode, given: Mapping[str, Mapping[str, Any]], shared: Any) -
 
 
 def _new_like(layer: Any, name: str, *, salt: str, dtype: Any) -> Any:
-    """A new layer of the same settings but for `dtype`; a seed in them is replaced by one that follows from it and the names."""
+    """A new layer of the same settings but for `dtype`; a seed among them is replaced by one that follows from the names."""
     return type(layer).from_config({**_reseeded(layer.get_config(), (salt, name)), "name": name, "dtype": dtype})
 
 

@@ -38,7 +38,8 @@ class MLMMoE(keras.layers.Layer):
         `{task: (B, units[-1])}`.
 
     Raises:
-        ValueError: no level, fewer than 2 experts, `dropout` outside [0, 1), or streams without `"shared"` or without a task.
+        ValueError: no level, fewer than 2 experts, `dropout` outside [0, 1), or streams without `"shared"` or without a
+            task.
 
     Reference:
         Tang et al., "Progressive Layered Extraction (PLE)", RecSys 2020, section 5.1.2, which does not say how an upper

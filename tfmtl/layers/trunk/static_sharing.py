@@ -61,7 +61,7 @@ class StaticSharing(keras.layers.Layer):
         super().__init__(name=name, **kwargs)
         self.units = check_units("units", units, least=1)
         check_option("fusion", fusion, Fusion)
-        self.donors = None if donors is None else check_donors(donors)
+        self.donors = None if donors is None else _checked_donors(donors)
         self.fusion = fusion
         self.activation = keras.activations.get(activation)
 
@@ -114,7 +114,7 @@ class StaticSharing(keras.layers.Layer):
         }
 
 
-def check_donors(donors: Mapping[str, Iterable[str]]) -> dict[str, tuple[str, ...]]:
+def _checked_donors(donors: Mapping[str, Iterable[str]]) -> dict[str, tuple[str, ...]]:
     """`donors` as tuples; raises ValueError unless every task has other streams, each once, as its donors."""
     alone = [task for task, names in donors.items() if isinstance(names, str)]
     if alone:

@@ -66,7 +66,8 @@ class Client(Connection):
         """Runs a signature.
 
         Args:
-            columns: mapping of input names to arrays or lists, or a DataFrame; each column becomes a tensor of the signature's dtype.
+            columns: mapping of input names to arrays or lists, or a DataFrame; each column becomes a tensor of the
+                signature's dtype.
             signature: str.
             outputs: sequence of str. The outputs to send back, all without it. Saves bytes, not computation.
 

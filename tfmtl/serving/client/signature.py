@@ -42,8 +42,8 @@ def as_inputs(columns: Mapping[str, Any], signature: meta_graph_pb2.SignatureDef
     """Columns, by name or of a DataFrame, as arrays of the signature's dtypes.
 
     Raises:
-        ValueError: no columns by name, an unknown one, a shape of another rank, or values that the dtype cannot hold. A float may be rounded,
-            an integer not: an id would become another one.
+        ValueError: no columns by name, an unknown one, a shape of another rank, or values that the dtype cannot hold. A
+            float may be rounded, an integer not: an id would become another one.
     """
     if not hasattr(columns, "items"):
         raise ValueError(f"`columns` must be a mapping or a DataFrame. Received: {type(columns).__name__}")

@@ -4,7 +4,7 @@ BIN = $(VENV)/bin
 READY = $(VENV)/.ready
 
 # Tests of everything that promises to run on both Keras generations.
-HOSTS = tests/layers tests/models tests/losses tests/metrics tests/optimizers tests/training tests/test_compose.py
+HOSTS = tests/layers tests/stages tests/models tests/losses tests/metrics tests/optimizers tests/training tests/test_compose.py
 
 .PHONY: help demo test lint bench bench-peers clean
 

@@ -18,7 +18,7 @@ import tensorflow as tf
 import tfmtl
 from tfmtl.keras_host import keras
 from tfmtl.metrics import exact
-from tfmtl.spec import Schema
+from tfmtl.schema import Schema
 from tfmtl.training.objectives import objectives
 
 # The models are small: more threads would wait for each other.

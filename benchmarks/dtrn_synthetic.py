@@ -38,7 +38,7 @@ from ple_synthetic import arrays
 from tfmtl.data import synthetic
 from tfmtl.data.synthetic import ATTRIBUTES, BEHAVIORS, READINGS, Synthetic
 from tfmtl.models import presets
-from tfmtl.spec import Categorical, Schema, Sequence, Task
+from tfmtl.schema import Categorical, Schema, Sequence, Task
 
 REFERENCE = "shared transformer"
 VALUES, LENGTH, WIDTH, STRENGTH = 4, 10, 4, 1.5

@@ -17,7 +17,7 @@ from mfh_study import Study, compare, shares, table
 
 import tfmtl
 from tfmtl.data import census_income
-from tfmtl.spec import TaskGrid
+from tfmtl.schema import TaskGrid
 
 BANDS = ((0, "young"), (25, "middle"), (75, "old"))
 VALID_ROWS = 10_000

@@ -24,7 +24,7 @@ from tfmtl.data.preprocessing import Preprocessor
 from tfmtl.data.reading import read
 from tfmtl.keras_host import keras
 from tfmtl.models.presets import mfh, ple
-from tfmtl.spec import Schema, TaskGrid
+from tfmtl.schema import Schema, TaskGrid
 from tfmtl.training.evaluation import Evaluation
 from tfmtl.training.objectives import objectives
 

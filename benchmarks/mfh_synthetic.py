@@ -15,7 +15,7 @@ import pyarrow as pa
 from mfh_study import Study, compare, shares, table
 
 from tfmtl.metrics import exact
-from tfmtl.spec import Categorical, Numeric, Task, TaskGrid
+from tfmtl.schema import Categorical, Numeric, Task, TaskGrid
 
 BEHAVIORS = ("finish", "skip", "like")
 GROUPS = {"new": 0.03, "low": 0.27, "high": 0.7}  # shares of the rows to train on

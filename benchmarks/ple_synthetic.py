@@ -32,7 +32,7 @@ from tfmtl.data.reading import read
 from tfmtl.keras_host import keras
 from tfmtl.metrics import exact
 from tfmtl.models import presets
-from tfmtl.spec import Schema
+from tfmtl.schema import Schema
 from tfmtl.training.objectives import objectives
 
 TASKS = ("first", "second")

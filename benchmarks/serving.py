@@ -27,11 +27,11 @@ from serving_models import Workload, workloads
 from tensorflow_serving.apis import predict_pb2, prediction_log_pb2, prediction_service_pb2_grpc
 
 from tfmtl.data.preprocessing import Preprocessor
-from tfmtl.serving.bundle import write_bundle
-from tfmtl.serving.contract import UNLIMITED, WARMUP_FILE
+from tfmtl.exporting.bundle import write_bundle
+from tfmtl.serving.protocol.contract import UNLIMITED, WARMUP_FILE
+from tfmtl.serving.protocol.tensors import from_proto, to_proto
 from tfmtl.serving.server import LocalServer
 from tfmtl.serving.server.versions import find_versions
-from tfmtl.serving.tensors import from_proto, to_proto
 
 CANDIDATES = 500
 AIM = 3.0

@@ -7,10 +7,10 @@ import tensorflow as tf
 from serving_models import Workload
 
 from tfmtl.data.preprocessing import Preprocessor
+from tfmtl.exporting.endpoints import trace_whole
+from tfmtl.exporting.graph.trace import concrete_function
+from tfmtl.exporting.ranking import rank_endpoint
 from tfmtl.keras_host import keras
-from tfmtl.serving.endpoints import trace_whole
-from tfmtl.serving.graphs import concrete_function
-from tfmtl.serving.ranking import rank_endpoint
 
 
 def ranking_flops(workload: Workload, model: keras.Model, candidates: int) -> tuple[int, int]:

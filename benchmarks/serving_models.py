@@ -81,7 +81,7 @@ def _histories() -> tfmtl.Schema:
     """60 columns and 2 histories of the user, 10 columns of the candidate, all ids as strings that are looked up."""
     sizes = {"item": 20_000, "shop": 2_000, "category": 200}
     fields = [_strings(name, size, table=f"{name}s") for name, size in sizes.items()]
-    features: list[tfmtl.spec.Feature] = [_strings(f"u{i}", 500, side="user") for i in range(50)]
+    features: list[tfmtl.schema.Feature] = [_strings(f"u{i}", 500, side="user") for i in range(50)]
     features += [tfmtl.Numeric(f"a{i}", transform=None, side="user") for i in range(10)]
     features += [_strings(name, size, table=f"{name}s", side="item") for name, size in sizes.items()]
     features += [_strings(f"i{i}", 500, side="item") for i in range(4)]

@@ -5,8 +5,8 @@ import pytest
 
 from tfmtl.initializers import PerExpert, fresh
 from tfmtl.keras_host import keras
-from tfmtl.layers.trunk.cgc import CGCLayer
-from tfmtl.layers.trunk.ple import PLE
+from tfmtl.layers.cgc_layer import CGCLayer
+from tfmtl.stages.trunks.ple import PLE
 
 
 @pytest.mark.parametrize("seed", [None, 3])

@@ -7,29 +7,20 @@ layers and models run on JAX and PyTorch too.
 
 from tfmtl import losses, metrics
 from tfmtl.keras_host import BACKEND
-from tfmtl.layers.bottom.feature_embedding import FeatureEmbedding
-from tfmtl.layers.bottom.hyper_sequence_extractor import HyperSequenceExtractor
-from tfmtl.layers.bottom.stem_embedding import STEMEmbedding
-from tfmtl.layers.bottom.task_senet import TaskSENet
-from tfmtl.layers.core.experts import Experts
-from tfmtl.layers.core.gate import Gate
-from tfmtl.layers.core.join_streams import JoinStreams
-from tfmtl.layers.core.mlp import MLP
-from tfmtl.layers.head.chain_calibrator import ChainCalibrator
-from tfmtl.layers.head.group_routing import GroupRouting
-from tfmtl.layers.head.information_transfer import InformationTransfer
-from tfmtl.layers.head.task_tower import TaskTower
-from tfmtl.layers.trunk.cgc import CGCLayer
-from tfmtl.layers.trunk.cross_stitch import CrossStitch
-from tfmtl.layers.trunk.hierarchical_task_tree import HierarchicalTaskTree
-from tfmtl.layers.trunk.ml_mmoe import MLMMoE
-from tfmtl.layers.trunk.omoe import OMoE
-from tfmtl.layers.trunk.ple import PLE
-from tfmtl.layers.trunk.sluice import Sluice
-from tfmtl.layers.trunk.static_sharing import StaticSharing
-from tfmtl.models.bottoms import DTRNRepresentation, SharedBottomRepresentation, STEMRepresentation
+from tfmtl.layers.cgc_layer import CGCLayer
+from tfmtl.layers.chain_calibrator import ChainCalibrator
+from tfmtl.layers.experts import Experts
+from tfmtl.layers.feature_embedding import FeatureEmbedding
+from tfmtl.layers.gate import Gate
+from tfmtl.layers.group_routing import GroupRouting
+from tfmtl.layers.hyper_sequence_extractor import HyperSequenceExtractor
+from tfmtl.layers.information_transfer import InformationTransfer
+from tfmtl.layers.join_streams import JoinStreams
+from tfmtl.layers.mlp import MLP
+from tfmtl.layers.stem_embedding import STEMEmbedding
+from tfmtl.layers.task_senet import TaskSENet
+from tfmtl.layers.task_tower import TaskTower
 from tfmtl.models.build import build, encoded_inputs
-from tfmtl.models.heads import AITMHead, ESMMHead, Towers
 from tfmtl.models.presets import (
     aitm,
     asymmetric_sharing,
@@ -52,16 +43,25 @@ from tfmtl.models.presets import (
     stem_single_table,
 )
 from tfmtl.models.routed import routed
-from tfmtl.models.trunks import CGC, AsymmetricSharing, CustomizedSharing, MMoE, SharedBottom, SingleTask
 from tfmtl.models.warm_start import warm_start
-from tfmtl.spec import Categorical, Numeric, Schema, Sequence, Task, TaskGrid
+from tfmtl.schema import Categorical, Numeric, Schema, Sequence, Task, TaskGrid
+from tfmtl.stages.bottoms import DTRNRepresentation, SharedBottomRepresentation, STEMRepresentation
+from tfmtl.stages.heads import AITMHead, ESMMHead, Towers
+from tfmtl.stages.trunks.cells import CGC, AsymmetricSharing, CustomizedSharing, MMoE, SharedBottom, SingleTask
+from tfmtl.stages.trunks.cross_stitch import CrossStitch
+from tfmtl.stages.trunks.hierarchical_task_tree import HierarchicalTaskTree
+from tfmtl.stages.trunks.ml_mmoe import MLMMoE
+from tfmtl.stages.trunks.omoe import OMoE
+from tfmtl.stages.trunks.ple import PLE
+from tfmtl.stages.trunks.sluice import Sluice
+from tfmtl.stages.trunks.static_sharing import StaticSharing
 from tfmtl.version import VERSION as __version__
 
 if BACKEND == "tensorflow":
     from tfmtl.data import Preprocessor, adapt, extend, read
-    from tfmtl.exporting import export
+    from tfmtl.exporting.export import export
+    from tfmtl.exporting.score import Score
     from tfmtl.optimizers import LazyAdam, RowWiseAdagrad, optimizer
-    from tfmtl.serving.score import Score
     from tfmtl.training import Validation, evaluate, objectives, strategy
 
 __all__ = [

@@ -9,7 +9,7 @@ import threading
 from collections.abc import Sequence
 from pathlib import Path
 
-from tfmtl.serving.addresses import check_port
+from tfmtl.serving.protocol.addresses import check_port
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

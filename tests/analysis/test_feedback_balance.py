@@ -5,7 +5,7 @@ import pytest
 import tensorflow as tf
 
 from tfmtl.analysis import FeedbackBalance
-from tfmtl.spec import Categorical, Schema, Task
+from tfmtl.schema import Categorical, Schema, Task
 
 SCHEMA = Schema([Categorical("user", num_ids=9)], [Task("finish"), Task("like"), Task("watch", "regression")])
 NAN = float("nan")

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from tfmtl.data.adapting import adapt, extend
 from tfmtl.data.preprocessing import Preprocessor
 from tfmtl.data.summaries import Moments, Quantiles
-from tfmtl.spec import Categorical, Numeric, Schema, Sequence, Task
+from tfmtl.schema import Categorical, Numeric, Schema, Sequence, Task
 
 NAN = np.nan
 

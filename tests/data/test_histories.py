@@ -11,7 +11,7 @@ from test_reading import write_parquet, write_tfrecord
 from tfmtl.data.adapting import adapt
 from tfmtl.data.preprocessing import Preprocessor
 from tfmtl.data.reading import read
-from tfmtl.spec import Categorical, Schema, Sequence, Task
+from tfmtl.schema import Categorical, Schema, Sequence, Task
 
 ITEM = Categorical("item", num_ids=5)
 SCHEMA = Schema(

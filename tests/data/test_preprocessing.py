@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from tfmtl.data.preprocessing import Preprocessor
 from tfmtl.keras_host import keras
-from tfmtl.spec import Categorical, Numeric, Sequence
+from tfmtl.schema import Categorical, Numeric, Sequence
 
 ITEM = Categorical("item", vocabulary=(7, 9, 11), table="item")
 FEATURES = [

@@ -24,7 +24,7 @@ from tfmtl.data.chunks import shuffled
 from tfmtl.data.preprocessing import Preprocessor
 from tfmtl.data.reading import read
 from tfmtl.keras_host import keras
-from tfmtl.spec import Categorical, Numeric, Schema, Sequence, Task
+from tfmtl.schema import Categorical, Numeric, Schema, Sequence, Task
 
 NAN = math.nan
 ROWS = 37
@@ -689,7 +689,7 @@ DISTRIBUTED = """
     from tfmtl.data.preprocessing import Preprocessor
     from tfmtl.data.reading import read
     from tfmtl.keras_host import keras
-    from tfmtl.spec import Categorical, Numeric, Schema, Task
+    from tfmtl.schema import Categorical, Numeric, Schema, Task
     schema = Schema([Categorical("code", num_ids=10), Numeric("age", transform=None)], [Task("click")])
     rows = {"code": np.arange(100) % 12, "age": np.arange(100) / 100, "click": np.arange(100) % 2}
     strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
@@ -727,7 +727,7 @@ WORKER = """
     os.environ["TF_CONFIG"] = json.dumps({"cluster": cluster, "task": {"type": "worker", "index": worker}})
     strategy = tf.distribute.MultiWorkerMirroredStrategy()
     from tfmtl.data.reading import read
-    from tfmtl.spec import Numeric, Schema, Task
+    from tfmtl.schema import Numeric, Schema, Task
     schema = Schema([Numeric("age")], [Task("click")])
     found = {}
     for how, shard in {"by itself": (0, 1), "by shard": (worker, 2)}.items():

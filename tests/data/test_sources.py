@@ -10,7 +10,7 @@ from test_reading import message_of, write_csv
 from tfmtl.data.adapting import adapt
 from tfmtl.data.chunks import shuffled
 from tfmtl.data.reading import read
-from tfmtl.spec import Categorical, Numeric, Schema, Sequence, Task
+from tfmtl.schema import Categorical, Numeric, Schema, Sequence, Task
 
 NAN = np.nan
 CLICK = Task("click")

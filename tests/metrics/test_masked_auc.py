@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from sklearn.metrics import roc_auc_score
 
 from tfmtl.keras_host import keras
+from tfmtl.masked_rows import mask
 from tfmtl.metrics import MaskedAUC
-from tfmtl.rowwise import mask
 
 NAN = float("nan")
 

@@ -10,7 +10,7 @@ from tfmtl.keras_host import BACKEND, keras
 from tfmtl.losses import MaskedBinaryCrossentropy
 from tfmtl.models import presets
 from tfmtl.models.routed import routed
-from tfmtl.spec import Categorical, Numeric, Schema, Sequence, Task, TaskGrid
+from tfmtl.schema import Categorical, Numeric, Schema, Sequence, Task, TaskGrid
 
 ROWS_EACH = 64
 ITEM = Categorical("item", num_ids=7, dim=4, table="items")

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from tfmtl.spec import Categorical, Numeric, Schema, Sequence, Task
+from tfmtl.schema import Categorical, Numeric, Schema, Sequence, Task
 
 ITEM = Categorical("item", num_ids=7, dim=4, table="items")
 KIND = Categorical("kind", num_ids=2, dim=2)

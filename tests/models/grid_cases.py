@@ -4,7 +4,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfmtl.data.preprocessing import Preprocessor
-from tfmtl.spec import Categorical, Numeric, Schema, Task, TaskGrid
+from tfmtl.schema import Categorical, Numeric, Schema, Task, TaskGrid
 
 GRID = TaskGrid(
     [Task("complete", "regression"), Task("finish"), Task("skip")], {"new": "n", "low": "l", "high": "h"}, "segment"

@@ -6,8 +6,8 @@ from harness import assert_all_trained, assert_reloads, gradients, ops
 
 from tfmtl.keras_host import keras
 from tfmtl.models import presets
-from tfmtl.models.heads import AITMHead, ESMMHead
-from tfmtl.spec import Categorical, Schema, Task
+from tfmtl.schema import Categorical, Schema, Task
+from tfmtl.stages.heads import AITMHead, ESMMHead
 
 TASKS = [Task("click"), Task("cart"), Task("buy"), Task("watch", "regression")]
 CHAIN = ["click", "cart", "buy"]

@@ -7,7 +7,7 @@ from harness import fit_callbackless
 
 from tfmtl.keras_host import keras
 from tfmtl.models import presets
-from tfmtl.spec import Schema
+from tfmtl.schema import Schema
 from tfmtl.training.objectives import objectives
 
 # Compiling takes the time here, and takes the less the fewer operations there are.

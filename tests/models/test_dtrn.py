@@ -7,10 +7,10 @@ from harness import assert_all_trained, assert_reloads, gradients, ops
 
 from tfmtl.keras_host import is_table, keras
 from tfmtl.models import presets
-from tfmtl.models.bottoms import DTRNRepresentation
 from tfmtl.models.build import encoded_inputs
-from tfmtl.models.trunks import MMoE
-from tfmtl.spec import Categorical, Numeric, Schema
+from tfmtl.schema import Categorical, Numeric, Schema
+from tfmtl.stages.bottoms import DTRNRepresentation
+from tfmtl.stages.trunks.cells import MMoE
 
 
 def moved(layer, seed=0):

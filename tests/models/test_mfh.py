@@ -7,14 +7,14 @@ from grid_cases import GRID, GROUPS_OF_ROWS, SCHEMA, SMALL, encoded_rows
 from harness import assert_all_trained, gradients, ops
 
 from tfmtl.data.reading import read
-from tfmtl.layers.trunk.hierarchical_task_tree import HierarchicalTaskTree
-from tfmtl.layers.trunk.ple import PLE
-from tfmtl.models.bottoms import STEMRepresentation
 from tfmtl.models.build import build
-from tfmtl.models.heads import Towers
 from tfmtl.models.presets.mfh import mfh
-from tfmtl.models.trunks import CGC
-from tfmtl.spec import Numeric, Schema, Task, TaskGrid
+from tfmtl.schema import Numeric, Schema, Task, TaskGrid
+from tfmtl.stages.bottoms import STEMRepresentation
+from tfmtl.stages.heads import Towers
+from tfmtl.stages.trunks.cells import CGC
+from tfmtl.stages.trunks.hierarchical_task_tree import HierarchicalTaskTree
+from tfmtl.stages.trunks.ple import PLE
 from tfmtl.training.objectives import objectives
 
 

@@ -9,11 +9,11 @@ from grid_cases import GRID, GROUPS_OF_ROWS, RAW, SCHEMA, SEGMENT, SMALL, encode
 from harness import assert_reloads
 
 from tfmtl.data.preprocessing import Preprocessor
-from tfmtl.exporting import export
+from tfmtl.exporting.export import export
 from tfmtl.keras_host import inputs_by_name, keras
 from tfmtl.models.presets.mfh import mfh
 from tfmtl.models.routed import routed
-from tfmtl.spec import Categorical, Numeric, Schema, TaskGrid
+from tfmtl.schema import Categorical, Numeric, Schema, TaskGrid
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ from harness import assert_all_trained, gradients, ops
 
 from tfmtl.keras_host import keras
 from tfmtl.models import presets
-from tfmtl.spec import Categorical, Numeric, Schema, Task
+from tfmtl.schema import Categorical, Numeric, Schema, Task
 
 SCHEMA = Schema(
     [Categorical("city", num_ids=5, dim=4), Numeric("age", transform=None, dim=2)], [Task("finish"), Task("like")]

@@ -7,12 +7,12 @@ import pytest
 
 from tfmtl.data import Preprocessor, extend
 from tfmtl.models import presets
-from tfmtl.models.bottoms import SharedBottomRepresentation
 from tfmtl.models.build import build
-from tfmtl.models.heads import Towers
-from tfmtl.models.trunks import SharedBottom
 from tfmtl.models.warm_start import warm_start
-from tfmtl.spec import Categorical, Numeric, Schema, Sequence, Task
+from tfmtl.schema import Categorical, Numeric, Schema, Sequence, Task
+from tfmtl.stages.bottoms import SharedBottomRepresentation
+from tfmtl.stages.heads import Towers
+from tfmtl.stages.trunks.cells import SharedBottom
 
 ITEM = Categorical("item", vocabulary=(7, 8, 9), table="item", dim=4)
 OLD = Schema(

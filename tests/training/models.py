@@ -6,7 +6,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfmtl.keras_host import keras
-from tfmtl.spec import Categorical, Numeric, Schema, Task
+from tfmtl.schema import Categorical, Numeric, Schema, Task
 
 # Neither alphabetical nor in the order of the columns: what is routed by position goes wrong.
 TASKS = (Task("sale"), Task("click", weight=0.5), Task("price", "regression", weight=0.1))

@@ -25,7 +25,7 @@ import numpy as np
 import tensorflow as tf
 from training.models import SCHEMA, batches, rows, small_model
 from tfmtl.keras_host import keras
-from tfmtl.spec import Task
+from tfmtl.schema import Task
 from tfmtl.training import Validation, objectives
 
 TASKS = [Task("sale", weight_decay=0.7), Task("click", weight=0.5), Task("price", "regression", weight=0.1)]

@@ -10,7 +10,7 @@ from sklearn.metrics import log_loss, roc_auc_score, root_mean_squared_error
 from training.models import SCHEMA, TASKS, batches, rows, small_model
 
 from tfmtl.keras_host import keras
-from tfmtl.spec import Task
+from tfmtl.schema import Task
 from tfmtl.training import Evaluation, Validation, evaluate, objectives
 from tfmtl.training.evaluation import task_figures
 

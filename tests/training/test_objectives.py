@@ -7,7 +7,7 @@ from sklearn.metrics import log_loss, roc_auc_score
 from training.models import TASKS, batches, rows, small_model
 
 from tfmtl.keras_host import keras
-from tfmtl.spec import Task
+from tfmtl.schema import Task
 from tfmtl.training import objectives
 
 NAMES = {

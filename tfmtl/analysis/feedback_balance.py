@@ -5,8 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from tfmtl.spec import Schema
-from tfmtl.spec.categorical import MISSING_ID
+from tfmtl.schema import Schema
+from tfmtl.schema.categorical import MISSING_ID
 
 NAMES = ("{0}_dominant", "comparable", "{1}_dominant")
 

@@ -9,8 +9,8 @@ import tensorflow as tf
 
 from tfmtl.checks import check_count
 from tfmtl.data.summaries import IdCounts, Moments, Quantiles
-from tfmtl.spec import Categorical, Feature, Numeric, Schema, Sequence
-from tfmtl.spec.schema import table_readers
+from tfmtl.schema import Categorical, Feature, Numeric, Schema, Sequence
+from tfmtl.schema.schema import table_readers
 
 Summary = IdCounts | Moments | Quantiles
 

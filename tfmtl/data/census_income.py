@@ -20,7 +20,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pa_parquet
 
-from tfmtl.spec import Categorical, Feature, Numeric, Schema, Task
+from tfmtl.schema import Categorical, Feature, Numeric, Schema, Task
 
 _FILES = Path(__file__).parent / "files"
 

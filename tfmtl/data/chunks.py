@@ -14,7 +14,7 @@ from pyarrow import types
 from tfmtl.data.arrow import Piece, Reader, shard_pieces
 from tfmtl.data.columns import Column
 from tfmtl.data.labels import FILE, ROW
-from tfmtl.spec.categorical import MISSING_ID
+from tfmtl.schema.categorical import MISSING_ID
 from tfmtl.typing import Tensor
 
 _CHUNK_ROWS = 1 << 14

@@ -7,8 +7,8 @@ from typing import Literal, TypeAlias
 import pyarrow as pa
 from pyarrow import types
 
-from tfmtl.spec import Categorical, Numeric, Schema
-from tfmtl.spec.categorical import MISSING_ID
+from tfmtl.schema import Categorical, Numeric, Schema
+from tfmtl.schema.categorical import MISSING_ID
 
 Dtype: TypeAlias = Literal["string", "int64", "float32", "float64"]
 Physical: TypeAlias = Mapping[str, pa.DataType]

@@ -5,8 +5,8 @@ import math
 import tensorflow as tf
 
 from tfmtl.keras_host import keras
-from tfmtl.spec import Categorical, Numeric
-from tfmtl.spec.categorical import MISSING_ID
+from tfmtl.schema import Categorical, Numeric
+from tfmtl.schema.categorical import MISSING_ID
 from tfmtl.typing import Tensor
 
 

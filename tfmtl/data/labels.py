@@ -5,8 +5,8 @@ from collections.abc import Mapping
 import tensorflow as tf
 
 from tfmtl.data.columns import NO_INTEGER, label_key
-from tfmtl.spec import Task
-from tfmtl.spec.tasks import Column
+from tfmtl.schema import Task
+from tfmtl.schema.tasks import Column
 from tfmtl.typing import Tensor
 
 FILE, ROW = "origin:file", "origin:row"

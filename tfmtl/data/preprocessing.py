@@ -6,9 +6,9 @@ from typing import Any
 import tensorflow as tf
 
 from tfmtl.data.encoding import BinEncoder, IdEncoder, NumberEncoder, pack_events
-from tfmtl.spec import Categorical, Feature, Numeric, Sequence
-from tfmtl.spec.categorical import MISSING_ID
-from tfmtl.spec.schema import check_features, table_readers
+from tfmtl.schema import Categorical, Feature, Numeric, Sequence
+from tfmtl.schema.categorical import MISSING_ID
+from tfmtl.schema.schema import check_features, table_readers
 from tfmtl.typing import Encoded, Tensor
 
 

@@ -16,7 +16,7 @@ from tfmtl.data.files import find_files
 from tfmtl.data.labels import Labels
 from tfmtl.data.partitions import with_partitions
 from tfmtl.data.tfrecord import TfrecordSource
-from tfmtl.spec import Schema
+from tfmtl.schema import Schema
 from tfmtl.typing import Tensor
 
 SHUFFLE_ROWS = 1 << 18

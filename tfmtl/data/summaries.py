@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from tfmtl.spec.categorical import MISSING_ID
+from tfmtl.schema.categorical import MISSING_ID
 from tfmtl.typing import IdDtype
 
 

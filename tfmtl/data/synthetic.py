@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pyarrow as pa
 
-from tfmtl.spec import Categorical, Numeric, Schema, Sequence, Task
+from tfmtl.schema import Categorical, Numeric, Schema, Sequence, Task
 
 
 @dataclass(frozen=True)

@@ -37,7 +37,7 @@ import pyarrow.compute as pc
 import pyarrow.csv as pa_csv
 import pyarrow.parquet as pa_parquet
 
-from tfmtl.spec import Categorical, Schema, Sequence, Task
+from tfmtl.schema import Categorical, Schema, Sequence, Task
 
 BEHAVIORS = {"pv": "viewed", "cart": "carted", "fav": "favoured", "buy": "bought"}
 """The behaviours of the log, and the histories made of them."""

@@ -13,7 +13,7 @@ from google.protobuf.message import DecodeError
 
 from tfmtl.data.columns import NO_INTEGER, Column, Physical, check_types
 from tfmtl.data.labels import FILE, ROW
-from tfmtl.spec.categorical import MISSING_ID
+from tfmtl.schema.categorical import MISSING_ID
 from tfmtl.typing import Tensor
 
 _CHUNK_ROWS = 1 << 12

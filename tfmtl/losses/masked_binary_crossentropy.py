@@ -2,7 +2,7 @@
 
 from tfmtl.keras_host import register
 from tfmtl.losses.masked_loss import MaskedLoss
-from tfmtl.rowwise import crossentropy
+from tfmtl.masked_rows import crossentropy
 from tfmtl.typing import Tensor
 
 

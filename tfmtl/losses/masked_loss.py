@@ -2,9 +2,9 @@
 
 from typing import Any
 
+from tfmtl.cross_replica import num_replicas, sum_over_replicas
 from tfmtl.keras_host import keras, ops
-from tfmtl.replicas import num_replicas, sum_over_replicas
-from tfmtl.rowwise import mask
+from tfmtl.masked_rows import mask
 from tfmtl.typing import Tensor
 
 

@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from tfmtl.rowwise import EPSILON
+from tfmtl.masked_rows import EPSILON
 
 NAN = float("nan")
 

@@ -3,8 +3,8 @@
 from typing import Any
 
 from tfmtl.keras_host import ops, register
+from tfmtl.masked_rows import Rows, crossentropy
 from tfmtl.metrics.masked_metric import MaskedMetric
-from tfmtl.rowwise import Rows, crossentropy
 from tfmtl.typing import Tensor
 
 

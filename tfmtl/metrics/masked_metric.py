@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from tfmtl.keras_host import BACKEND, keras, ops
-from tfmtl.rowwise import Rows, mask
+from tfmtl.masked_rows import Rows, mask
 from tfmtl.typing import Tensor
 
 PRECISE = "float64" if BACKEND == "tensorflow" else "float32"

@@ -5,9 +5,9 @@ from dataclasses import replace
 from typing import Any
 
 from tfmtl.keras_host import keras, model_by_name
-from tfmtl.layers.core.join_streams import JoinStreams
-from tfmtl.spec import Categorical, Feature, Numeric, Sequence
-from tfmtl.spec.schema import Schema
+from tfmtl.layers.join_streams import JoinStreams
+from tfmtl.schema import Categorical, Feature, Numeric, Sequence
+from tfmtl.schema.schema import Schema
 from tfmtl.typing import Predictions
 
 

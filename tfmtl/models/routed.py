@@ -3,10 +3,10 @@
 from typing import Any
 
 from tfmtl.keras_host import inputs_by_name, keras, model_by_name
-from tfmtl.layers.head.group_routing import MEAN, GroupRouting
-from tfmtl.spec import Categorical, Feature
-from tfmtl.spec.schema import Schema
-from tfmtl.spec.task_grid import Group, TaskGrid
+from tfmtl.layers.group_routing import MEAN, GroupRouting
+from tfmtl.schema import Categorical, Feature
+from tfmtl.schema.schema import Schema
+from tfmtl.schema.task_grid import Group, TaskGrid
 
 
 def routed(

@@ -6,9 +6,9 @@ from typing import Any
 import numpy as np
 
 from tfmtl.keras_host import keras, layers_of
-from tfmtl.layers.core.fused_tables import FusedTables
-from tfmtl.spec import Categorical, Feature, Numeric, Sequence
-from tfmtl.spec.schema import Schema, table_readers
+from tfmtl.layers.fused_tables import FusedTables
+from tfmtl.schema import Categorical, Feature, Numeric, Sequence
+from tfmtl.schema.schema import Schema, table_readers
 
 
 def warm_start(model: keras.Model, schema: Schema, source: keras.Model, source_schema: Schema) -> None:

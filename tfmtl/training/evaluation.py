@@ -8,8 +8,8 @@ import tensorflow as tf
 
 from tfmtl.keras_host import BACKEND, inputs_by_name, keras
 from tfmtl.metrics import exact
-from tfmtl.spec import Schema, Sequence, Task
-from tfmtl.spec.categorical import MISSING_ID
+from tfmtl.schema import Schema, Sequence, Task
+from tfmtl.schema.categorical import MISSING_ID
 from tfmtl.training.codes import Codes
 
 Slice: TypeAlias = str | Callable[[dict[str, Any]], Any]

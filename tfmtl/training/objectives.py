@@ -7,8 +7,8 @@ from tfmtl.checks import check_count
 from tfmtl.keras_host import BACKEND, keras
 from tfmtl.losses import MaskedBinaryCrossentropy, MaskedLoss, MaskedMeanSquaredError
 from tfmtl.metrics import MaskedAUC, MaskedCalibration, MaskedLogLoss, MaskedRootMeanSquaredError
-from tfmtl.spec import Task
-from tfmtl.spec.names import check_distinct
+from tfmtl.schema import Task
+from tfmtl.schema.names import check_distinct
 from tfmtl.training.decaying_weight import DecayingWeight
 
 

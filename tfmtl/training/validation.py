@@ -7,7 +7,7 @@ import tensorflow as tf
 
 from tfmtl.checks import check_count
 from tfmtl.keras_host import keras
-from tfmtl.spec import Schema
+from tfmtl.schema import Schema
 from tfmtl.training.evaluation import Evaluation, Slice
 
 

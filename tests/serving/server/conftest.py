@@ -15,7 +15,7 @@ import requests
 from server_models import write_ranker
 from tensorflow_serving.apis import model_service_pb2_grpc, prediction_service_pb2_grpc
 
-from tfmtl.serving.contract import UNLIMITED
+from tfmtl.serving.protocol.contract import UNLIMITED
 from tfmtl.serving.server import LocalServer
 
 REAL_BINARY = "tensorflow_model_server"

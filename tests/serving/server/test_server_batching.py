@@ -6,8 +6,8 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
-from tfmtl.serving.batching_options import BatchingOptions
 from tfmtl.serving.client import Client, RequestError
+from tfmtl.serving.protocol.batching_options import BatchingOptions
 from tfmtl.serving.server import LocalServer, batching
 from tfmtl.serving.server.batch_queue import BatchThreads
 from tfmtl.serving.server.batching import BatchingRunner

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from tensorflow.core.framework import tensor_pb2
 from tensorflow_serving.apis import model_pb2, predict_pb2
 
-from tfmtl.serving.tensors import to_proto
+from tfmtl.serving.protocol.tensors import to_proto
 
 TIMEOUT = 30
 PREDICT = "/v1/models/ranker:predict"

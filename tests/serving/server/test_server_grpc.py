@@ -7,7 +7,7 @@ import tensorflow as tf
 from tensorflow.core.framework import tensor_pb2, types_pb2
 from tensorflow_serving.apis import get_model_metadata_pb2, get_model_status_pb2, model_pb2, predict_pb2
 
-from tfmtl.serving.tensors import from_proto, to_proto
+from tfmtl.serving.protocol.tensors import from_proto, to_proto
 
 Code = grpc.StatusCode
 

@@ -20,13 +20,13 @@ from tensorflow_serving.apis import (
 
 from tfmtl.keras_host import LEGACY, keras
 from tfmtl.serving.client import Client
-from tfmtl.serving.contract import WARMUP_FILE
+from tfmtl.serving.protocol.contract import WARMUP_FILE
+from tfmtl.serving.protocol.tensors import to_proto
 from tfmtl.serving.server import LocalServer, ServerStartError
 from tfmtl.serving.server.errors import ServingError
 from tfmtl.serving.server.graph_session import GraphSession
 from tfmtl.serving.server.loader import ServableLoader
 from tfmtl.serving.server.metrics import Metrics
-from tfmtl.serving.tensors import to_proto
 
 
 def test_a_text_proto_loads(tmp_path, publish):

@@ -15,8 +15,8 @@ from google.protobuf import text_format
 from tensorflow_serving.apis import get_model_status_pb2, model_management_pb2, model_pb2, predict_pb2
 
 from tfmtl.serving.client import Client, RequestError, RestClient
+from tfmtl.serving.protocol.tensors import from_proto, to_proto
 from tfmtl.serving.server import LocalServer, ServerStartError, local_server
-from tfmtl.serving.tensors import from_proto, to_proto
 
 COLUMNS = {"user": ["eve"], "age": [0], "price": [[1.0]]}
 

@@ -6,7 +6,7 @@ import pytest
 import tensorflow as tf
 from tensorflow.core.framework import tensor_pb2, types_pb2
 
-from tfmtl.serving.tensors import TensorError, from_proto, numpy_dtype, to_proto
+from tfmtl.serving.protocol.tensors import TensorError, from_proto, numpy_dtype, to_proto
 
 ARRAYS = [
     np.array([[0.5, np.nan, np.inf]], np.float32),

@@ -4,11 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from tfmtl.serving.batching_options import BatchingOptions
+from tfmtl.serving.protocol.batching_options import BatchingOptions
+from tfmtl.serving.protocol.version_folders import parse_version
 from tfmtl.serving.server.configs import ModelConfig, read_batching_options, read_metrics_path, read_models_config
 from tfmtl.serving.server.errors import Code, ServingError
 from tfmtl.serving.server.versions import All, Latest, Specific, describe, find_versions
-from tfmtl.serving.versions import parse_version
 
 
 @pytest.mark.parametrize(

@@ -5,10 +5,10 @@ from functools import partial
 from typing import Any
 
 from tfmtl.keras_host import keras
-from tfmtl.models.bottoms import SharedBottomRepresentation
 from tfmtl.models.build import build
-from tfmtl.models.heads import Towers, Units
-from tfmtl.spec.schema import Schema
+from tfmtl.schema.schema import Schema
+from tfmtl.stages.bottoms import SharedBottomRepresentation
+from tfmtl.stages.heads import Towers, Units
 
 
 def assemble(

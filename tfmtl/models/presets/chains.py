@@ -4,11 +4,11 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from tfmtl.keras_host import keras
-from tfmtl.models.bottoms import SharedBottomRepresentation
 from tfmtl.models.build import build
-from tfmtl.models.heads import AITMHead, ESMMHead, Units
-from tfmtl.models.trunks import SingleTask
-from tfmtl.spec.schema import Schema
+from tfmtl.schema.schema import Schema
+from tfmtl.stages.bottoms import SharedBottomRepresentation
+from tfmtl.stages.heads import AITMHead, ESMMHead, Units
+from tfmtl.stages.trunks.cells import SingleTask
 
 
 def esmm(

@@ -4,12 +4,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tfmtl.keras_host import keras
-from tfmtl.layers.trunk.hierarchical_task_tree import HierarchicalTaskTree
-from tfmtl.layers.trunk.ple import PLE
 from tfmtl.models.presets.assembling import over_shared_bottom
-from tfmtl.models.trunks import CGC, SharedBottom
-from tfmtl.spec.schema import Schema
-from tfmtl.spec.task_grid import TaskGrid
+from tfmtl.schema.schema import Schema
+from tfmtl.schema.task_grid import TaskGrid
+from tfmtl.stages.trunks.cells import CGC, SharedBottom
+from tfmtl.stages.trunks.hierarchical_task_tree import HierarchicalTaskTree
+from tfmtl.stages.trunks.ple import PLE
 
 
 def mfh(

@@ -16,15 +16,15 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tfmtl.keras_host import keras
-from tfmtl.layers.trunk.cross_stitch import CrossStitch
-from tfmtl.layers.trunk.ml_mmoe import MLMMoE
-from tfmtl.layers.trunk.omoe import OMoE
-from tfmtl.layers.trunk.ple import PLE
-from tfmtl.layers.trunk.sluice import Sluice
-from tfmtl.models.heads import Units
 from tfmtl.models.presets.assembling import over_shared_bottom
-from tfmtl.models.trunks import CGC, AsymmetricSharing, CustomizedSharing, MMoE, SharedBottom, SingleTask
-from tfmtl.spec.schema import Schema
+from tfmtl.schema.schema import Schema
+from tfmtl.stages.heads import Units
+from tfmtl.stages.trunks.cells import CGC, AsymmetricSharing, CustomizedSharing, MMoE, SharedBottom, SingleTask
+from tfmtl.stages.trunks.cross_stitch import CrossStitch
+from tfmtl.stages.trunks.ml_mmoe import MLMMoE
+from tfmtl.stages.trunks.omoe import OMoE
+from tfmtl.stages.trunks.ple import PLE
+from tfmtl.stages.trunks.sluice import Sluice
 
 Levels = Sequence[int | Sequence[int]]
 

@@ -6,12 +6,12 @@ from functools import partial
 from typing import Any
 
 from tfmtl.keras_host import keras
-from tfmtl.layers.trunk.ple import PLE
-from tfmtl.models.bottoms import SharedBottomRepresentation, STEMRepresentation
-from tfmtl.models.heads import Units
 from tfmtl.models.presets.assembling import assemble
-from tfmtl.spec import Categorical, Feature, Numeric
-from tfmtl.spec.schema import Schema
+from tfmtl.schema import Categorical, Feature, Numeric
+from tfmtl.schema.schema import Schema
+from tfmtl.stages.bottoms import SharedBottomRepresentation, STEMRepresentation
+from tfmtl.stages.heads import Units
+from tfmtl.stages.trunks.ple import PLE
 
 EXPERT = (512, 512, 512)
 GATE = (128, 64)

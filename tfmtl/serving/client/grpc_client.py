@@ -15,10 +15,10 @@ from tensorflow_serving.apis import (
     prediction_service_pb2_grpc,
 )
 
-from tfmtl.serving.addresses import is_this_machine
 from tfmtl.serving.client.connection import Connection, RequestError
-from tfmtl.serving.contract import DEFAULT_SIGNATURE, UNLIMITED
-from tfmtl.serving.tensors import from_proto, to_proto
+from tfmtl.serving.protocol.addresses import is_this_machine
+from tfmtl.serving.protocol.contract import DEFAULT_SIGNATURE, UNLIMITED
+from tfmtl.serving.protocol.tensors import from_proto, to_proto
 
 _DIRECT = (("grpc.enable_http_proxy", 0),)
 

@@ -10,8 +10,8 @@ import ml_dtypes
 import numpy as np
 from tensorflow.core.protobuf import meta_graph_pb2
 
-from tfmtl.serving.tensors import STRING, TensorError, as_array, as_bytes, dtype_name, numpy_dtype
-from tfmtl.spec.categorical import MISSING_ID
+from tfmtl.schema.categorical import MISSING_ID
+from tfmtl.serving.protocol.tensors import STRING, TensorError, as_array, as_bytes, dtype_name, numpy_dtype
 
 _OBJECT = np.dtype(object)
 _FLOATS = "fV"  # NumPy calls bfloat16 a "V"

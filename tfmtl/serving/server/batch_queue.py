@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from tfmtl.serving.batching_options import BatchingOptions
+from tfmtl.serving.protocol.batching_options import BatchingOptions
 from tfmtl.serving.server.errors import Code, ServingError, as_serving_error
 from tfmtl.serving.server.metrics import (
     PADDING_SIZE,

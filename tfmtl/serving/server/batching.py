@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from tfmtl.serving.batching_options import BatchingOptions
+from tfmtl.serving.protocol.batching_options import BatchingOptions
 from tfmtl.serving.server.batch_queue import BatchQueue, BatchThreads, Feeds, Task
 from tfmtl.serving.server.errors import invalid
 from tfmtl.serving.server.metrics import INPUT_BATCH_SIZE, Metrics

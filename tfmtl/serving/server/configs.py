@@ -9,8 +9,8 @@ from typing import Any, TypeVar
 from google.protobuf import message, text_format
 from tensorflow_serving.config import model_server_config_pb2
 
-from tfmtl.serving.batching_options import BatchingOptions, batching_options
-from tfmtl.serving.config_protos import BatchingParameters, MonitoringConfig
+from tfmtl.serving.protocol.batching_options import BatchingOptions, batching_options
+from tfmtl.serving.protocol.config_protos import BatchingParameters, MonitoringConfig
 from tfmtl.serving.server.errors import Code, ServingError, invalid
 from tfmtl.serving.server.metrics import DEFAULT_PATH
 from tfmtl.serving.server.versions import All, Latest, Policy, Specific

@@ -7,8 +7,8 @@ from typing import Any
 import grpc
 from tensorflow_serving.apis import model_service_pb2_grpc, prediction_service_pb2_grpc
 
-from tfmtl.serving.addresses import joined
-from tfmtl.serving.contract import UNLIMITED
+from tfmtl.serving.protocol.addresses import joined
+from tfmtl.serving.protocol.contract import UNLIMITED
 from tfmtl.serving.server.errors import as_serving_error
 from tfmtl.serving.server.handlers import Handlers
 from tfmtl.serving.server.metrics import Metrics

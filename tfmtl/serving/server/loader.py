@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from tfmtl.serving.batching_options import BatchingOptions
+from tfmtl.serving.protocol.batching_options import BatchingOptions
 from tfmtl.serving.server.batch_queue import BatchThreads
 from tfmtl.serving.server.batching import BatchingRunner
 from tfmtl.serving.server.configs import read_batching_options

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
 
-from tfmtl.serving.addresses import check_port, joined
+from tfmtl.serving.protocol.addresses import check_port, joined
 from tfmtl.serving.server.configs import ModelConfig, named_models, read_metrics_path, read_models_config
 from tfmtl.serving.server.errors import ServingError
 from tfmtl.serving.server.grpc_service import start_grpc

@@ -6,10 +6,10 @@ import numpy as np
 from tensorflow.core.protobuf import meta_graph_pb2
 from tensorflow_serving.apis import model_pb2, predict_pb2
 
-from tfmtl.serving.contract import DEFAULT_SIGNATURE
+from tfmtl.serving.protocol.contract import DEFAULT_SIGNATURE
+from tfmtl.serving.protocol.tensors import TensorError, from_proto, to_proto
 from tfmtl.serving.server.errors import Code, ServingError, invalid
 from tfmtl.serving.server.servable import Servable
-from tfmtl.serving.tensors import TensorError, from_proto, to_proto
 
 
 def predict(servable: Servable, request: predict_pb2.PredictRequest) -> predict_pb2.PredictResponse:

@@ -24,13 +24,13 @@ from tensorflow_serving.apis import (
     regression_pb2,
 )
 
-from tfmtl.serving.contract import DEFAULT_SIGNATURE
+from tfmtl.serving.protocol.contract import DEFAULT_SIGNATURE
+from tfmtl.serving.protocol.version_folders import parse_version
 from tfmtl.serving.server import rest_examples, rest_json
 from tfmtl.serving.server.errors import Code, ServingError, as_serving_error, invalid
 from tfmtl.serving.server.handlers import SIGNATURE_DEF, Handlers
 from tfmtl.serving.server.metrics import REQUEST_COUNT, Metrics
 from tfmtl.serving.server.predict import run
-from tfmtl.serving.versions import parse_version
 
 _log = logging.getLogger(__name__)
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from tfmtl.serving.versions import parse_version
+from tfmtl.serving.protocol.version_folders import parse_version
 
 _log = logging.getLogger(__name__)
 

@@ -6,7 +6,7 @@ import tensorflow as tf
 from google.protobuf.message import DecodeError
 from tensorflow_serving.apis import prediction_log_pb2
 
-from tfmtl.serving.contract import MAX_WARMUP_RECORDS, WARMUP_FILE
+from tfmtl.serving.protocol.contract import MAX_WARMUP_RECORDS, WARMUP_FILE
 from tfmtl.serving.server.errors import Code, ServingError, invalid
 from tfmtl.serving.server.inference import classify, multi_inference, regress
 from tfmtl.serving.server.metrics import Metrics

@@ -1,0 +1,94 @@
+"""`tasks=` leaves out what only the other heads needed."""
+
+import json
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tfmtl.data.preprocessing import Preprocessor
+from tfmtl.exporting.export import export
+from tfmtl.exporting.loading import Bundle
+from tfmtl.models.build import build
+from tfmtl.schema import Categorical, Schema, Task
+from tfmtl.stages.bottoms import STEMRepresentation
+from tfmtl.stages.heads import Towers
+from tfmtl.stages.trunks.cells import CGC
+
+SCHEMA = Schema(
+    [Categorical("item", num_ids=5000, dim=8), Categorical("city", vocabulary=("Oslo", "Rome"), dim=8)],
+    [Task(name) for name in ("click", "buy", "share", "like")],
+)
+ROWS = {"item": np.arange(20, dtype=np.int64) * 300 - 5, "city": np.array(["Oslo", "Rome", "", "?"] * 5, object)}
+
+
+@pytest.fixture(scope="module")
+def versions(tmp_path_factory):
+    """A STEM model, all of it and its first task only."""
+    bottom, trunk = (
+        STEMRepresentation(SCHEMA.features, SCHEMA.task_names),
+        CGC(16, num_task_experts=2, num_shared_experts=2),
+    )
+    model = build(SCHEMA, bottom, trunk, Towers(SCHEMA.tasks, units=(8,)))
+    base = tmp_path_factory.mktemp("models") / "stem"
+    everything = export(model, base, SCHEMA, examples=ROWS)
+    return model, everything, export(model, base, SCHEMA, examples=ROWS, tasks=["click"])
+
+
+def test_the_heads_that_are_left_answer_the_same(versions):
+    model, _, pruned = versions
+    answer = Bundle(pruned)(ROWS)
+    assert set(answer) == {"click"}
+    expected = model.predict(Preprocessor(SCHEMA.features)(ROWS), verbose=0)
+    np.testing.assert_allclose(answer["click"], expected["click"], atol=1e-6)
+
+
+def test_only_the_signatures_of_exported_tasks_are_there(versions):
+    _, everything, pruned = versions
+    assert "buy" in Bundle(everything).signatures and "buy" not in Bundle(pruned).signatures
+
+
+def test_experts_gates_and_towers_of_other_tasks_are_gone(versions):
+    _, everything, pruned = versions
+    assert operations(pruned) < 0.8 * operations(everything)
+    assert matmuls(pruned) < 0.35 * matmuls(everything)
+    assert len(shapes(pruned)) < 0.5 * len(shapes(everything))
+
+
+def test_tables_of_other_tasks_are_gone(versions):
+    """The weight holds five tables of width 8 side by side: four tasks' and the shared one. Two are read."""
+    _, everything, pruned = versions
+    rows = 5001 + 3
+    assert (rows, 40) in shapes(everything)
+    assert sum(shape[1] for shape in shapes(pruned) if shape[0] == rows) == 16
+    assert size(pruned) < 0.45 * size(everything)
+
+
+def test_a_tasks_own_signature_computes_no_more_than_an_export_of_that_task(versions):
+    _, everything, pruned = versions
+    assert matmuls(everything, "click") == matmuls(pruned, "serving_default") == matmuls(pruned, "click")
+
+
+def operations(folder):
+    return json.loads((folder / "assets.extra" / "model_card.json").read_text())["signatures"]["serving_default"][
+        "operations"
+    ]
+
+
+def matmuls(folder, signature="serving_default"):
+    """How many matmuls one call runs."""
+    function = Bundle(folder).signatures[signature]
+    (called,) = [op for op in function.graph.get_operations() if "PartitionedCall" in op.type]
+    library = {f.signature.name: f for f in function.graph.as_graph_def().library.function}
+    body = library[called.get_attr("f").name]
+    return sum(node.op in ("MatMul", "BatchMatMulV2") for node in body.node_def)
+
+
+def shapes(folder):
+    """Shapes of the weights, as they lie on disk."""
+    variables = tf.train.list_variables(str(folder / "variables" / "variables"))
+    return [tuple(shape) for name, shape in variables if name.startswith("weights")]
+
+
+def size(folder):
+    return sum(file.stat().st_size for file in (folder / "variables").iterdir())

@@ -1,0 +1,60 @@
+"""On 10,000 real rows, one value in fifty broken, an export answers what `model.predict` answers."""
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+import tensorflow as tf
+
+from tfmtl.data import census_income
+from tfmtl.data.adapting import adapt
+from tfmtl.data.preprocessing import Preprocessor
+from tfmtl.data.reading import read
+from tfmtl.exporting.example_rows import rows_of, take
+from tfmtl.exporting.export import export
+from tfmtl.exporting.loading import Bundle
+from tfmtl.exporting.signatures import ask_examples
+from tfmtl.models.presets import ple
+
+COUNT = 10_000
+BROKEN = {
+    tf.string: [b"", b"no such category", b" Private", b"x" * 500, b"\x00"],
+    tf.int64: [-1, -(2**63), 2**63 - 1, 77],
+    tf.float32: [np.nan, np.inf, -np.inf, -1.0, 3e38, 1e-45],
+}
+
+
+@pytest.fixture(scope="module")
+def schema():
+    table = pq.read_table(census_income.test_path()).slice(0, COUNT)
+    plain = census_income.schema(dim=4)
+    return adapt(plain, read(table, plain, batch_size=2048))
+
+
+@pytest.fixture(scope="module")
+def rows(schema):
+    table = pq.read_table(census_income.test_path()).slice(COUNT, COUNT)
+    specs = Preprocessor(schema.features).raw_signature
+    rows = rows_of(read(table, schema, batch_size=2048), specs, COUNT)
+    rng = np.random.default_rng(0)
+    for name, column in rows.items():
+        hit = rng.random(COUNT) < 0.02
+        column[hit] = rng.choice(np.array(BROKEN[specs[name].dtype], column.dtype), hit.sum())
+    return rows
+
+
+def test_every_signature_equals_predict(schema, rows, tmp_path):
+    model = ple(schema, units=((16,), (8,)), tower_units=(4,))
+    bundle = Bundle(export(model, tmp_path / "census", schema, examples=rows))
+    encoded = Preprocessor(schema.features)(rows)
+    expected = model.predict(encoded, batch_size=2048, verbose=0)
+    answers = {
+        "serving_default": bundle(rows),
+        "serving_ids": bundle(encoded, "serving_ids"),
+        "examples": bundle(ask_examples(take(rows, slice(1000))), "examples"),
+        "income": bundle(rows, "income"),
+    }
+    for name, predictions in answers.items():
+        for task, answer in predictions.items():
+            wanted = expected[task][: len(answer)]
+            np.testing.assert_allclose(answer, wanted, rtol=0, atol=1e-6, err_msg=f"{name}, {task}")
+    assert answers["serving_default"]["income"].shape == (COUNT, 1)

@@ -1,0 +1,82 @@
+"""The experts' wide layer: its own gradients against those that TensorFlow derives."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tfmtl.keras_host import keras
+from tfmtl.layers.fast import relu_dense
+from tfmtl.layers.fast.wide_dense import wide_dense
+
+RELU, TANH = keras.activations.relu, keras.activations.tanh
+
+
+@pytest.fixture
+def drawn():
+    """`x`, `kernel`, `bias`, and the gradient of the output."""
+    rng = np.random.default_rng(0)
+    return [tf.constant(rng.normal(size=size), "float32") for size in ((7, 10), (6, 10), (6,), (7, 6))]
+
+
+def derived(drawn, activation, training):
+    *inputs, up = drawn
+    with tf.GradientTape() as tape:
+        tape.watch(inputs)
+        y = wide_dense(*inputs, activation, training)
+    return [y, *tape.gradient(y, inputs, up)]
+
+
+@pytest.mark.parametrize("activation", [RELU, TANH])
+def test_follows_the_equation(drawn, activation):
+    x, kernel, bias, up = (values.numpy() for values in drawn)
+    z = x @ kernel.T + bias
+    slope = up * ((z > 0) if activation is RELU else 1 - np.tanh(z) ** 2)
+    wanted = [np.maximum(z, 0) if activation is RELU else np.tanh(z), slope @ kernel, slope.T @ x, slope.sum(0)]
+    for training in (None, True):
+        for got, value in zip(derived(drawn, activation, training), wanted, strict=True):
+            np.testing.assert_allclose(got.numpy(), value, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+@pytest.mark.parametrize("favors", [True, False])
+def test_half_precision(drawn, dtype, favors, monkeypatch):
+    monkeypatch.setattr(relu_dense, "cpu_favors_bfloat16", lambda: favors)
+    half = [tf.cast(values, dtype) for values in drawn]
+    for got, wanted in zip(derived(half, RELU, True), derived(half, RELU, False), strict=True):
+        assert got.dtype == dtype
+        np.testing.assert_allclose(tf.cast(got, "float32"), tf.cast(wanted, "float32"), rtol=0.05, atol=0.05)
+
+
+def test_a_cpu_that_is_slow_in_bfloat16_multiplies_the_same_numbers_in_float32(drawn, monkeypatch):
+    monkeypatch.setattr(relu_dense, "cpu_favors_bfloat16", lambda: False)
+    half = [tf.cast(values, "bfloat16") for values in drawn]
+    multiplied = tf.function(lambda: derived(half, RELU, True)).get_concrete_function().graph.get_operations()
+    assert {op.get_attr("T") for op in multiplied if op.type == "MatMul"} == {tf.float32}
+    y, *gradients = derived(half, RELU, True)
+    x, kernel, bias, up = (tf.cast(values, "float32") for values in half)
+    up = tf.where(y > 0, up, 0.0)
+    wanted = tf.nn.relu(x @ tf.transpose(kernel) + bias), up @ kernel, tf.transpose(up) @ x, tf.reduce_sum(up, 0)
+    for got, exact in zip([y, *gradients], wanted, strict=True):
+        np.testing.assert_array_equal(got, tf.cast(exact, "bfloat16"))  # rounded once, at the end
+
+
+def test_the_sum_of_a_long_batch_keeps_its_precision():
+    """bfloat16 cannot count to 4096 one by one."""
+    rows = 4096
+    inputs = [tf.ones(size, "bfloat16") for size in ((rows, 1), (2, 1), (2,), (rows, 2))]
+    assert derived(inputs, RELU, True)[3].numpy().astype("float32").tolist() == [rows, rows]
+
+
+def test_is_twice_differentiable(drawn):
+    x, kernel, bias, _ = drawn
+
+    def norm_of_slope(training):
+        with tf.GradientTape() as outer:
+            outer.watch(kernel)
+            with tf.GradientTape() as inner:
+                inner.watch(x)
+                y = tf.reduce_sum(wide_dense(x, kernel, bias, RELU, training) ** 2)
+            slope = tf.reduce_sum(inner.gradient(y, x) ** 2)
+        return outer.gradient(slope, kernel)
+
+    np.testing.assert_allclose(norm_of_slope(True), norm_of_slope(False), rtol=1e-4, atol=1e-4)

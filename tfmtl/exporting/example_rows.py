@@ -1,0 +1,236 @@
+"""Rows of raw columns as NumPy arrays: the caller's examples, and rows made to be awkward."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import tensorflow as tf
+
+from tfmtl.schema import Categorical, Feature, Numeric, Sequence
+from tfmtl.schema.categorical import MISSING_ID
+from tfmtl.serving.protocol.tensors import as_array
+
+Rows = dict[str, np.ndarray]
+"""`{column: array}`, equally long; strings are arrays of bytes objects, histories are padded with the missing id."""
+
+AWKWARD_ROWS = 16
+
+
+def rows_of(examples: Any, signature: Mapping[str, tf.TensorSpec], limit: int) -> Rows:
+    """The first `limit` rows of `examples`.
+
+    Args:
+        examples: `{column: values}`, a pandas DataFrame, an Arrow table or whatever else has an Arrow stream, or a dataset
+            of batches `x` or `(x, y)`, raw columns in each case. Columns that are not in `signature` are left out.
+        signature: the raw columns.
+        limit: rows to take.
+
+    Raises:
+        ValueError: no rows, a missing column, columns of unequal length, or one of the wrong type or shape.
+    """
+    batches: list[Rows] = []
+    for batch in _batches(examples, limit):
+        batches.append(_checked(batch, signature))
+        if sum(map(length, batches)) >= limit:
+            break
+    if not sum(map(length, batches)):
+        raise ValueError("`examples` must hold one row or more. Received: no rows")
+    joined = {name: _concatenate([batch[name] for batch in batches], spec) for name, spec in signature.items()}
+    return take(joined, slice(limit))
+
+
+def take(rows: Rows, index: Any) -> Rows:
+    """The rows at `index`."""
+    return {name: column[index] for name, column in rows.items()}
+
+
+def length(rows: Rows) -> int:
+    """How many rows there are."""
+    return len(next(iter(rows.values()), ()))
+
+
+def tensors(rows: Mapping[str, np.ndarray], signature: Mapping[str, tf.TensorSpec]) -> dict[str, tf.Tensor]:
+    """`rows` as tensors of exactly the signature's types."""
+    return {name: tf.constant(column, signature[name].dtype) for name, column in rows.items()}
+
+
+def awkward_rows(features: tuple[Feature, ...]) -> Iterator[Rows]:
+    """Batches of what models are rarely tested with.
+
+    Missing, unknown, negative and huge ids; NaN and extreme numbers; histories that are empty, too long, padded on the
+    left or in the middle; a batch whose histories have no column at all; a batch of one row.
+    """
+    rows: Rows = {}
+    for shift, feature in enumerate(features):
+        if isinstance(feature, Categorical):
+            rows[feature.name] = _cycle(_awkward_ids(feature), shift)
+        elif isinstance(feature, Numeric):
+            numbers = _cycle(_awkward_numbers(feature), shift).astype(np.float32)
+            rows[feature.name] = (
+                numbers if feature.size == 1 else np.stack([np.roll(numbers, i) for i in range(feature.size)], 1)
+            )
+        else:
+            for field in feature.fields:
+                rows[feature.column(field)] = _awkward_histories(field, feature.length, shift)
+    yield rows
+    yield take(rows, slice(1))
+    histories = {column for feature in features if isinstance(feature, Sequence) for column in feature.columns}
+    if histories:
+        yield {name: column[:, :0] if name in histories else column for name, column in rows.items()}
+
+
+def _awkward_ids(field: Categorical) -> list[Any]:
+    missing = MISSING_ID[field.dtype or "string"]
+    if field.dtype == "string":
+        known = [str(value).encode() for value in field.vocabulary or ("a", "b")]
+        return [
+            b"",
+            b"\xff\x00 in no vocabulary",
+            known[0],
+            "émigré ☃".encode(),
+            known[-1],
+            b"x" * 300,
+            known[0].upper() + b" ",
+        ]
+    known_ids = list(field.vocabulary or range(field.rows - 1))
+    limits = np.iinfo(np.int64)
+    return [missing, known_ids[-1], -7, known_ids[0], field.rows, int(limits.max), int(limits.min)]
+
+
+def _awkward_numbers(feature: Numeric) -> list[float]:
+    edges = [edge for first in (feature.boundaries or (), feature.mean or ()) for edge in (first[:1] + first[-1:])]
+    return [float("nan"), 0.0, -1e6, *edges, 1e6, -0.5, float(np.float32(1) / 3)]
+
+
+def _cycle(values: list[Any], shift: int) -> np.ndarray:
+    """`AWKWARD_ROWS` values; the first row keeps the first value, the others start at a different one a column."""
+    order = [0] + [(i + shift) % len(values) for i in range(1, AWKWARD_ROWS)]
+    return np.array([values[i] for i in order], dtype=object if isinstance(values[0], bytes) else None)
+
+
+def _awkward_histories(field: Categorical, length: int, shift: int) -> np.ndarray:
+    """`(AWKWARD_ROWS, length + 3)`: the first row is empty, the others differ in how many events stand where."""
+    ids = _cycle(_awkward_ids(field)[1:], shift)
+    width = length + 3
+    events = np.stack([np.roll(np.resize(ids, width), row) for row in range(AWKWARD_ROWS)])
+    counts = [0, 1, length, width, max(1, length // 2)]
+    padding = np.zeros(events.shape, bool)
+    for row in range(AWKWARD_ROWS):
+        padding[row, counts[row % len(counts)] :] = True
+        if row % 3 == 1:
+            padding[row] = padding[row, ::-1]
+    padding[-1, width // 2] = True
+    events[padding] = _filler(field.dtype or "string")
+    return events
+
+
+def _batches(examples: Any, limit: int) -> Iterator[Mapping[str, Any]]:
+    if isinstance(examples, tf.data.Dataset):
+        for batch in examples:
+            yield batch[0] if isinstance(batch, tuple) else batch
+    elif hasattr(examples, "iloc"):
+        yield examples.iloc[:limit]
+    elif hasattr(examples, "__arrow_c_stream__"):
+        table = pa.table(examples).slice(0, limit)
+        yield {name: column.to_pylist() for name, column in zip(table.column_names, table.columns, strict=True)}
+    else:
+        yield examples
+
+
+def _checked(batch: Any, signature: Mapping[str, tf.TensorSpec]) -> Rows:
+    try:
+        missing = [name for name in signature if name not in batch]
+    except TypeError as error:
+        raise ValueError(
+            f"`examples` must be raw columns by name, or a dataset of them. Received: {type(batch).__name__}"
+        ) from error
+    if missing:
+        raise ValueError(f"`examples` lack the columns {missing}. Received: {sorted(map(str, batch))}")
+    rows = {name: _array(name, batch[name], spec) for name, spec in signature.items()}
+    lengths = {name: len(column) for name, column in rows.items()}
+    if len(set(lengths.values())) > 1:
+        raise ValueError(f"The columns of `examples` must be equally long. Received: {lengths}")
+    return rows
+
+
+def _array(name: str, values: Any, spec: tf.TensorSpec) -> np.ndarray:
+    """A column as an array of the served type; ValueError that names it if that would change its meaning."""
+    missing = MISSING_ID.get(spec.dtype.name, float("nan"))
+    if hasattr(values, "iloc"):
+        values = _listed(name, values)
+    if isinstance(values, list) and not values:  # no rows, and so no type
+        return np.empty([size or 0 for size in spec.shape], spec.dtype.as_numpy_dtype)
+    if _is_history(spec) and not isinstance(values, tf.RaggedTensor) and getattr(values, "ndim", 1) == 1:
+        histories = [_filled(() if events is None else events, missing) for events in values]
+        try:
+            values = tf.ragged.constant(histories, spec.dtype, ragged_rank=1)
+        except (TypeError, ValueError) as error:
+            raise ValueError(
+                f"Column {name!r} of `examples` must hold lists of raw {spec.dtype.name} values. Received: {error}"
+            ) from error
+    array = as_array(values.to_tensor(missing) if isinstance(values, tf.RaggedTensor) else values)
+    if array.dtype == object and spec.dtype != tf.string:
+        array = np.array(_filled(array.flat, missing)).reshape(array.shape)
+    received = tf.string if array.dtype.kind in "OSUT" else tf.as_dtype(array.dtype)
+    fits = {
+        tf.string: received == tf.string,
+        tf.int64: received.is_integer,
+        tf.float32: received.is_floating or received.is_integer or received.is_bool,
+    }
+    if not fits.get(spec.dtype, received == spec.dtype):
+        hint = ""
+        if spec.dtype == tf.int64 and received.is_floating:
+            hint = " (pandas turns integers with missing values into floats; its type 'Int64' does not)"
+        raise ValueError(
+            f"Column {name!r} of `examples` must be raw {spec.dtype.name} values, not what the preprocessor makes of them. "
+            f"Received: {received.name}{hint}"
+        )
+    if not spec.shape.is_compatible_with(array.shape):
+        raise ValueError(
+            f"Column {name!r} of `examples` must have the shape {tuple(spec.shape)}. Received: {array.shape}"
+        )
+    if spec.dtype == tf.string:
+        return np.array([_as_bytes(value) for value in array.flat] + [None], object)[:-1].reshape(array.shape)
+    if spec.dtype == tf.int64 and array.size and array.max() > np.iinfo(np.int64).max:
+        raise ValueError(f"Column {name!r} of `examples` must hold int64 values. Received: {array.max()}")
+    return array.astype(spec.dtype.as_numpy_dtype)
+
+
+def _listed(name: str, series: Any) -> list[Any]:
+    """The values of a pandas column, None where one is missing, however its type says so."""
+    try:
+        return pa.array(series).to_pylist()
+    except pa.ArrowException as error:
+        raise ValueError(f"Column {name!r} of `examples` must hold values of one type. Received: {error}") from error
+
+
+def _filled(values: Iterable[Any], missing: Any) -> list[Any]:
+    """`values` with `missing` for None."""
+    return [missing if value is None else value for value in values]
+
+
+def _as_bytes(value: Any) -> bytes:
+    if value is None or value != value:  # None, NaN: how tables say that a string is missing
+        return b""
+    return value if isinstance(value, bytes) else str(value).encode()
+
+
+def _filler(dtype: str) -> Any:
+    """The missing id, as these arrays hold it."""
+    return b"" if dtype == "string" else MISSING_ID[dtype]
+
+
+def _is_history(spec: tf.TensorSpec) -> bool:
+    return spec.shape.rank == 2 and spec.shape[1] is None
+
+
+def _concatenate(columns: list[np.ndarray], spec: tf.TensorSpec) -> np.ndarray:
+    """Joins batches; histories are padded to the longest."""
+    if _is_history(spec):
+        width = max(column.shape[1] for column in columns)
+        columns = [
+            np.pad(column, [(0, 0), (0, width - column.shape[1])], constant_values=_filler(spec.dtype.name))
+            for column in columns
+        ]
+    return np.concatenate(columns)

@@ -1,0 +1,107 @@
+"""From a trained model to a version that TensorFlow Serving loads."""
+
+import os
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from tfmtl.data.preprocessing import Preprocessor
+from tfmtl.exporting.bundle import write_bundle
+from tfmtl.exporting.endpoints import Encoder
+from tfmtl.exporting.score import Score
+from tfmtl.keras_host import keras
+from tfmtl.schema import Schema
+
+
+def export(
+    model: keras.Model,
+    path: str | os.PathLike[str],
+    schema: Schema,
+    *,
+    preprocessor: Encoder | None = None,
+    version: int | None = None,
+    tasks: Iterable[str] | None = None,
+    examples: Any = None,
+    score: Score | None = None,
+    keep: int | None = None,
+    metrics: Mapping[str, Any] | None = None,
+    data: str | None = None,
+) -> Path:
+    """Writes `model` with its preprocessing as the next version under `path`, if it answers as it does in memory.
+
+    Signatures, all of any batch size, with the schema's names for inputs and outputs:
+
+    ```
+    serving_default   raw columns                             -> {task: (B, 1)}, and "score"
+    serving_ids       encoded columns, as the model reads them -> the same
+    examples          "inputs": (B,) serialised tf.Example     -> the same
+    classify          "inputs": (B,) serialised tf.Example     -> "classes" (B, T) names of tasks, "scores" (B, T)
+    {task}            raw columns                             -> {task: (B, 1)}, at the cost of that task alone
+    rank              the user's raw columns (1, ...), all others (N, ...) -> {task: (N, 1)}, and "score"
+    ```
+
+    `rank` is there if some features have `side="user"` and some have not. What depends on the user alone (lookups, histories,
+    the user's share of the first layer) is computed once. Its inputs differ in length, so REST wants them in column
+    format and a server that batches refuses them.
+
+    Before the version appears, the exported graph is loaded back and asked through every signature about `examples`
+    and about rows made to be awkward (unknown and huge ids, NaN, empty and overlong histories); every answer must be the
+    model's. The version then appears by one rename: a server never sees half of it, whenever the export is killed.
+
+    Beside the graph, in `assets.extra`: warm-up requests, `schema.json`, and a model card as JSON and Markdown. Beside the
+    versions, where a server's flags can name them: `models.config`, `batching.config`, `monitoring.config`; edited ones
+    are kept. Warm-up requests have the batch sizes of `batching.config`.
+
+    Args:
+        model: a functional model from encoded columns to `{task: (B, 1) float32}`.
+        path: the base path, for example `models/ranker`. Versions are folders `1`, `2`, ... in it; they are prepared
+            beside it, in `.ranker.export-...`, which only a killed export leaves behind.
+        schema: adapted; the features that the model reads and the tasks that it predicts.
+        preprocessor: what encodes raw columns; by default `Preprocessor(schema.features)`. What it only hands on
+            (`passthrough`) is not exported.
+        version: a number that is not taken; by default one more than the highest, also where several processes export at the
+            same time.
+        tasks: heads to export, by default all. What only other heads needed (experts, gates, tables) is left out.
+        examples: real rows to compare on and to warm up with: raw columns `{column: values}`, a pandas DataFrame, an Arrow
+            table or whatever else has an Arrow stream, or a dataset of batches. The first 1,024 are used.
+        score: a fused score to add to the predictions.
+        keep: how many versions to keep, the newest; by default all. Those that `models.config` beside them names, by
+            `specific` or by a label, are kept too; one that cannot be removed is worth a warning.
+        metrics: for the model card, for example what `evaluate` returned.
+        data: for the model card: what the model was trained on, in words.
+
+    Returns:
+        The version's folder.
+
+    Raises:
+        ValueError: a schema that is not adapted, a model that does not fit it (columns, tasks, and where layers of ours say
+            so the rows of tables and the kinds of tasks), weights that are not finite, unknown tasks, examples that are no rows
+            of it, or a `batching.config` or `models.config` that a server refuses.
+        FileExistsError: the version exists.
+        OSError: `path` cannot be written, or is a mount point, beside which nothing can be prepared. TensorFlow raises its
+            own errors where a disk is full.
+        ParityError: the exported graph answers otherwise than the model, or the model answers NaN. Nothing is published.
+
+    Example:
+
+    >>> valid = tfmtl.read("valid.parquet", schema, batch_size=256)
+    >>> tfmtl.export(model, "models/ranker", schema, examples=valid, score=tfmtl.Score({"click": 1.0, "buy": 2.0}))
+    PosixPath('/.../models/ranker/1')
+    """
+    if preprocessor is None:
+        preprocessor = Preprocessor(schema.features)
+    elif isinstance(preprocessor, Preprocessor) and preprocessor.passthrough:
+        preprocessor = Preprocessor(preprocessor.features)  # requests have no columns for metrics
+    return write_bundle(
+        model,
+        path,
+        schema,
+        preprocessor,
+        version=version,
+        tasks=tasks,
+        examples=examples,
+        score=score,
+        keep=keep,
+        metrics=metrics,
+        data=data,
+    )

@@ -1,0 +1,64 @@
+"""What conversions of an export to other formats share: the part that is converted, and the check of its answers.
+
+Converted is `serving_ids`, the model from encoded columns on: other runtimes have no string tables, and the preprocessing
+stays where `Preprocessor` runs.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from tfmtl.exporting.loading import Bundle
+from tfmtl.exporting.parity import ParityError
+from tfmtl.schema import Categorical, Numeric, Schema
+
+CORE = "serving_ids"
+TOLERANCE = 1e-5
+"""In units of `max(1, |prediction|)`: another runtime adds up in another order."""
+
+Arrays = Mapping[str, np.ndarray]
+
+
+def encoded_rows(schema: Schema, count: int, seed: int = 0) -> dict[str, np.ndarray]:
+    """Encoded columns at random: every row number, missing numbers, histories of every length."""
+    rng = np.random.default_rng(seed)
+    rows: dict[str, np.ndarray] = {}
+    for feature in (feature.encoded() for feature in schema.features):
+        if isinstance(feature, Categorical):
+            rows[feature.name] = rng.integers(0, feature.rows, count, np.int32)
+        elif isinstance(feature, Numeric):
+            shape = (count,) if feature.size == 1 else (count, feature.size)
+            numbers = rng.normal(size=shape)
+            rows[feature.name] = np.where(rng.random(shape) < 0.1, np.nan, numbers).astype(np.float32)
+        else:
+            mask = np.arange(feature.length) < rng.integers(0, feature.length + 1, (count, 1))
+            rows[feature.mask] = mask.astype(np.int32)
+            for field in feature.fields:
+                ids = rng.integers(0, field.rows, mask.shape, np.int32)
+                rows[feature.column(field)] = np.where(mask, ids, 0).astype(np.int32)
+    return rows
+
+
+def check_converted(bundle: Bundle, run: Callable[[Arrays], Arrays], format_name: str, count: int = 64) -> None:
+    """Raises ParityError unless `run` answers encoded rows as the export does."""
+    rows = encoded_rows(bundle.schema, count)
+    answers = run(rows)
+    for name, expected in bundle(rows, CORE).items():
+        wanted = np.asarray(expected)
+        if name not in answers or answers[name].shape != wanted.shape:
+            shapes = {key: value.shape for key, value in answers.items()}
+            raise ParityError(f"The {format_name} model must give {name!r} as {wanted.shape}. Received: {shapes}")
+        difference = np.abs(answers[name] - wanted) / np.maximum(1.0, np.abs(wanted))
+        if not difference.max() <= TOLERANCE:
+            raise ParityError(
+                f"The {format_name} model differs from the export on {name!r} by {difference.max():.3g}, tolerance {TOLERANCE:.0e}."
+            )
+
+
+def core_signature(bundle: Bundle) -> tuple[Any, list[tf.TensorSpec]]:
+    """The core of a loaded export, and the types of its inputs by name."""
+    core = bundle.signatures[CORE]
+    specs = core.structured_input_signature[1]
+    return core, [tf.TensorSpec(spec.shape, spec.dtype, name=name) for name, spec in specs.items()]

@@ -1,0 +1,55 @@
+"""An export's model as LiteRT (TensorFlow Lite)."""
+
+import os
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import tensorflow as tf
+
+from tfmtl.exporting.atomic_file import replacing
+from tfmtl.exporting.formats.conversion import CORE, Arrays, check_converted, core_signature
+from tfmtl.exporting.loading import Bundle
+
+
+def export_litert(bundle: str | os.PathLike[str], target: str | os.PathLike[str]) -> Path:
+    """Converts an export, from encoded columns to predictions, to one LiteRT file.
+
+    The file has one signature, `serving_ids`, with its inputs and outputs by name, and needs no operator but LiteRT's own.
+    The interpreter has answered random rows as the export does before the file is there.
+
+    Args:
+        bundle: a base path, whose highest version is taken, or a version's folder.
+        target: the file to write.
+
+    Returns:
+        `target`.
+
+    Raises:
+        ParityError: the converted model answers otherwise; nothing is written.
+
+    Example:
+
+    >>> export_litert("models/ranker", "ranker.tflite")
+    PosixPath('/.../ranker.tflite')
+    """
+    loaded = Bundle(bundle)
+    model = _converted(loaded)
+
+    def run(rows: Arrays) -> dict[str, np.ndarray]:
+        return dict(tf.lite.Interpreter(model_content=model).get_signature_runner(CORE)(**rows))
+
+    check_converted(loaded, run, "LiteRT")
+    with replacing(target) as file:
+        file.write_bytes(model)
+    return Path(target).absolute()
+
+
+def _converted(bundle: Bundle) -> bytes:
+    """The core alone: the converter would also take the tables that other signatures read, and not all can be."""
+    core, _ = core_signature(bundle)
+    root = tf.Module()
+    root.weights = list(core.graph.variables)
+    with tempfile.TemporaryDirectory() as folder:
+        tf.saved_model.save(root, folder, signatures={CORE: core})
+        return tf.lite.TFLiteConverter.from_saved_model(folder, signature_keys=[CORE]).convert()

@@ -1,0 +1,72 @@
+"""An export's model as ONNX."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from tfmtl.exporting.atomic_file import replacing
+from tfmtl.exporting.formats.conversion import Arrays, check_converted, core_signature
+from tfmtl.exporting.loading import Bundle
+
+
+def export_onnx(bundle: str | os.PathLike[str], target: str | os.PathLike[str], *, opset: int = 17) -> Path:
+    """Converts an export, from encoded columns to predictions, to one ONNX file.
+
+    Inputs and outputs are those of `serving_ids`, by name; the batch is of any size. ONNX Runtime has answered random rows
+    as the export does before the file is there.
+
+    Args:
+        bundle: a base path, whose highest version is taken, or a version's folder.
+        target: the file to write.
+        opset: the version of ONNX's operators.
+
+    Returns:
+        `target`.
+
+    Raises:
+        ImportError: `tf2onnx` or `onnxruntime` is not installed.
+        ParityError: the converted model answers otherwise; nothing is written.
+
+    Example:
+
+    >>> export_onnx("models/ranker", "ranker.onnx")
+    PosixPath('/.../ranker.onnx')
+    """
+    try:
+        import onnxruntime
+        import tf2onnx
+    except ImportError as error:
+        raise ImportError("ONNX needs `pip install tfmtl[onnx]`.") from error
+    loaded = Bundle(bundle)
+    core, specs = core_signature(loaded)
+    outputs = list(core.structured_outputs)
+
+    def positional(*columns: Any) -> list[Any]:
+        answer = core(**{spec.name: column for spec, column in zip(specs, columns, strict=True)})
+        return [answer[name] for name in outputs]
+
+    function = tf.function(positional, input_signature=specs, autograph=False)
+    model, _ = tf2onnx.convert.from_function(function, input_signature=specs, opset=opset)
+    _rename_outputs(model.graph, outputs)
+
+    def run(rows: Arrays) -> dict[str, np.ndarray]:
+        session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+        wanted = {given.name: rows[given.name] for given in session.get_inputs()}
+        return dict(zip(outputs, session.run(outputs, wanted), strict=True))
+
+    check_converted(loaded, run, "ONNX")
+    with replacing(target) as file:
+        file.write_bytes(model.SerializeToString())
+    return Path(target).absolute()
+
+
+def _rename_outputs(graph: Any, names: list[str]) -> None:
+    """Gives the outputs of an ONNX graph, in order, these names."""
+    for output, name in zip(list(graph.output), names, strict=True):
+        identity = graph.node.add(op_type="Identity", name=f"output_{name}")
+        identity.input.append(output.name)
+        identity.output.append(name)
+        output.name = name

@@ -1,0 +1,95 @@
+"""An exported version in this process: what is in it, and its answers without a server."""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+from tensorflow.core.protobuf import saved_model_pb2
+
+from tfmtl.exporting.model_card import CARD_FILE, SCHEMA_FILE
+from tfmtl.schema import Schema
+from tfmtl.serving.protocol.contract import DEFAULT_SIGNATURE
+from tfmtl.serving.protocol.version_folders import versions
+from tfmtl.typing import Predictions
+
+
+class Bundle:
+    """A loaded version.
+
+    Args:
+        path: a base path, whose highest version is loaded, or a version's folder.
+
+    Raises:
+        FileNotFoundError: there is no version.
+
+    Example:
+
+    >>> bundle = Bundle("models/ranker")
+    >>> bundle({"city": ["Oslo", "Rome"], "age": [31.0, float("nan")]})["click"].shape
+    TensorShape([2, 1])
+    """
+
+    def __init__(self, path: str | os.PathLike[str]):
+        self.path = find_version(path)
+        # The module owns the weights that its signatures read.
+        self._module = tf.saved_model.load(str(self.path))
+        self.signatures: Mapping[str, Any] = self._module.signatures
+        self._defaults = _defaults(self.path)
+
+    @property
+    def schema(self) -> Schema:
+        """The schema it was exported with."""
+        return load_schema(self.path)
+
+    @property
+    def card(self) -> str:
+        """The model card, as Markdown."""
+        return (self.path / CARD_FILE).read_text(encoding="utf-8")
+
+    def __call__(self, columns: Mapping[str, Any], signature: str = DEFAULT_SIGNATURE) -> Predictions:
+        """What `signature` answers; `columns` are cast to the types that it takes, others are left out.
+
+        Raises:
+            ValueError: an unknown signature, or a column that lacks and has no default.
+        """
+        function = self.signatures.get(signature)
+        if function is None:
+            raise ValueError(f"`signature` must be one of {sorted(self.signatures)}. Received: signature={signature!r}")
+        specs = function.structured_input_signature[1]
+        given = {**self._defaults.get(signature, {}), **{name: columns[name] for name in specs if name in columns}}
+        missing = sorted(specs.keys() - given.keys())
+        if missing:
+            raise ValueError(
+                f"`columns` must hold every input of {signature!r}, {sorted(specs)}. "
+                f"Received: {sorted(map(str, columns))}, without {missing}"
+            )
+        return function(**{name: tf.convert_to_tensor(given[name], spec.dtype) for name, spec in specs.items()})
+
+
+def _defaults(folder: Path) -> dict[str, dict[str, np.ndarray]]:
+    """What stands for inputs that are left out, by signature; `tf.saved_model.load` does not tell."""
+    saved = saved_model_pb2.SavedModel.FromString((folder / "saved_model.pb").read_bytes())
+    return {
+        name: {alias: tf.make_ndarray(value) for alias, value in signature.defaults.items()}
+        for graph in saved.meta_graphs
+        for name, signature in graph.signature_def.items()
+    }
+
+
+def load_schema(path: str | os.PathLike[str]) -> Schema:
+    """The schema that the highest version under a base path, or the version in a folder, was exported with."""
+    return Schema.from_json((find_version(path) / SCHEMA_FILE).read_text(encoding="utf-8"))
+
+
+def find_version(path: str | os.PathLike[str]) -> Path:
+    """`path` if it is a version's folder, else the highest version in it."""
+    base = Path(path).absolute()
+    if (base / "saved_model.pb").is_file():
+        return base
+    found = versions(base)
+    if not found:
+        raise FileNotFoundError(f"There is no version in {base}.")
+    return found[max(found)]

@@ -1,0 +1,71 @@
+"""The `rank` signature: one user, many candidates, one request."""
+
+import inspect
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from tfmtl.exporting.endpoints import Endpoint, Whole
+from tfmtl.exporting.example_rows import Rows, length, tensors
+from tfmtl.exporting.graph.late_broadcast import LateBroadcast
+from tfmtl.exporting.graph.trace import Tensors, concrete_function
+from tfmtl.schema import Schema
+from tfmtl.typing import Predictions
+
+
+def rank_endpoint(whole: Whole, schema: Schema) -> Endpoint | None:
+    """The signature, or None where rows do not come from both a user and a candidate.
+
+    Columns of the user's features are `(1, ...)`, all others `(N, ...)`; outputs are `(N, 1)`. Weights of a score that
+    takes them at request time are `(1,)`.
+    """
+    user = [column for feature in schema.features if feature.side == "user" for column in feature.columns]
+    if not user or set(user) == set(whole.raw_signature):
+        return None
+    signature = {name: _of_one(spec) if name in user else spec for name, spec in whole.raw_signature.items()}
+    weights = {} if whole.score is None else whole.score.inputs
+
+    def function(**inputs: Any) -> Predictions:
+        given = {name: inputs.pop(name) for name in weights}
+        # A server does not check shapes: two users at once must fail, not be mixed.
+        once = {name: tf.ensure_shape(inputs[name], signature[name].shape) for name in user}
+        each = {name: tensor for name, tensor in inputs.items() if name not in user}
+        rows = LateBroadcast(whole.traced, once, each)
+        predictions = dict(
+            zip(whole.tasks, rows.fetch([whole.traced.outputs[task] for task in whole.tasks]), strict=True)
+        )
+        return whole.scored(predictions, {name: tf.ensure_shape(weight, (1,)) for name, weight in given.items()})
+
+    def ask(rows: Rows) -> Tensors:
+        one = {name: column[:1] if name in user else column for name, column in rows.items()}
+        return tensors(one, signature) | {name: tf.constant([weight]) for name, weight in weights.items()}
+
+    def meant(rows: Rows) -> Rows:
+        first = np.zeros(length(rows), np.int64)
+        return {name: column[first] if name in user else column for name, column in rows.items()}
+
+    served = _with_defaults(function, signature, weights) if weights else concrete_function(function, signature)
+    return Endpoint(served, ask, meant)
+
+
+def _of_one(spec: tf.TensorSpec) -> tf.TensorSpec:
+    return tf.TensorSpec((1, *spec.shape[1:]), spec.dtype)
+
+
+def _with_defaults(function: Any, signature: dict[str, tf.TensorSpec], defaults: dict[str, float]) -> Any:
+    """`function(**tensors)` as a `tf.function` whose last inputs a request may leave out.
+
+    A SavedModel takes an input's default from a parameter's, so the function needs parameters by name.
+    """
+    specs = {name: tf.TensorSpec(spec.shape, spec.dtype, name=name) for name, spec in signature.items()}
+    specs |= {name: tf.TensorSpec((1,), tf.float32, name=name) for name in defaults}
+    kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
+    required = [inspect.Parameter(name, kind) for name in signature]
+    optional = [inspect.Parameter(name, kind, default=tf.constant([value])) for name, value in defaults.items()]
+
+    def positional(*tensors: Any) -> Predictions:
+        return function(**dict(zip(specs, tensors, strict=True)))
+
+    positional.__signature__ = inspect.Signature(required + optional)  # type: ignore[attr-defined]
+    return tf.function(positional, input_signature=list(specs.values()), autograph=False)

@@ -1,0 +1,291 @@
+"""Customized gate control: task-specific experts, shared experts, and gates that mix them."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, TypeAlias
+
+from tfmtl.checks import check_count, check_dropout, check_option, check_units
+from tfmtl.initializers import fresh
+from tfmtl.keras_host import keras, ops, register
+from tfmtl.layers.experts import Experts
+from tfmtl.layers.fast.mixing import mix
+from tfmtl.layers.fast.one_input import mix_one_input
+from tfmtl.layers.gate import Gate
+from tfmtl.layers.stream_checks import check_streams, task_names
+from tfmtl.typing import SHARED, Streams, Tensor
+
+GateInput: TypeAlias = Literal["task", "sum", "concat"]
+CrossTask: TypeAlias = Literal["none", "detached", "full"]
+
+
+@register
+class CGCLayer(keras.layers.Layer):
+    """Mixes every task's own experts with the shared experts, in each task's own way.
+
+    ```
+    e_{s,i} = Expert_{s,i}(x_s)                         s: a task or "shared"; i = 1 .. its experts
+    w_t = softmax(W_t x_t)                              one weight for each candidate
+    y_t = sum_i w_{t,i} e_i                             candidates of a task: its own experts, then the shared ones
+    y_shared = sum_i softmax(W_shared x_shared)_i e_i   candidates: all tasks' experts, then the shared ones
+    ```
+
+    One layer is the cell of five papers: `(num_task_experts, num_shared_experts)` of `(0, 1)` is a shared bottom, `(0, n)`
+    MMoE, `(n, 0)` single-task models, `(n, m)` CGC and, stacked, PLE; `cross_task="detached"` with `gate_input="sum"` is
+    STEM-Net's all-forward task-specific-backward gate. A stream with one candidate passes it on and has no gate.
+
+    Where all streams are one tensor, as under a shared bottom, a training step makes all experts in one matmul and all
+    gates in another (`one_input.py`): the same numbers from fewer products.
+
+    Args:
+        units: width of an expert, or the widths of its layers.
+        num_task_experts: experts that each task owns.
+        num_shared_experts: experts that belong to no task.
+        gate_units: hidden layers of the gates; the papers of PLE and MMoE have none.
+        gate_input: what task t's gate reads: `"task"` (x_t), `"sum"` (x_t + x_shared) or `"concat"` of the two.
+        gate_use_bias: whether gates have a bias; the papers' formula has none, Tencent's code has one.
+        cross_task: whether a task also reads other tasks' experts: `"none"`, `"detached"` (forward only: its loss does
+            not reach them) or `"full"`.
+        shared_stream_stop_specific: stop the gradient from the shared stream to task experts. The shared stream of
+            STEM's code does not, so over several layers a task's loss leaks into other tasks' experts and tables.
+        update_shared: whether to return the shared stream. The last level has no reader for it and leaves it out.
+        activation: of the experts.
+        dropout: share of an expert's units set to zero in training.
+        kernel_initializer: of the experts; each expert is drawn for itself.
+
+    Input shape:
+        `{task: (B, D_task), ..., "shared": (B, D_shared)}`. `"shared"` may be left out if nothing reads it.
+
+    Output shape:
+        `{task: (B, units[-1]), ...}`, with `"shared"` if `update_shared`.
+
+    Raises:
+        ValueError: no expert at all, no unit, `dropout` outside [0, 1), an unknown option, streams without a task, without
+            `"shared"` where it is read, or of different widths where they are added.
+
+    Example:
+
+    >>> x = keras.random.normal((8, 100))
+    >>> streams = {"click": x, "buy": x, "shared": x}
+    >>> y = CGCLayer(32, num_task_experts=2, num_shared_experts=2)(streams)
+    >>> {name: tuple(stream.shape) for name, stream in sorted(y.items())}
+    {'buy': (8, 32), 'click': (8, 32), 'shared': (8, 32)}
+
+    Inside a model, two levels of PLE:
+
+    >>> y = CGCLayer(16, update_shared=False)(y)
+
+    Reference:
+        Tang et al., "Progressive Layered Extraction (PLE)", RecSys 2020, equations 2 to 7. The paper leaves the shared
+        gate's selector open; here it is the shared stream. Ma et al., "Modeling Task Relationships in Multi-task Learning
+        with Multi-gate Mixture-of-Experts", KDD 2018. Su et al., "STEM", AAAI 2024, arXiv:2308.13537, whose running code
+        sums task and shared embedding at the gate where its figure shows the task's alone: `gate_input`.
+    """
+
+    def __init__(
+        self,
+        units: int | Sequence[int],
+        *,
+        num_task_experts: int = 2,
+        num_shared_experts: int = 2,
+        gate_units: Sequence[int] = (),
+        gate_input: GateInput = "task",
+        gate_use_bias: bool = False,
+        cross_task: CrossTask = "none",
+        shared_stream_stop_specific: bool = False,
+        update_shared: bool = True,
+        activation: Any = "relu",
+        dropout: float = 0.0,
+        kernel_initializer: Any = "glorot_uniform",
+        **kwargs: Any,
+    ):
+        super().__init__(**kwargs)
+        self.num_task_experts = check_count("num_task_experts", num_task_experts, least=0)
+        self.num_shared_experts = check_count("num_shared_experts", num_shared_experts, least=0)
+        if not num_task_experts + num_shared_experts:
+            raise ValueError("`num_task_experts` or `num_shared_experts` must be >= 1. Received: 0 and 0")
+        check_option("gate_input", gate_input, GateInput)
+        check_option("cross_task", cross_task, CrossTask)
+        check_dropout(dropout)
+        self.units = check_units("units", units, least=1)
+        self.gate_units = check_units("gate_units", gate_units)
+        self.gate_input = gate_input
+        self.gate_use_bias = gate_use_bias
+        self.cross_task = cross_task
+        self.shared_stream_stop_specific = shared_stream_stop_specific
+        self.update_shared = update_shared
+        self.activation = keras.activations.get(activation)
+        self.dropout = dropout
+        self.kernel_initializer = keras.initializers.get(kernel_initializer)
+
+    @property
+    def reads_own(self) -> bool:
+        """Whether a task's output depends on experts that read the task's own stream."""
+        return self.num_task_experts > 0
+
+    @property
+    def reads_shared(self) -> bool:
+        """Whether experts read the shared stream."""
+        return self.num_shared_experts > 0
+
+    @property
+    def needs_shared(self) -> bool:
+        """Whether a task's output depends on the shared stream, be it through experts or through its gate."""
+        gated = self.num_task_experts + self.num_shared_experts > 1 or self.cross_task != "none"
+        return self.reads_shared or (gated and self.gate_input != "task")
+
+    def build(self, input_shape: Mapping[str, Any]) -> None:
+        self.tasks = task_names(input_shape, needs_shared=self.needs_shared or self.update_shared)
+        self.experts, self.mixers = {}, {}
+        for stream in self._sources():
+            self.experts[stream] = Experts(
+                self.num_shared_experts if stream == SHARED else self.num_task_experts,
+                self.units,
+                activation=self.activation,
+                dropout=self.dropout,
+                kernel_initializer=fresh(self.kernel_initializer, stream),
+                dtype=self.dtype_policy,
+                name=f"{stream}_experts",
+            )
+            self.experts[stream].build(input_shape[stream])
+        for stream in self._readers():
+            num = sum(self.experts[source].num for source in self.candidates(stream))
+            if num > 1:
+                gate = Gate(
+                    num,
+                    units=self.gate_units,
+                    use_bias=self.gate_use_bias,
+                    name=f"{stream}_gate",
+                    dtype=self.dtype_policy,
+                )
+                gate.build(self._selector_shape(stream, input_shape))
+                self.mixers[stream] = gate
+        self.built = True
+
+    def _sources(self) -> tuple[str, ...]:
+        """The streams that own experts."""
+        return (self.tasks if self.num_task_experts else ()) + ((SHARED,) if self.num_shared_experts else ())
+
+    def _readers(self) -> tuple[str, ...]:
+        """The streams that come out."""
+        return self.tasks + ((SHARED,) if self.update_shared else ())
+
+    def candidates(self, stream: str) -> tuple[str, ...]:
+        """The streams whose experts `stream` reads, in the order of its gate's weights."""
+        if stream == SHARED or self.cross_task != "none":
+            return self._sources()
+        return tuple(source for source in self._sources() if source in (stream, SHARED))
+
+    def _selector_shape(self, stream: str, input_shape: Mapping[str, Any]) -> tuple[int | None, ...]:
+        batch, width = input_shape[stream]
+        if stream != SHARED and self.gate_input != "task":
+            shared = input_shape[SHARED][-1]
+            if self.gate_input == "concat":
+                return (batch, width + shared)
+            if width != shared:
+                raise ValueError(
+                    f"gate_input='sum' adds streams of one width. Received: {stream}={width}, {SHARED}={shared}. "
+                    "Use gate_input='concat'."
+                )
+        return (batch, width)
+
+    def _selector(self, stream: str, streams: Streams) -> Tensor:
+        """What the gate of `stream` reads."""
+        if stream == SHARED or self.gate_input == "task":
+            return streams[stream]
+        pair = [streams[stream], streams[SHARED]]
+        return ops.concatenate(pair, axis=-1) if self.gate_input == "concat" else pair[0] + pair[1]
+
+    def gates(self, streams: Streams) -> Streams:
+        """The mixing weights `{stream: (B, E)}`, in the order of `candidates(stream)`; only streams that have a gate."""
+        return {stream: gate(self._selector(stream, streams)) for stream, gate in self.mixers.items()}
+
+    def call(self, streams: Streams, training: bool | None = None) -> Streams:
+        check_streams(self, streams)
+        if training and self._mixes_one_input(streams):
+            sources = {stream: self.candidates(stream) for stream in self.mixers}
+            return mix_one_input(streams[SHARED], self.experts, self.mixers, sources, training)
+        weights = self.gates(streams)
+        mixed: dict[str, list[Tensor]] = {stream: [] for stream in self._readers()}
+        share = {stream: self._split(stream, gate) for stream, gate in weights.items()}
+        for source in self._sources():
+            experts = self.experts[source](streams[source], training=training)  # (B, E, U)
+            for readers, values in self._routes(source, experts):
+                if readers:
+                    for stream, part in zip(readers, self._mix(source, values, readers, share, training), strict=True):
+                        mixed[stream].append(part)
+        return {stream: _sum(parts) for stream, parts in mixed.items()}
+
+    def _mixes_one_input(self, streams: Streams) -> bool:
+        """Whether all experts and gates read one tensor and no gradient stops on its way."""
+        return (
+            len(self._sources()) == len(self.tasks) + 1
+            and len({id(stream) for stream in streams.values()}) == 1
+            and self.gate_input == "task"
+            and not self.gate_units
+            and not any(self._is_stopped(stream, source) for stream in self._readers() for source in self._sources())
+        )
+
+    def _split(self, stream: str, gate: Tensor) -> dict[str, Tensor]:
+        """The weights that `stream` gives to each source's experts."""
+        sources = self.candidates(stream)
+        if len(sources) == 1:
+            return {sources[0]: gate}
+        edges = [sum(self.experts[s].num for s in sources[: i + 1]) for i in range(len(sources) - 1)]
+        return dict(zip(sources, ops.split(gate, edges, axis=-1), strict=True))
+
+    def _routes(self, source: str, experts: Tensor) -> list[tuple[list[str], Tensor]]:
+        """Who reads the experts of `source`, with and without sending a gradient back."""
+        readers = [stream for stream in self._readers() if source in self.candidates(stream)]
+        stopped = [stream for stream in readers if self._is_stopped(stream, source)]
+        passed = [stream for stream in readers if stream not in stopped]
+        return [(passed, experts)] + ([(stopped, ops.stop_gradient(experts))] if stopped else [])
+
+    def _is_stopped(self, stream: str, source: str) -> bool:
+        if source in (stream, SHARED):
+            return False
+        return self.shared_stream_stop_specific if stream == SHARED else self.cross_task == "detached"
+
+    def _mix(
+        self,
+        source: str,
+        experts: Tensor,
+        readers: list[str],
+        share: dict[str, dict[str, Tensor]],
+        training: bool | None,
+    ) -> list[Tensor]:
+        """`sum_i w_i e_i` over the experts of one source, for all its readers that have a gate at once."""
+        mixed: dict[str, Tensor] = {}
+        gated = [stream for stream in readers if stream in share]
+        if gated:
+            weights = ops.stack([share[stream][source] for stream in gated], axis=1)  # (B, R, E)
+            mixed = dict(zip(gated, mix(weights, experts, training), strict=True))
+        return [mixed[stream] if stream in mixed else experts[:, 0] for stream in readers]  # else its only candidate
+
+    def compute_output_shape(self, input_shape: Mapping[str, Any]) -> dict[str, tuple[int | None, ...]]:
+        tasks = task_names(input_shape, needs_shared=False)
+        check_streams(self, input_shape)
+        readers = (*tasks, SHARED) if self.update_shared else tasks
+        return dict.fromkeys(readers, (input_shape[tasks[0]][0], self.units[-1]))
+
+    def get_config(self) -> dict[str, Any]:
+        return {
+            **super().get_config(),
+            "units": list(self.units),
+            "num_task_experts": self.num_task_experts,
+            "num_shared_experts": self.num_shared_experts,
+            "gate_units": list(self.gate_units),
+            "gate_input": self.gate_input,
+            "gate_use_bias": self.gate_use_bias,
+            "cross_task": self.cross_task,
+            "shared_stream_stop_specific": self.shared_stream_stop_specific,
+            "update_shared": self.update_shared,
+            "activation": keras.activations.serialize(self.activation),
+            "dropout": self.dropout,
+            "kernel_initializer": keras.initializers.serialize(self.kernel_initializer),
+        }
+
+
+def _sum(parts: list[Tensor]) -> Tensor:
+    total = parts[0]
+    for part in parts[1:]:
+        total = total + part
+    return total

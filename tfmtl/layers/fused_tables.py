@@ -1,0 +1,200 @@
+"""Embedding tables of one width, kept in one weight and read in one gather."""
+
+from collections.abc import Iterable, Mapping
+from itertools import accumulate
+from typing import Any
+
+from tfmtl.checks import check_count
+from tfmtl.initializers import fresh
+from tfmtl.keras_host import add_table, dtype_of, keras, lookup, ops, register
+from tfmtl.layers.encoded_columns import check_columns
+from tfmtl.schema import Categorical, Feature, Sequence
+from tfmtl.schema.features import feature_from_dict, feature_to_dict
+from tfmtl.schema.schema import check_features
+from tfmtl.typing import Encoded, Tensor
+
+
+@register
+class FusedTables(keras.layers.Layer):
+    """Looks up every id of a row in one gather for each embedding width.
+
+    Tables of one width lie behind each other in one `(rows, width)` weight; an id is moved by its table's first row. So a
+    step has one lookup and one sparse gradient a width, whatever the number of features, and features that name the same
+    `table` share its rows.
+
+    Args:
+        features: categorical features, and sequences of them; others are not looked up.
+        copies: widths to store side by side: a row holds `copies * dim` numbers. STEM keeps one for each stream.
+        initializer: of the rows.
+        regularizer: of the whole weight, at every step: a cost that grows with the table.
+
+    Input shape:
+        `{column: (B,)}` int32 row numbers, `{column: (B, L)}` for the fields of a sequence. A number outside of the
+        column's table is read as row 0, like everything unknown.
+
+    Output shape:
+        `{column: (B, copies * dim)}`, `{column: (B, L, copies * dim)}`.
+
+    Raises:
+        ValueError: `copies < 1`, a column missing from the input, or what a schema refuses of its features.
+    """
+
+    def __init__(
+        self,
+        features: Iterable[Any],
+        *,
+        copies: int = 1,
+        initializer: Any = "uniform",
+        regularizer: Any = None,
+        **kwargs: Any,
+    ):
+        super().__init__(**kwargs)
+        read = [feature_from_dict(feature) for feature in features]
+        self.features = tuple(f.encoded() for f in read if isinstance(f, (Categorical, Sequence)))
+        check_features(self.features)
+        self.copies = check_count("copies", copies)
+        self.initializer = keras.initializers.get(initializer)
+        self.regularizer = keras.regularizers.get(regularizer)
+        self.groups = _group_by_width(self.features)
+        self.events = {column for f in self.features if isinstance(f, Sequence) for column in f.columns}
+
+    def build(self, input_shape: Any) -> None:
+        self.tables = {}
+        for dim, group in self.groups.items():
+            shape = (group.rows, self.copies * dim)
+            self.tables[str(dim)] = add_table(
+                self, f"table_{dim}", shape, fresh(self.initializer, dim), regularizer=self.regularizer
+            )
+        self.built = True
+
+    def call(self, encoded: Encoded) -> Encoded:
+        found: Encoded = {}
+        for dim, group in self.groups.items():
+            ids = self._ids(group, encoded)
+            found.update(zip(ids, _parts(self._look_up(dim, ids), list(ids.values())), strict=True))
+        return found
+
+    def blocks(self, encoded: Encoded) -> dict[int, Tensor]:
+        """For each width what was looked up, `(B, N, copies * dim)`: the ids of its columns in the order of the features."""
+        return {dim: self._look_up(dim, self._ids(group, encoded)) for dim, group in self.groups.items()}
+
+    def _look_up(self, dim: int, ids: Encoded) -> Tensor:
+        table, group = self.tables[str(dim)], self.groups[dim]
+        flat = [_as_rows(column, group.num_rows[name]) for name, column in ids.items()]
+        widths = [i.shape[1] for i in flat]
+        moved = ops.concatenate(flat, axis=1) if len(flat) > 1 else flat[0]
+        first, rows = (ops.convert_to_tensor(p, dtype="int32") for p in group.positions(widths))
+        # An id that no preprocessor made must not read another feature's rows.
+        known = ops.logical_and(moved >= 0, moved < rows)
+        rows_found = lookup(table, ops.where(known, moved, 0) + first)  # (B, N, copies * D)
+        return ops.cast(rows_found, self.compute_dtype)
+
+    def _ids(self, group: "_Group", encoded: Encoded) -> dict[str, Tensor]:
+        """The ids of each column: `(B,)`, or `(B, L)` of a sequence."""
+        check_columns(group.first_row, encoded)
+        found = {}
+        for column in group.first_row:
+            ids = encoded[column]
+            if column in self.events:
+                expected, fits = "(B, L)", len(ids.shape) == 2
+            else:
+                if len(ids.shape) == 2 and ids.shape[1] == 1:
+                    ids = ids[:, 0]
+                expected, fits = "(B,) or (B, 1)", len(ids.shape) == 1
+            if not fits:
+                raise ValueError(f"Column {column!r} must be {expected}. Received: shape={tuple(ids.shape)}")
+            found[column] = ids
+        return found
+
+    @property
+    def num_rows(self) -> dict[str, int]:
+        """`{table: its rows}`."""
+        return {table: rows for group in self.groups.values() for table, rows in group.rows_of.items()}
+
+    def take_rows(self, source: "FusedTables", rows: Mapping[str, Any]) -> None:
+        """Fills each table with rows of the table called so in `source`.
+
+        Args:
+            source: built, with the same `copies`; its tables are of the same names and widths.
+            rows: `{table: (rows,)}`, the row of `source`'s table that each row is to be.
+        """
+        for dim, group in self.groups.items():
+            first, width = source.groups[dim].tables, str(dim)
+            moved = [first[table] + ops.convert_to_tensor(rows[table], dtype="int32") for table in group.tables]
+            self.tables[width].assign(lookup(source.tables[width], ops.concatenate(moved)))
+
+    def compute_output_shape(self, input_shape: Any) -> dict[str, tuple[int | None, ...]]:
+        return {
+            column: (*input_shape[column][: 2 if column in self.events else 1], self.copies * dim)
+            for dim, group in self.groups.items()
+            for column in group.first_row
+        }
+
+    def get_config(self) -> dict[str, Any]:
+        return {
+            **super().get_config(),
+            "features": [feature_to_dict(feature) for feature in self.features],
+            "copies": self.copies,
+            "initializer": keras.initializers.serialize(self.initializer),
+            "regularizer": keras.regularizers.serialize(self.regularizer) if self.regularizer else None,
+        }
+
+
+class _Group:
+    """The tables of one width: where each column's rows begin, and how many there are."""
+
+    def __init__(self) -> None:
+        self.rows = 0
+        self.first_row: dict[str, int] = {}
+        self.num_rows: dict[str, int] = {}
+        self.tables: dict[str, int] = {}  # table: its first row, in the order of the rows
+        self.rows_of: dict[str, int] = {}
+
+    def add(self, column: str, table: str, rows: int) -> None:
+        """Gives `column` the rows of `table`, which are added if they are new."""
+        if table not in self.tables:
+            self.tables[table] = self.rows
+            self.rows_of[table] = rows
+            self.rows += rows
+        self.first_row[column] = self.tables[table]
+        self.num_rows[column] = rows
+
+    def positions(self, widths: list[int]) -> tuple[list[list[int]], list[list[int]]]:
+        """First row and number of rows for each of the ids of a row, both `(1, N)`."""
+        pairs = list(zip(self.first_row, widths, strict=True))
+        first = [self.first_row[column] for column, width in pairs for _ in range(width)]
+        rows = [self.num_rows[column] for column, width in pairs for _ in range(width)]
+        return [first], [rows]
+
+
+def _group_by_width(features: Iterable[Feature]) -> dict[int, _Group]:
+    groups: dict[int, _Group] = {}
+    for feature in features:
+        if isinstance(feature, Categorical):
+            groups.setdefault(feature.dim, _Group()).add(feature.name, feature.table_name, feature.rows)
+        elif isinstance(feature, Sequence):
+            for field in feature.fields:
+                column = feature.column(field)
+                groups.setdefault(field.dim, _Group()).add(column, feature.table_name(field), field.rows)
+    return groups
+
+
+def _as_rows(ids: Tensor, rows: int) -> Tensor:
+    """Ids as int32, `(B, L)`; a larger type may hold numbers that would become others' rows."""
+    ids = ids[:, None] if len(ids.shape) == 1 else ids
+    if dtype_of(ids) == "int32":
+        return ids
+    return ops.cast(ops.where(ops.logical_and(ids >= 0, ids < rows), ids, -ops.ones_like(ids)), "int32")
+
+
+def _parts(block: Tensor, ids: list[Tensor]) -> list[Tensor]:
+    """What of a block, `(B, N, W)`, belongs to each of `ids`: `(B, W)`, or `(B, L, W)` for a sequence."""
+    if all(len(i.shape) == 1 for i in ids):
+        return ops.unstack(block, len(ids), axis=1)  # cheaper than slices, on the way back above all
+    parts = cut(block, [1 if len(i.shape) == 1 else i.shape[1] for i in ids])
+    return [part[:, 0] if len(i.shape) == 1 else part for i, part in zip(ids, parts, strict=True)]
+
+
+def cut(block: Tensor, sizes: list[int]) -> list[Tensor]:
+    """Parts of a block, `(B, N, W)`, with as many ids as `sizes` says."""
+    return ops.split(block, list(accumulate(sizes[:-1])), axis=1) if len(sizes) > 1 else [block]

@@ -1,0 +1,86 @@
+"""Columns of lists of ids."""
+
+from dataclasses import KW_ONLY, dataclass, replace
+from typing import Literal, TypeAlias
+
+from tfmtl.checks import check_option
+from tfmtl.schema.categorical import Categorical
+from tfmtl.schema.names import check_distinct, check_name
+from tfmtl.schema.values import set_counts, several
+from tfmtl.typing import Side
+
+Pooling: TypeAlias = Literal["mean", "sum", "max"]
+
+
+@dataclass(frozen=True)
+class Sequence:
+    """A behaviour history: for each row a list of events, oldest first, each described by one or more ids.
+
+    Column `{name}_{field}` holds the ids of one field; all columns of a row have the same length. Longer histories keep
+    their last `length` events; shorter ones are padded, and a mask tells events from padding.
+
+    A set of ids, such as the genres of a film, is a history whose order nobody reads:
+    `Sequence("film", [Categorical("genres", ...)], prefix="", ...)` takes it from the column `genres`.
+
+    Args:
+        name: the history.
+        fields: what describes an event; a field that shares its `table` with a feature is embedded like it.
+        length: events kept.
+        pooling: how a model that does not read sequences joins the events: `"mean"`, `"sum"` or `"max"` over the events;
+            zeros for an empty history.
+        prefix: what stands before a field's name in the name of its column; `"{name}_"` by default.
+        side: as in `Categorical`.
+
+    Raises:
+        ValueError: no field, a field given twice, a column called `{name}_mask` or otherwise no name, `length < 1`, or an
+            unknown pooling.
+    """
+
+    name: str
+    fields: tuple[Categorical, ...]
+    _: KW_ONLY
+    length: int
+    pooling: Pooling = "mean"
+    prefix: str | None = None
+    side: Side = "context"
+
+    def __post_init__(self) -> None:
+        check_name("feature", self.name)
+        check_option("side", self.side, Side)
+        object.__setattr__(self, "fields", several("fields", self.fields, of=repr(self.name)))
+        set_counts(self, "length")
+        if not self.fields or not all(isinstance(field, Categorical) for field in self.fields):
+            raise ValueError(f"Sequence {self.name!r} needs one `Categorical` or more. Received: fields={self.fields}")
+        check_distinct(f"field of sequence {self.name!r}", (field.name for field in self.fields))
+        for column in self.columns:
+            check_name(f"column of sequence {self.name!r}", column)
+        if self.mask in self.columns:
+            raise ValueError(f"No column of sequence {self.name!r} may be called {self.mask!r}: that is its mask.")
+        check_option("pooling", self.pooling, Pooling, of=repr(self.name))
+
+    @property
+    def mask(self) -> str:
+        """Name of the encoded mask, `(B, L)` int32, 1 for events and 0 for padding; Keras's own layers take `mask > 0`."""
+        return f"{self.name}_mask"
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The raw columns that the feature reads, one a field."""
+        return tuple(self.column(field) for field in self.fields)
+
+    def column(self, field: Categorical) -> str:
+        """The column that holds `field`."""
+        return f"{self.name}_{field.name}" if self.prefix is None else f"{self.prefix}{field.name}"
+
+    def table_name(self, field: Categorical) -> str:
+        """The table that `field` reads: the shared one, or its own."""
+        return field.table or self.column(field)
+
+    @property
+    def is_adapted(self) -> bool:
+        """False while the vocabulary of a field has still to be learned."""
+        return all(field.is_adapted for field in self.fields)
+
+    def encoded(self) -> "Sequence":
+        """The feature as the model sees it, once ids are row numbers."""
+        return replace(self, fields=tuple(field.encoded() for field in self.fields))

@@ -1,0 +1,213 @@
+"""A representation for each task, from interests and importances of its own."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any, Literal, TypeAlias
+
+from tfmtl.checks import check_count, check_option
+from tfmtl.keras_host import keras, ops, register
+from tfmtl.layers.encoded_columns import check_columns
+from tfmtl.layers.feature_embedding import FeatureEmbedding
+from tfmtl.layers.hyper_sequence_extractor import HyperSequenceExtractor
+from tfmtl.layers.task_senet import TaskSENet
+from tfmtl.schema import Categorical, Feature, Sequence
+from tfmtl.stages.bottoms.representation import Representation, embedding_config, total_width
+from tfmtl.typing import SHARED, Encoded, Streams, Tensor
+
+SharedInput: TypeAlias = Literal["mean", "fixed"]
+
+
+@register
+class DTRNRepresentation(Representation):
+    """Gives every task its own reading of the behaviour histories and its own importance of every field.
+
+    ```
+    X   = [fields of user, item and context]                               (B, M0, dim), one table for all tasks
+    r_t = HyperSequenceExtractor(histories, target)_t                      (B, S, dim)
+    Z_t = TaskSENet([X ; r_t])_t                                           (B, M0 + S, dim)
+    stream_t = flatten(Z_t)
+    stream_shared = flatten(mean_t Z_t)      or, "fixed", flatten([X ; mean_t r_t])
+    ```
+
+    Fields, histories and target that are not `dim` wide are projected to it.
+
+    Args:
+        features: adapted features; every `Sequence` is a behaviour.
+        tasks: names of the tasks.
+        target: the feature, or features, that describe the item to score, which the histories are searched for; None
+            pools them by their mean.
+        dim: width of a field; None takes that of the first categorical feature.
+        refine: False leaves `TaskSENet` out (the paper's ablation without TRM).
+        shared_input: what the shared stream is: `"mean"` over the tasks, or `"fixed"`, fields as they are.
+        extractor: options of `HyperSequenceExtractor`, such as `{"num_blocks": 2, "condition_on": "none"}`.
+        senet: options of `TaskSENet`.
+        embeddings_initializer, embeddings_regularizer: of the tables, as in `FeatureEmbedding`.
+
+    Input shape:
+        The encoded dict, as `FeatureEmbedding` reads it.
+
+    Output shape:
+        `{task: (B, (M0 + S) dim), ..., "shared": the same}`.
+
+    Raises:
+        ValueError: a target that is no feature or is itself a history, or that `pooling="target"` lacks, an unknown option,
+            no width to take, a column that is missing, or what the parts refuse.
+
+    Reference:
+        Liu et al., "Deep Task-specific Bottom Representation Network for Multi-Task Recommendation", CIKM 2023,
+        arXiv:2308.05996. The order of its two modules is established; the projections and the shared stream are ours.
+    """
+
+    task_specific = True
+
+    def __init__(
+        self,
+        features: Iterable[Any],
+        tasks: Iterable[str],
+        *,
+        target: str | Iterable[str] | None = None,
+        dim: int | None = None,
+        refine: bool = True,
+        shared_input: SharedInput = "mean",
+        extractor: Mapping[str, Any] | None = None,
+        senet: Mapping[str, Any] | None = None,
+        embeddings_initializer: Any = "uniform",
+        embeddings_regularizer: Any = None,
+        **kwargs: Any,
+    ):
+        super().__init__(tasks, **kwargs)
+        self.embed = FeatureEmbedding(
+            features,
+            pool_sequences=False,
+            embeddings_initializer=embeddings_initializer,
+            embeddings_regularizer=embeddings_regularizer,
+            dtype=self.dtype_policy,
+            name="embed",
+        )
+        read = self.embed.features
+        self.behaviors = tuple(f for f in read if isinstance(f, Sequence))
+        self.fields = tuple(f.name for f in read if not isinstance(f, Sequence))
+        self.target = (target,) if isinstance(target, str) else tuple(target or ())
+        self.dim = _width(dim, read)
+        self.refine = refine
+        self.shared_input = shared_input
+        self.extractor_options = {"pooling": "target" if self.target else "mean", **(extractor or {})}
+        self.senet_options = dict(senet or {})
+        self._check()
+        self.extract = (
+            HyperSequenceExtractor(
+                self.tasks,
+                [f.name for f in self.behaviors],
+                **self.extractor_options,
+                dtype=self.dtype_policy,
+                name="extract",
+            )
+            if self.behaviors
+            else None
+        )
+        self.refiner = (
+            TaskSENet(self.tasks, **self.senet_options, dtype=self.dtype_policy, name="refine") if refine else None
+        )
+
+    def _check(self) -> None:
+        unknown = [name for name in self.target if name not in self.fields]
+        if unknown:
+            raise ValueError(
+                f"`target` must name features that are no history. Received: {unknown}; known: {self.fields}"
+            )
+        if self.extractor_options["pooling"] == "target" and not self.target:
+            raise ValueError(
+                "`target` must name a feature where `extractor` has pooling='target'. Received: target=None"
+            )
+        check_option("shared_input", self.shared_input, SharedInput)
+
+    def build(self, input_shape: Any) -> None:
+        self.embed.build(input_shape)
+        shapes = self.embed.compute_output_shape(input_shape)
+        widths = {name: total_width([shape]) for name, shape in shapes.items()}
+        self.projections = {
+            name: self._projection(f"{name}_to_dim", width) for name, width in widths.items() if width != self.dim
+        }
+        self.target_projection = None  # of its own, since a feature may be called `target` too
+        if self.extract is not None:
+            width = sum(widths[name] for name in self.target)
+            if self.extract.pooling == "target" and width != self.dim:
+                self.target_projection = self._projection("target_projection", width)
+            self.extract.build({f.name: (None, f.length, self.dim) for f in self.behaviors})
+        if self.refiner is not None:
+            self.refiner.build({task: self._grid() for task in self.tasks})
+        self.built = True
+
+    def _projection(self, name: str, width: int) -> Any:
+        dense = keras.layers.Dense(self.dim, use_bias=False, dtype=self.dtype_policy, name=name)
+        dense.build((None, width))
+        return dense
+
+    def _grid(self) -> tuple[int | None, int, int]:
+        """What is refined: all fields and one interest a behaviour."""
+        return (None, len(self.fields) + len(self.behaviors), self.dim)
+
+    def call(self, encoded: Encoded, training: bool | None = None) -> Streams:
+        embedded = self.embed(encoded)
+        fixed = [self._to_dim(name, embedded[name]) for name in self.fields]
+        interests = self._interests(encoded, embedded)
+        grids = {task: ops.concatenate([*(f[:, None] for f in fixed), *own], axis=1) for task, own in interests.items()}
+        refined = grids if self.refiner is None else self.refiner(grids)
+        shared = grids if self.shared_input == "fixed" else refined
+        refined = {**refined, SHARED: ops.mean(ops.stack(list(shared.values()), axis=0), axis=0)}
+        _, fields, dim = self._grid()
+        return {stream: ops.reshape(grid, (-1, fields * dim)) for stream, grid in refined.items()}
+
+    def _to_dim(self, name: str, values: Tensor) -> Tensor:
+        return self.projections[name](values) if name in self.projections else values
+
+    def _interests(self, encoded: Encoded, embedded: Encoded) -> dict[str, list[Tensor]]:
+        """`{task: [(B, S, dim)]}`; nothing without histories."""
+        if self.extract is None:
+            return {task: [] for task in self.tasks}
+        return {
+            task: [interest]
+            for task, interest in self.extract(*self._searched(self.extract, encoded, embedded)).items()
+        }
+
+    def attention(self, encoded: Encoded) -> dict[str, dict[str, Tensor]]:
+        """What each task looks at in each history: `{task: {behavior: (B, L)}}`, weights that sum to 1 over the events."""
+        if self.extract is None:
+            return {task: {} for task in self.tasks}
+        return self.extract.attention(*self._searched(self.extract, encoded, self.embed(encoded)))
+
+    def _searched(self, extract: HyperSequenceExtractor, encoded: Encoded, embedded: Encoded) -> list[Any]:
+        """The extractor's arguments: histories, masks and, where it searches for one, the target."""
+        check_columns([f.mask for f in self.behaviors], encoded)
+        sequences = {f.name: self._to_dim(f.name, embedded[f.name]) for f in self.behaviors}
+        arguments: list[Any] = [sequences, {f.name: encoded[f.mask] for f in self.behaviors}]
+        if extract.pooling == "target":
+            target = ops.concatenate([embedded[name] for name in self.target], axis=-1)
+            arguments.append(target if self.target_projection is None else self.target_projection(target))
+        return arguments
+
+    def compute_output_shape(self, input_shape: Any) -> dict[str, tuple[int | None, ...]]:
+        batch = next(iter(input_shape.values()))[0]
+        _, fields, dim = self._grid()
+        return dict.fromkeys(self.streams, (batch, fields * dim))
+
+    def get_config(self) -> dict[str, Any]:
+        return {
+            **super().get_config(),
+            **embedding_config(self.embed),
+            "target": list(self.target),
+            "dim": self.dim,
+            "refine": self.refine,
+            "shared_input": self.shared_input,
+            "extractor": self.extractor_options,
+            "senet": self.senet_options,
+        }
+
+
+def _width(dim: int | None, features: Iterable[Feature]) -> int:
+    """`dim`, or the width of the first categorical feature."""
+    if dim is not None:
+        return check_count("dim", dim)
+    first = next((feature.dim for feature in features if isinstance(feature, Categorical)), None)
+    if first is None:
+        raise ValueError("`dim` must be an integer >= 1 where no feature is `Categorical`. Received: dim=None")
+    return first

@@ -1,0 +1,66 @@
+"""What all bottoms have in common."""
+
+from collections.abc import Iterable
+from typing import Any
+
+from tfmtl.keras_host import keras
+from tfmtl.schema import Feature
+from tfmtl.schema.names import check_distinct
+from tfmtl.typing import SHARED
+
+
+class Representation(keras.layers.Layer):
+    """A bottom: reads the encoded dict, gives a stream to every task and the shared one.
+
+    Args:
+        tasks: names of the tasks.
+        name: of the layer.
+
+    Raises:
+        ValueError: no task, or one given twice.
+    """
+
+    task_specific = False
+    """Whether a task's stream holds what the shared one does not."""
+
+    shared_specific = False
+    """Whether the shared stream holds what no task's stream does."""
+
+    embed: Any
+    """The layer that looks the features up."""
+
+    def __init__(self, tasks: Iterable[str], *, name: str = "bottom", **kwargs: Any):
+        # The embedding layers cast; ids and NaN must reach them as they are.
+        super().__init__(autocast=False, name=name, **kwargs)
+        self.tasks = (tasks,) if isinstance(tasks, str) else tuple(tasks)
+        if not all(isinstance(task, str) for task in self.tasks):
+            raise ValueError(f"`tasks` must be names, such as `schema.task_names`. Received: tasks={self.tasks}")
+        check_distinct("task", self.tasks)
+        if not self.tasks or SHARED in self.tasks:
+            raise ValueError(f"`tasks` needs one name or more, and none is {SHARED!r}. Received: tasks={self.tasks}")
+
+    @property
+    def features(self) -> tuple[Feature, ...]:
+        """The features that it reads, as the model sees them."""
+        return tuple(self.embed.features)
+
+    @property
+    def streams(self) -> tuple[str, ...]:
+        """Names of the streams that come out."""
+        return (*self.tasks, SHARED)
+
+    def get_config(self) -> dict[str, Any]:
+        config = super().get_config()
+        config.pop("autocast", None)
+        return {**config, "tasks": list(self.tasks)}
+
+
+def total_width(shapes: Iterable[tuple[int | None, ...]]) -> int:
+    """The width of fields `(B, D_f)` side by side."""
+    return sum(int(shape[-1] or 0) for shape in shapes)
+
+
+def embedding_config(embed: keras.layers.Layer) -> dict[str, Any]:
+    """The part of a bottom's config that describes its embedding layer."""
+    config = embed.get_config()
+    return {key: config[key] for key in ("features", "embeddings_initializer", "embeddings_regularizer")}

@@ -1,0 +1,136 @@
+"""Adaptive information transfer along a chain of steps."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from tfmtl.checks import check_units
+from tfmtl.keras_host import keras, register
+from tfmtl.layers.chain_calibrator import ChainCalibrator
+from tfmtl.layers.information_transfer import InformationTransfer
+from tfmtl.layers.mlp import MLP
+from tfmtl.layers.task_tower import TaskTower
+from tfmtl.schema.chains import check_steps
+from tfmtl.schema.tasks import Task
+from tfmtl.stages.heads.towers import rates_by_task, read_tasks
+from tfmtl.typing import Predictions, Streams
+
+
+@register
+class AITMHead(keras.layers.Layer):
+    """Lets every step of a chain draw on the step before, and punishes predictions that grow along the chain.
+
+    ```
+    h_t = MLP_t(x_t)
+    z   = InformationTransfer(h)                              along the chain; elsewhere z_t = h_t
+    y_t = link(z_t W_t + b_t)
+    loss += calibrator * mean_rows(sum_t max(y_t - y_{t-1}, 0))
+    ```
+
+    The label of a step is 1 where the whole path to it happened and 0 elsewhere: the calibrator compares probabilities over
+    the same rows. So no step may have another step as its `sample_space`.
+
+    Args:
+        tasks: the tasks; those outside of the chain get a tower.
+        chain: names of the steps, the first one first; two or more.
+        units: hidden layers before the transfer, of every task.
+        calibrator: weight of the calibrator; 0 switches it off.
+        activation, dropout: of the hidden layers; the dropout also of what is handed on.
+        attention_bias, share_attention: as in `InformationTransfer`.
+        base_rates: `{task: share of positives}`, as in `Towers`.
+
+    Input shape:
+        `{task: (B, D_task), ...}`; other streams are not read.
+
+    Output shape:
+        `{task: (B, 1)}` float32.
+
+    Raises:
+        ValueError: a chain of fewer than two steps, with a step twice, that is no binary task, or that is defined only where
+            another one happened; `base_rates` that name other tasks; streams that lack a task, or, without `units`, of several
+            widths along the chain.
+
+    Example:
+
+    >>> x = keras.random.normal((8, 100))
+    >>> y = AITMHead([Task("click"), Task("buy")], ["click", "buy"])({"click": x, "buy": x})
+    >>> tuple(y["buy"].shape)
+    (8, 1)
+
+    Reference:
+        Xi et al., "Modeling the Sequential Dependence among Audience Multi-step Conversions" (AITM), KDD 2021,
+        arXiv:2105.08489, in the form of the authors' code; see `InformationTransfer` and `ChainCalibrator`.
+    """
+
+    def __init__(
+        self,
+        tasks: Iterable[Task | Mapping[str, Any]],
+        chain: Sequence[str],
+        *,
+        units: Sequence[int] = (64,),
+        calibrator: float = 0.6,
+        activation: Any = "relu",
+        dropout: float = 0.0,
+        attention_bias: bool = False,
+        share_attention: bool = True,
+        base_rates: Mapping[str, float] | None = None,
+        name: str = "head",
+        **kwargs: Any,
+    ):
+        super().__init__(name=name, **kwargs)
+        read = read_tasks(tasks)
+        self.kinds = {name: task.kind for name, task in read.items()}
+        self.units = check_units("units", units)
+        self.calibrator = calibrator
+        self.activation = keras.activations.get(activation)
+        policy = self.dtype_policy
+        self.hidden = {
+            task: MLP(self.units, activation=activation, dropout=dropout, dtype=policy, name=f"{task}_hidden")
+            for task in self.kinds
+        }
+        self.transfer = InformationTransfer(
+            chain,
+            dropout=dropout,
+            attention_bias=attention_bias,
+            share_attention=share_attention,
+            dtype=policy,
+            name="transfer",
+        )
+        check_steps(self.transfer.chain, read)
+        self.base_rates = rates_by_task(base_rates, self.kinds)
+        self.outputs = {
+            task: TaskTower((), kind=kind, base_rate=self.base_rates.get(task), dtype=policy, name=f"{task}_output")
+            for task, kind in self.kinds.items()
+        }
+        self.calibrate = ChainCalibrator(self.transfer.chain, weight=calibrator, name="calibrator")
+
+    def build(self, input_shape: Mapping[str, Any]) -> None:
+        missing = [task for task in self.kinds if task not in input_shape]
+        if missing:
+            raise ValueError(f"The streams lack tasks {missing}. Received: keys={sorted(input_shape)}")
+        shapes = {}
+        for task, hidden in self.hidden.items():
+            hidden.build(input_shape[task])
+            shapes[task] = hidden.compute_output_shape(input_shape[task])
+        self.transfer.build(shapes)
+        for task, output in self.outputs.items():
+            output.build(shapes[task])
+        self.calibrate.build(dict.fromkeys(self.kinds, (None, 1)))
+        self.built = True
+
+    def call(self, streams: Streams, training: bool | None = None) -> Predictions:
+        hidden = {task: layer(streams[task], training=training) for task, layer in self.hidden.items()}
+        handed = self.transfer(hidden, training=training)
+        predictions = {task: output(handed[task], training=training) for task, output in self.outputs.items()}
+        return self.calibrate(predictions) if self.calibrator else predictions
+
+    def get_config(self) -> dict[str, Any]:
+        transfer = self.transfer.get_config()
+        return {
+            **super().get_config(),
+            "tasks": [{"name": task, "kind": kind} for task, kind in self.kinds.items()],
+            "units": list(self.units),
+            "calibrator": self.calibrator,
+            "activation": keras.activations.serialize(self.activation),
+            **{key: transfer[key] for key in ("chain", "dropout", "attention_bias", "share_attention")},
+            "base_rates": dict(self.base_rates),
+        }

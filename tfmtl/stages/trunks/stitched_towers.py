@@ -1,0 +1,129 @@
+"""What cross-stitch and sluice networks share: one tower a task, mixed after every layer."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, TypeAlias
+
+import numpy as np
+
+from tfmtl.checks import check_dropout, check_option, check_units
+from tfmtl.initializers import fresh
+from tfmtl.keras_host import keras, ops
+from tfmtl.layers.stream_checks import check_streams, task_names
+from tfmtl.typing import SHARED, Streams, Tensor
+
+TowerInputs: TypeAlias = Literal["own", "own+shared"]
+
+
+class StitchedTowers(keras.layers.Layer):
+    """Runs one tower for each task side by side; after every layer a subclass mixes what the towers found.
+
+    Args:
+        units: width of each layer.
+        self_weight: what a tower keeps of its own where stitches start; the others share the rest in equal parts.
+        inputs: what a tower reads: `"own"`, its task's stream, or `"own+shared"`, the shared stream beside it.
+        activation: of every layer.
+        dropout: share of a layer's units set to zero in training, before the stitch.
+        kernel_initializer: of every kernel; each is drawn for itself.
+    """
+
+    reads_own = True
+    """Whether a task's output depends on the task's own stream."""
+
+    def __init__(
+        self,
+        units: Sequence[int],
+        *,
+        self_weight: float = 0.9,
+        inputs: TowerInputs = "own",
+        activation: Any = "relu",
+        dropout: float = 0.0,
+        kernel_initializer: Any = "glorot_uniform",
+        **kwargs: Any,
+    ):
+        super().__init__(**kwargs)
+        self.units = check_units("units", units, least=1)
+        if not 0 <= self_weight <= 1:
+            raise ValueError(f"`self_weight` must be in [0, 1]. Received: self_weight={self_weight}")
+        check_option("inputs", inputs, TowerInputs)
+        check_dropout(dropout)
+        self.self_weight = self_weight
+        self.inputs = inputs
+        self.activation = keras.activations.get(activation)
+        self.dropout = dropout
+        self.kernel_initializer = keras.initializers.get(kernel_initializer)
+        self.drop = keras.layers.Dropout(dropout, dtype=self.dtype_policy)
+
+    @property
+    def reads_shared(self) -> bool:
+        """Whether towers read the shared stream."""
+        return self.inputs == "own+shared"
+
+    def build(self, input_shape: Mapping[str, Any]) -> None:
+        self.tasks = task_names(input_shape, needs_shared=self.reads_shared)
+        beside = input_shape[SHARED][-1] if self.reads_shared else 0
+        widths = {task: input_shape[task][-1] + beside for task in self.tasks}
+        self.stitches, self.dense = [], {}
+        for depth, units in enumerate(self.units):
+            for task in self.tasks:
+                dense = keras.layers.Dense(units, **self._dense_options(f"{task}_{depth}"))
+                dense.build((None, widths[task]))
+                self.dense[dense.name] = dense
+            self.stitches.append(self._add_stitch(f"stitch_{depth}", units))
+            widths = dict.fromkeys(self.tasks, units)
+        self.built = True
+
+    def _dense_options(self, name: str) -> dict[str, Any]:
+        return {
+            "activation": self.activation,
+            "kernel_initializer": fresh(self.kernel_initializer, name),
+            "dtype": self.dtype_policy,
+            "name": name,
+        }
+
+    def _add_stitch(self, name: str, units: int) -> Any:
+        """The weights of the stitch behind a layer of `units`."""
+        raise NotImplementedError
+
+    def _mix(self, hidden: list[Tensor], stitch: Any) -> list[Tensor]:
+        """What every tower passes on: a combination of all towers' layers, each `(B, U)`."""
+        raise NotImplementedError
+
+    def _near_identity(self, num: int) -> np.ndarray:
+        """`(num, num)` with `self_weight` on the diagonal and rows that sum to 1."""
+        others = (1 - self.self_weight) / (num - 1) if num > 1 else 0.0
+        kept = self.self_weight if num > 1 else 1.0
+        return np.full((num, num), others, "float32") + np.eye(num, dtype="float32") * (kept - others)
+
+    def call(self, streams: Streams, training: bool | None = None) -> Streams:
+        check_streams(self, streams)
+        towers = [streams[task] for task in self.tasks]
+        if self.reads_shared:
+            towers = [ops.concatenate([x, streams[SHARED]], axis=-1) for x in towers]
+        layers = []
+        for depth, stitch in enumerate(self.stitches):
+            towers = [self.dense[f"{task}_{depth}"](x) for task, x in zip(self.tasks, towers, strict=True)]
+            if self.dropout:
+                towers = [self.drop(x, training=training) for x in towers]
+            towers = self._mix(towers, stitch)
+            layers.append(towers)
+        return dict(zip(self.tasks, self._finish(layers), strict=True))
+
+    def _finish(self, layers: list[list[Tensor]]) -> list[Tensor]:
+        """The towers' outputs, from what they passed on after every layer."""
+        return layers[-1]
+
+    def compute_output_shape(self, input_shape: Mapping[str, Any]) -> dict[str, tuple[int | None, ...]]:
+        tasks = task_names(input_shape, needs_shared=False)
+        check_streams(self, input_shape)
+        return dict.fromkeys(tasks, (input_shape[tasks[0]][0], self.units[-1]))
+
+    def get_config(self) -> dict[str, Any]:
+        return {
+            **super().get_config(),
+            "units": list(self.units),
+            "self_weight": self.self_weight,
+            "inputs": self.inputs,
+            "activation": keras.activations.serialize(self.activation),
+            "dropout": self.dropout,
+            "kernel_initializer": keras.initializers.serialize(self.kernel_initializer),
+        }

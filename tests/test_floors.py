@@ -10,7 +10,7 @@ PACKAGE = ROOT / "tfmtl"
 
 FLOORS = [
     {"typing", "keras_host", "version", "checks"},
-    {"initializers", "cross_replica", "masked_rows"},
+    {"initializers", "cross_replica", "masked_rows", "tables"},
     {"schema", "losses", "metrics", "optimizers"},
     {"layers", "data", "training", "serving"},
     {"stages", "exporting", "analysis"},

@@ -5,12 +5,13 @@ import pytest
 from dtrn_cases import LABELS, ROWS, SCHEMA
 from harness import assert_all_trained, assert_reloads, gradients, ops
 
-from tfmtl.keras_host import is_table, keras
+from tfmtl.keras_host import keras
 from tfmtl.models import presets
 from tfmtl.models.build import encoded_inputs
 from tfmtl.schema import Categorical, Numeric, Schema
 from tfmtl.stages.bottoms import DTRNRepresentation
 from tfmtl.stages.trunks.cells import MMoE
+from tfmtl.tables import is_table
 
 
 def moved(layer, seed=0):

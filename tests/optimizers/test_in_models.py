@@ -5,8 +5,9 @@ import pytest
 import tensorflow as tf
 from sparse_cases import MAKERS, WIDTH, click_model, clicks, table
 
-from tfmtl.keras_host import keras, lookup, raw
+from tfmtl.keras_host import keras, raw
 from tfmtl.optimizers import LazyAdam, RowWiseAdagrad, optimizer
+from tfmtl.tables import lookup
 
 
 @pytest.fixture(params=MAKERS)

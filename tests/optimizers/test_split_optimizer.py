@@ -5,11 +5,12 @@ import pytest
 import tensorflow as tf
 from sparse_cases import ROWS, WIDTH, click_model, clicks, kernel, number, random_gradients, slices, table
 
-from tfmtl.keras_host import add_table, is_table, keras, register
+from tfmtl.keras_host import keras, register_freezable
 from tfmtl.optimizers import LazyAdam, RowWiseAdagrad, SplitOptimizer, optimizer
+from tfmtl.tables import add_table, is_table
 
 
-@register
+@register_freezable
 class OwnTable(keras.layers.Layer):
     """An embedding layer under a name of its own."""
 

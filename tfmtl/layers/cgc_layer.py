@@ -5,7 +5,7 @@ from typing import Any, Literal, TypeAlias
 
 from tfmtl.checks import check_count, check_dropout, check_option, check_units
 from tfmtl.initializers import fresh
-from tfmtl.keras_host import keras, ops, register
+from tfmtl.keras_host import keras, ops, register_freezable
 from tfmtl.layers.experts import Experts
 from tfmtl.layers.fast.mixing import mix
 from tfmtl.layers.fast.one_input import mix_one_input
@@ -17,7 +17,7 @@ GateInput: TypeAlias = Literal["task", "sum", "concat"]
 CrossTask: TypeAlias = Literal["none", "detached", "full"]
 
 
-@register
+@register_freezable
 class CGCLayer(keras.layers.Layer):
     """Mixes every task's own experts with the shared experts, in each task's own way.
 

@@ -5,12 +5,12 @@ from typing import Any
 
 from tfmtl.checks import check_count, check_dropout, check_units
 from tfmtl.initializers import PerExpert, fresh
-from tfmtl.keras_host import keras, ops, register
+from tfmtl.keras_host import keras, ops, register_freezable
 from tfmtl.layers.fast.wide_dense import wide_dense
 from tfmtl.typing import Tensor
 
 
-@register
+@register_freezable
 class Experts(keras.layers.Layer):
     """Applies `num` expert MLPs to one input, in one matmul a layer.
 

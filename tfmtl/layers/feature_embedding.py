@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from itertools import groupby
 from typing import Any
 
-from tfmtl.keras_host import keras, ops, register
+from tfmtl.keras_host import keras, ops, register_freezable
 from tfmtl.layers.encoded_columns import check_columns, values_and_flags
 from tfmtl.layers.fused_tables import FusedTables, cut
 from tfmtl.layers.pooling import pool_events
@@ -15,7 +15,7 @@ from tfmtl.schema.schema import check_features
 from tfmtl.typing import Encoded, Tensor
 
 
-@register
+@register_freezable
 class FeatureEmbedding(keras.layers.Layer):
     """Embeds every feature of a row.
 

@@ -6,15 +6,16 @@ from typing import Any
 
 from tfmtl.checks import check_count
 from tfmtl.initializers import fresh
-from tfmtl.keras_host import add_table, dtype_of, keras, lookup, ops, register
+from tfmtl.keras_host import dtype_of, keras, ops, register_freezable
 from tfmtl.layers.encoded_columns import check_columns
 from tfmtl.schema import Categorical, Feature, Sequence
 from tfmtl.schema.features import feature_from_dict, feature_to_dict
 from tfmtl.schema.schema import check_features
+from tfmtl.tables import add_table, lookup
 from tfmtl.typing import Encoded, Tensor
 
 
-@register
+@register_freezable
 class FusedTables(keras.layers.Layer):
     """Looks up every id of a row in one gather for each embedding width.
 

@@ -5,7 +5,7 @@ from itertools import product
 from typing import Any, Literal, NamedTuple, TypeAlias
 
 from tfmtl.checks import check_count, check_names, check_option, check_units
-from tfmtl.keras_host import add_uncast, keras, ops, register
+from tfmtl.keras_host import add_uncast, keras, ops, register_freezable
 from tfmtl.layers.conditional_transformer import ConditionalTransformer, NormPosition
 from tfmtl.layers.norm_hypernetwork import BETA, GAMMA, Condition, NormHypernetwork
 from tfmtl.layers.self_attention import MASKED
@@ -25,7 +25,7 @@ class _Reading(NamedTuple):
     present: Tensor  # (S, B) bool, false for an empty history
 
 
-@register
+@register_freezable
 class HyperSequenceExtractor(keras.layers.Layer):
     """Reads every behaviour history once for each task, with one transformer that a hypernetwork steers.
 

@@ -5,11 +5,11 @@ from typing import Any
 
 from tfmtl.checks import check_dropout, check_units
 from tfmtl.initializers import fresh
-from tfmtl.keras_host import keras, register
+from tfmtl.keras_host import keras, register_freezable
 from tfmtl.typing import Tensor
 
 
-@register
+@register_freezable
 class MLP(keras.layers.Layer):
     """Applies dense layers one after the other.
 

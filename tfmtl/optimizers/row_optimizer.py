@@ -4,10 +4,10 @@ from typing import Any
 
 import tensorflow as tf
 
-from tfmtl.keras_host import Optimizer
+from tfmtl.optimizers.host_optimizer import HostOptimizer
 
 
-class RowOptimizer(Optimizer):
+class RowOptimizer(HostOptimizer):
     """Base of optimizers whose step costs what the touched rows cost, however large the table.
 
     A gradient that arrives as `tf.IndexedSlices` (what a lookup gives) is summed over its repeated rows once; only those

@@ -5,11 +5,13 @@ from typing import Any
 
 import tensorflow as tf
 
-from tfmtl.keras_host import Optimizer, is_table, keras, raw, register
+from tfmtl.keras_host import keras, raw, register
+from tfmtl.optimizers.host_optimizer import HostOptimizer
+from tfmtl.tables import is_table
 
 
 @register
-class SplitOptimizer(Optimizer):
+class SplitOptimizer(HostOptimizer):
     """What `optimizer(embeddings=..., dense=...)` makes: two optimizers that train one model.
 
     Args:

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Literal, TypeAlias
 
 from tfmtl.checks import check_count, check_option
-from tfmtl.keras_host import keras, ops, register
+from tfmtl.keras_host import keras, ops, register_freezable
 from tfmtl.layers.encoded_columns import check_columns
 from tfmtl.layers.feature_embedding import FeatureEmbedding
 from tfmtl.layers.hyper_sequence_extractor import HyperSequenceExtractor
@@ -16,7 +16,7 @@ from tfmtl.typing import SHARED, Encoded, Streams, Tensor
 SharedInput: TypeAlias = Literal["mean", "fixed"]
 
 
-@register
+@register_freezable
 class DTRNRepresentation(Representation):
     """Gives every task its own reading of the behaviour histories and its own importance of every field.
 

@@ -3,14 +3,14 @@
 from collections.abc import Iterable
 from typing import Any
 
-from tfmtl.keras_host import register
+from tfmtl.keras_host import register_freezable
 from tfmtl.layers.feature_embedding import FeatureEmbedding
 from tfmtl.layers.side_by_side import side_by_side
 from tfmtl.stages.bottoms.representation import Representation, embedding_config, total_width
 from tfmtl.typing import Encoded, Streams
 
 
-@register
+@register_freezable
 class SharedBottomRepresentation(Representation):
     """Gives every stream the same tensor: all fields side by side.
 

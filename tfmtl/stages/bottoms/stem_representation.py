@@ -3,14 +3,14 @@
 from collections.abc import Iterable
 from typing import Any
 
-from tfmtl.keras_host import register
+from tfmtl.keras_host import register_freezable
 from tfmtl.layers.side_by_side import side_by_side
 from tfmtl.layers.stem_embedding import STEMEmbedding
 from tfmtl.stages.bottoms.representation import Representation, embedding_config, total_width
 from tfmtl.typing import Encoded, Streams
 
 
-@register
+@register_freezable
 class STEMRepresentation(Representation):
     """Gives every task a table of its own beside the shared one.
 

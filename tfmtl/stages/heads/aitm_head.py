@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from tfmtl.checks import check_units
-from tfmtl.keras_host import keras, register
+from tfmtl.keras_host import keras, register_freezable
 from tfmtl.layers.chain_calibrator import ChainCalibrator
 from tfmtl.layers.information_transfer import InformationTransfer
 from tfmtl.layers.mlp import MLP
@@ -15,7 +15,7 @@ from tfmtl.stages.heads.towers import rates_by_task, read_tasks
 from tfmtl.typing import Predictions, Streams
 
 
-@register
+@register_freezable
 class AITMHead(keras.layers.Layer):
     """Lets every step of a chain draw on the step before, and punishes predictions that grow along the chain.
 

@@ -4,14 +4,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
-from tfmtl.keras_host import keras, register
+from tfmtl.keras_host import keras, register_freezable
 from tfmtl.schema.chains import check_chain, check_steps
 from tfmtl.schema.tasks import Task
 from tfmtl.stages.heads.towers import Towers, Units, read_tasks
 from tfmtl.typing import Predictions, Streams, TaskKind
 
 
-@register
+@register_freezable
 class ESMMHead(keras.layers.Layer):
     """Predicts every step of a chain over all rows, as the product of the conditional probabilities up to it.
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal, TypeAlias
 
 from tfmtl.checks import check_option
-from tfmtl.keras_host import keras, ops, register
+from tfmtl.keras_host import keras, ops, register_freezable
 from tfmtl.layers.stream_checks import check_streams, task_names
 from tfmtl.stages.trunks.tree_plan import Facets, TreeMode, TreeNode, check_facets, leaf_tasks, plan_trees
 from tfmtl.typing import SHARED, Streams
@@ -14,7 +14,7 @@ from tfmtl.typing import SHARED, Streams
 Merge: TypeAlias = Literal["add", "concat"]
 
 
-@register
+@register_freezable
 class HierarchicalTaskTree(keras.layers.Layer):
     """Lets tasks share along every facet that they have in common, a tree of switchers for each facet.
 

@@ -5,7 +5,7 @@ from typing import Any
 
 from tfmtl.checks import check_count, check_units
 from tfmtl.initializers import PerExpert, fresh
-from tfmtl.keras_host import keras, ops, register
+from tfmtl.keras_host import keras, ops, register_freezable
 from tfmtl.layers.experts import Experts
 from tfmtl.layers.fast.mixing import mix
 from tfmtl.layers.gate import Gate
@@ -13,7 +13,7 @@ from tfmtl.layers.stream_checks import check_streams, task_names
 from tfmtl.typing import SHARED, Streams, Tensor
 
 
-@register
+@register_freezable
 class MLMMoE(keras.layers.Layer):
     """Feeds every expert a mixture of the experts below, chosen by gates that read the raw input.
 

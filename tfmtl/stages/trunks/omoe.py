@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tfmtl.checks import check_count, check_units
-from tfmtl.keras_host import keras, register
+from tfmtl.keras_host import keras, register_freezable
 from tfmtl.layers.experts import Experts
 from tfmtl.layers.fast.mixing import mix
 from tfmtl.layers.gate import Gate
@@ -12,7 +12,7 @@ from tfmtl.layers.stream_checks import check_streams, task_names
 from tfmtl.typing import SHARED, Streams
 
 
-@register
+@register_freezable
 class OMoE(keras.layers.Layer):
     """Mixes shared experts in one way for all tasks.
 

@@ -5,12 +5,12 @@ from itertools import pairwise
 from typing import Any
 
 from tfmtl.initializers import fresh
-from tfmtl.keras_host import keras, register
+from tfmtl.keras_host import keras, register_freezable
 from tfmtl.layers.cgc_layer import CGCLayer
 from tfmtl.typing import Streams
 
 
-@register
+@register_freezable
 class PLE(keras.layers.Layer):
     """Separates tasks progressively, level by level.
 

@@ -1,0 +1,6 @@
+"""Public data sets as a schema and the rows to train, choose and test on."""
+
+from tfmtl.data.datasets.kuairand import kuairand
+from tfmtl.data.datasets.split import Split
+
+__all__ = ["Split", "kuairand"]

@@ -7,7 +7,7 @@ import tensorflow as tf
 from tfmtl.exporting.graph.broadcast_rules import BROADCAST_RULES
 from tfmtl.exporting.graph.part_rules import PART_RULES
 from tfmtl.exporting.graph.parts import Each, Fixed, Once, Parts, Shifted, Value, rows_axis
-from tfmtl.exporting.graph.trace import Copier, Trace, needed_operations
+from tfmtl.exporting.graph.traced_function import Copier, TracedFunction, needed_operations
 from tfmtl.typing import Tensor
 
 
@@ -26,7 +26,7 @@ class LateBroadcast:
         each: for the other inputs their tensors, `(N, ...)`; at least one.
     """
 
-    def __init__(self, traced: Trace, once: Mapping[str, Tensor], each: Mapping[str, Tensor]):
+    def __init__(self, traced: TracedFunction, once: Mapping[str, Tensor], each: Mapping[str, Tensor]):
         self.traced = traced
         self.copier = Copier(traced)
         self.count = tf.shape(next(iter(each.values())))[0]

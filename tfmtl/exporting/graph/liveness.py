@@ -12,7 +12,7 @@ import tensorflow as tf
 
 from tfmtl.exporting.graph.part_rules import ELEMENTWISE
 from tfmtl.exporting.graph.parts import static
-from tfmtl.exporting.graph.trace import Trace, needed_operations
+from tfmtl.exporting.graph.traced_function import TracedFunction, needed_operations
 from tfmtl.typing import Tensor
 
 Live: TypeAlias = dict[int, np.ndarray]
@@ -22,7 +22,7 @@ Rule: TypeAlias = Callable[[tf.Operation, list[Live]], list[Live] | None]
 """What of its inputs an operation needs for the live parts of its outputs; None: all."""
 
 
-def liveness(traced: Trace, fetched: Iterable[Tensor]) -> dict[str, Live]:
+def liveness(traced: TracedFunction, fetched: Iterable[Tensor]) -> dict[str, Live]:
     """The live parts, by name, of the tensors that `fetched` depend on."""
     fetched = list(fetched)
     live = {tensor.name: everything(tensor) for tensor in fetched}

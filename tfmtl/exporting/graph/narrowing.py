@@ -6,7 +6,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfmtl.exporting.graph.liveness import is_dead, liveness
-from tfmtl.exporting.graph.trace import Tensors, Trace
+from tfmtl.exporting.graph.traced_function import Tensors, TracedFunction
 from tfmtl.typing import Tensor
 
 
@@ -26,7 +26,7 @@ class Narrowing:
         tables: the smaller tables, filled by `insert`.
     """
 
-    def __init__(self, traced: Trace, fetched: Iterable[Tensor]):
+    def __init__(self, traced: TracedFunction, fetched: Iterable[Tensor]):
         self.traced = traced
         self.live = liveness(traced, fetched)
         self.tables: dict[tuple[str, int, int], tf.Variable] = {}
@@ -55,7 +55,7 @@ class Narrowing:
             self.lookups[op.outputs[0].name] = table
 
     def insert(self, given: Tensors, fetched: Iterable[Tensor]) -> list[Tensor]:
-        """As `Trace.insert`, without what is dead."""
+        """As `TracedFunction.insert`, without what is dead."""
         for name, table in self.lookups.items():
             found = self.traced.graph.get_tensor_by_name(name)
             (ids,) = self.traced.insert(given, [found.op.inputs[1]])

@@ -5,37 +5,38 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from tfmtl.exporting.endpoints import Encoder, Endpoint, Whole
-from tfmtl.exporting.example_rows import Rows, length, tensors
-from tfmtl.exporting.graph.trace import Signature, Tensors, concrete_function
-from tfmtl.exporting.ranking import rank_endpoint
+from tfmtl.exporting.example_rows import RawRows, length, tensors
+from tfmtl.exporting.graph.traced_function import Signature, Tensors, concrete_function
+from tfmtl.exporting.rank_signature import rank_signature
+from tfmtl.exporting.served_signature import ServedSignature
+from tfmtl.exporting.traced_model import Encoder, TracedModel
 from tfmtl.schema import Schema
 from tfmtl.schema.categorical import MISSING_ID
 from tfmtl.typing import Predictions
 
 
-def build_endpoints(whole: Whole, preprocessor: Encoder, schema: Schema) -> dict[str, Endpoint]:
+def build_signatures(whole: TracedModel, preprocessor: Encoder, schema: Schema) -> dict[str, ServedSignature]:
     """The signatures by name; of the names in `SERVED` a task has none."""
 
-    def ask_raw(rows: Rows) -> Tensors:
+    def ask_raw(rows: RawRows) -> Tensors:
         return tensors(rows, whole.raw_signature)
 
-    def ask_encoded(rows: Rows) -> Tensors:
+    def ask_encoded(rows: RawRows) -> Tensors:
         return preprocessor(ask_raw(rows))
 
-    endpoints = {
-        "serving_default": Endpoint(_predict(whole), ask_raw),
-        "serving_ids": Endpoint(_predict(whole, encoded=True), ask_encoded),
-        "examples": Endpoint(_examples(whole), ask_examples),
-        "classify": Endpoint(_classify(whole), ask_examples, read=_read_classes),
+    signatures = {
+        "serving_default": ServedSignature(_predict(whole), ask_raw),
+        "serving_ids": ServedSignature(_predict(whole, encoded=True), ask_encoded),
+        "examples": ServedSignature(_examples(whole), ask_examples),
+        "classify": ServedSignature(_classify(whole), ask_examples, read_predictions=_read_classes),
     }
-    ranked = rank_endpoint(whole, schema)
+    ranked = rank_signature(whole, schema)
     if ranked is not None:
-        endpoints["rank"] = ranked
-    return endpoints | {task: Endpoint(_single(whole, task), ask_raw) for task in whole.tasks}
+        signatures["rank"] = ranked
+    return signatures | {task: ServedSignature(_single(whole, task), ask_raw) for task in whole.tasks}
 
 
-def ask_examples(rows: Rows) -> Tensors:
+def ask_examples(rows: RawRows) -> Tensors:
     """`rows` as serialised `tf.Example`s."""
     columns = {name: (list(column) if column.ndim > 1 else column[:, None]) for name, column in rows.items()}
     examples = [
@@ -55,7 +56,7 @@ def _feature(values: np.ndarray) -> tf.train.Feature:
     return tf.train.Feature(float_list=tf.train.FloatList(value=values))
 
 
-def _predict(whole: Whole, *, encoded: bool = False) -> Any:
+def _predict(whole: TracedModel, *, encoded: bool = False) -> Any:
     """From columns to all tasks, with the score."""
 
     def function(**columns: Any) -> Predictions:
@@ -64,19 +65,19 @@ def _predict(whole: Whole, *, encoded: bool = False) -> Any:
     return concrete_function(function, whole.encoded_signature if encoded else whole.raw_signature)
 
 
-def _single(whole: Whole, task: str) -> Any:
+def _single(whole: TracedModel, task: str) -> Any:
     """From raw columns to one task."""
     return concrete_function(lambda **columns: whole.predict(columns, [task]), whole.raw_signature)
 
 
-def _examples(whole: Whole) -> Any:
+def _examples(whole: TracedModel) -> Any:
     def function(inputs: Any) -> Predictions:
         return whole.scored(whole.predict(_parse(inputs, whole.raw_signature), whole.tasks))
 
     return concrete_function(function, _SERIALISED)
 
 
-def _classify(whole: Whole) -> Any:
+def _classify(whole: TracedModel) -> Any:
     """The form that Classify requests want: the tasks are the classes."""
 
     def function(inputs: Any) -> Tensors:

@@ -13,7 +13,7 @@ Signature = Mapping[str, tf.TensorSpec]
 
 
 @dataclass(frozen=True)
-class Trace:
+class TracedFunction:
     """A function from named tensors to named tensors, as a graph of TensorFlow operations.
 
     Args:
@@ -59,7 +59,7 @@ class Trace:
         return [mapped[tensor.name] for tensor in fetched]
 
 
-def trace(function: Callable[[Tensors], Tensors], signature: Signature) -> Trace:
+def trace(function: Callable[[Tensors], Tensors], signature: Signature) -> TracedFunction:
     """Traces `function` over tensors of the given types."""
     inputs: Tensors = {}
     outputs: Tensors = {}
@@ -73,7 +73,7 @@ def trace(function: Callable[[Tensors], Tensors], signature: Signature) -> Trace
     concrete = concrete_function(recorded, signature)
     inside = concrete.inputs[len(concrete.inputs) - len(concrete.captured_inputs) :]
     captures = tuple(zip(concrete.captured_inputs, inside, strict=True))
-    return Trace(concrete.graph, inputs, outputs, captures, tuple(concrete.variables))
+    return TracedFunction(concrete.graph, inputs, outputs, captures, tuple(concrete.variables))
 
 
 def concrete_function(function: Callable[..., Tensors], signature: Signature) -> Any:
@@ -102,7 +102,7 @@ def needed_operations(
 class Copier:
     """Copies single operations of a trace into the function being traced."""
 
-    def __init__(self, traced: Trace):
+    def __init__(self, traced: TracedFunction):
         self.whole = traced.graph.as_graph_def()
         self.nodes = {node.name: node for node in self.whole.node}
 

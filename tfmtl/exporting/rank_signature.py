@@ -6,15 +6,16 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from tfmtl.exporting.endpoints import Endpoint, Whole
-from tfmtl.exporting.example_rows import Rows, length, tensors
+from tfmtl.exporting.example_rows import RawRows, length, tensors
 from tfmtl.exporting.graph.late_broadcast import LateBroadcast
-from tfmtl.exporting.graph.trace import Tensors, concrete_function
+from tfmtl.exporting.graph.traced_function import Tensors, concrete_function
+from tfmtl.exporting.served_signature import ServedSignature
+from tfmtl.exporting.traced_model import TracedModel
 from tfmtl.schema import Schema
 from tfmtl.typing import Predictions
 
 
-def rank_endpoint(whole: Whole, schema: Schema) -> Endpoint | None:
+def rank_signature(whole: TracedModel, schema: Schema) -> ServedSignature | None:
     """The signature, or None where rows do not come from both a user and a candidate.
 
     Columns of the user's features are `(1, ...)`, all others `(N, ...)`; outputs are `(N, 1)`. Weights of a score that
@@ -31,22 +32,22 @@ def rank_endpoint(whole: Whole, schema: Schema) -> Endpoint | None:
         # A server does not check shapes: two users at once must fail, not be mixed.
         once = {name: tf.ensure_shape(inputs[name], signature[name].shape) for name in user}
         each = {name: tensor for name, tensor in inputs.items() if name not in user}
-        rows = LateBroadcast(whole.traced, once, each)
+        rows = LateBroadcast(whole.function, once, each)
         predictions = dict(
-            zip(whole.tasks, rows.fetch([whole.traced.outputs[task] for task in whole.tasks]), strict=True)
+            zip(whole.tasks, rows.fetch([whole.function.outputs[task] for task in whole.tasks]), strict=True)
         )
         return whole.scored(predictions, {name: tf.ensure_shape(weight, (1,)) for name, weight in given.items()})
 
-    def ask(rows: Rows) -> Tensors:
+    def ask(rows: RawRows) -> Tensors:
         one = {name: column[:1] if name in user else column for name, column in rows.items()}
         return tensors(one, signature) | {name: tf.constant([weight]) for name, weight in weights.items()}
 
-    def meant(rows: Rows) -> Rows:
+    def meant(rows: RawRows) -> RawRows:
         first = np.zeros(length(rows), np.int64)
         return {name: column[first] if name in user else column for name, column in rows.items()}
 
     served = _with_defaults(function, signature, weights) if weights else concrete_function(function, signature)
-    return Endpoint(served, ask, meant)
+    return ServedSignature(served, ask, meant)
 
 
 def _of_one(spec: tf.TensorSpec) -> tf.TensorSpec:

@@ -6,9 +6,9 @@ from typing import Any, Protocol
 
 import tensorflow as tf
 
-from tfmtl.exporting.example_rows import Rows
+from tfmtl.exporting.example_rows import RawRows
 from tfmtl.exporting.graph.narrowing import Narrowing
-from tfmtl.exporting.graph.trace import Signature, Tensors, Trace, trace
+from tfmtl.exporting.graph.traced_function import Signature, Tensors, TracedFunction, trace
 from tfmtl.exporting.score import SCORE, Score
 from tfmtl.keras_host import inputs_by_name, keras
 from tfmtl.typing import Encoded, Predictions, Tensor
@@ -33,40 +33,18 @@ class Encoder(Protocol):
 
 
 @dataclass(frozen=True)
-class Endpoint:
-    """A signature, and how rows are asked through it.
-
-    Args:
-        function: the signature: a concrete function, or a `tf.function` with an input signature.
-        ask: the inputs that ask for some rows.
-        meant: the rows that those inputs stand for, where they are not the rows themselves.
-        read: predictions by task from the outputs.
-    """
-
-    function: Any
-    ask: Callable[[Rows], Tensors]
-    meant: Callable[[Rows], Rows] = lambda rows: rows
-    read: Callable[[Tensors], Predictions] = lambda outputs: outputs
-
-    @property
-    def concrete(self) -> Any:
-        """The signature as a concrete function."""
-        return self.function if hasattr(self.function, "captured_inputs") else self.function.get_concrete_function()
-
-
-@dataclass(frozen=True)
-class Whole:
+class TracedModel:
     """Preprocessing and model in one graph, from raw columns by way of encoded ones to predictions.
 
     Args:
-        traced: the graph.
+        function: the graph.
         encoded: its encoded columns.
         raw_signature, encoded_signature: the types of both.
         tasks: the predictions to serve.
         score: what to add to them.
     """
 
-    traced: Trace
+    function: TracedFunction
     encoded: Tensors
     raw_signature: Signature
     encoded_signature: Signature
@@ -76,11 +54,11 @@ class Whole:
     def predict(self, given: Mapping[str, Tensor], tasks: Iterable[str], *, encoded: bool = False) -> Predictions:
         """Adds to the function being traced what predicts `tasks` from raw (or encoded) columns, and no more."""
         tasks = tuple(tasks)
-        ends = self.encoded if encoded else self.traced.inputs
+        ends = self.encoded if encoded else self.function.inputs
         replaced = {ends[name].name: tensor for name, tensor in given.items()}
-        fetched = [self.traced.outputs[task] for task in tasks]
-        dead = Narrowing(self.traced, fetched).dead if len(tasks) < len(self.tasks) else {}
-        return dict(zip(tasks, self.traced.insert(replaced, fetched, dead), strict=True))
+        fetched = [self.function.outputs[task] for task in tasks]
+        dead = Narrowing(self.function, fetched).dead if len(tasks) < len(self.tasks) else {}
+        return dict(zip(tasks, self.function.insert(replaced, fetched, dead), strict=True))
 
     def scored(self, predictions: Predictions, weights: Mapping[str, Tensor] | None = None) -> Predictions:
         """`predictions` with the score."""
@@ -92,7 +70,7 @@ def predictions(model: keras.Model, encoded: Encoded) -> Predictions:
     return model({name: encoded[name] for name in inputs_by_name(model)}, training=False)
 
 
-def trace_whole(model: keras.Model, preprocessor: Encoder, tasks: tuple[str, ...], score: Score | None) -> Whole:
+def trace_model(model: keras.Model, preprocessor: Encoder, tasks: tuple[str, ...], score: Score | None) -> TracedModel:
     """Traces `model(preprocessor(columns))`."""
     encoded: Tensors = {}
 
@@ -102,14 +80,14 @@ def trace_whole(model: keras.Model, preprocessor: Encoder, tasks: tuple[str, ...
         return predictions(model, encoded)
 
     traced = trace(predict, preprocessor.raw_signature)
-    whole = Whole(traced, encoded, preprocessor.raw_signature, preprocessor.encoded_signature, tasks, score)
+    whole = TracedModel(traced, encoded, preprocessor.raw_signature, preprocessor.encoded_signature, tasks, score)
     narrowing = Narrowing(traced, [traced.outputs[task] for task in tasks])
     return _narrowed(whole, narrowing) if narrowing else whole
 
 
-def _narrowed(whole: Whole, narrowing: Narrowing) -> Whole:
+def _narrowed(whole: TracedModel, narrowing: Narrowing) -> TracedModel:
     """The same, without what only other tasks need."""
-    old = whole.traced
+    old = whole.function
     encoded: Tensors = {}
 
     def predict(columns: Tensors) -> Predictions:
@@ -121,4 +99,4 @@ def _narrowed(whole: Whole, narrowing: Narrowing) -> Whole:
 
     traced = trace(predict, whole.raw_signature)
     variables = (*old.variables, *narrowing.tables.values())
-    return replace(whole, traced=replace(traced, variables=variables), encoded=encoded)
+    return replace(whole, function=replace(traced, variables=variables), encoded=encoded)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tfmtl.exporting.graph.trace import concrete_function, trace
+from tfmtl.exporting.graph.traced_function import concrete_function, trace
 
 SPEC = {"x": tf.TensorSpec((None,), tf.float32), "y": tf.TensorSpec((None,), tf.float32)}
 ONES = {"x": tf.ones(3), "y": tf.fill([3], 2.0)}

@@ -47,7 +47,7 @@ from tfmtl.models.warm_start import warm_start
 from tfmtl.schema import Categorical, Numeric, Schema, Sequence, Task, TaskGrid
 from tfmtl.stages.bottoms import DTRNRepresentation, SharedBottomRepresentation, STEMRepresentation
 from tfmtl.stages.heads import AITMHead, ESMMHead, Towers
-from tfmtl.stages.trunks.cells import CGC, AsymmetricSharing, CustomizedSharing, MMoE, SharedBottom, SingleTask
+from tfmtl.stages.trunks import CGC, AsymmetricSharing, CustomizedSharing, MMoE, SharedBottom, SingleTask
 from tfmtl.stages.trunks.cross_stitch import CrossStitch
 from tfmtl.stages.trunks.hierarchical_task_tree import HierarchicalTaskTree
 from tfmtl.stages.trunks.ml_mmoe import MLMMoE

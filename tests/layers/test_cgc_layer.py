@@ -6,7 +6,7 @@ from harness import assert_all_trained, assert_reloads, gradients, ops
 
 from tfmtl.keras_host import keras
 from tfmtl.layers.cgc_layer import CGCLayer
-from tfmtl.stages.trunks.cells import CGC, MMoE, SharedBottom, SingleTask
+from tfmtl.stages.trunks import CGC, MMoE, SharedBottom, SingleTask
 from tfmtl.stages.trunks.cross_stitch import CrossStitch
 from tfmtl.stages.trunks.ml_mmoe import MLMMoE
 from tfmtl.stages.trunks.omoe import OMoE

@@ -10,7 +10,7 @@ from tfmtl.models import presets
 from tfmtl.models.build import encoded_inputs
 from tfmtl.schema import Categorical, Numeric, Schema
 from tfmtl.stages.bottoms import DTRNRepresentation
-from tfmtl.stages.trunks.cells import MMoE
+from tfmtl.stages.trunks import MMoE
 from tfmtl.tables import is_table
 
 

@@ -12,7 +12,7 @@ from tfmtl.models.presets.mfh import mfh
 from tfmtl.schema import Numeric, Schema, Task, TaskGrid
 from tfmtl.stages.bottoms import STEMRepresentation
 from tfmtl.stages.heads import Towers
-from tfmtl.stages.trunks.cells import CGC
+from tfmtl.stages.trunks import CGC
 from tfmtl.stages.trunks.hierarchical_task_tree import HierarchicalTaskTree
 from tfmtl.stages.trunks.ple import PLE
 from tfmtl.training.objectives import objectives

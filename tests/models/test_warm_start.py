@@ -12,7 +12,7 @@ from tfmtl.models.warm_start import warm_start
 from tfmtl.schema import Categorical, Numeric, Schema, Sequence, Task
 from tfmtl.stages.bottoms import SharedBottomRepresentation
 from tfmtl.stages.heads import Towers
-from tfmtl.stages.trunks.cells import SharedBottom
+from tfmtl.stages.trunks import SharedBottom
 
 ITEM = Categorical("item", vocabulary=(7, 8, 9), table="item", dim=4)
 OLD = Schema(

@@ -1,0 +1,37 @@
+"""Layers, tensors in and tensors out, for any Keras model; `tfmtl.stages` composes them into whole ones."""
+
+from tfmtl.layers.cgc_layer import CGCLayer
+from tfmtl.layers.chain_calibrator import ChainCalibrator
+from tfmtl.layers.conditional_transformer import ConditionalTransformer
+from tfmtl.layers.experts import Experts
+from tfmtl.layers.feature_embedding import FeatureEmbedding
+from tfmtl.layers.gate import Gate
+from tfmtl.layers.group_routing import GroupRouting
+from tfmtl.layers.hyper_sequence_extractor import HyperSequenceExtractor
+from tfmtl.layers.information_transfer import InformationTransfer
+from tfmtl.layers.join_streams import JoinStreams
+from tfmtl.layers.mlp import MLP
+from tfmtl.layers.norm_hypernetwork import NormHypernetwork
+from tfmtl.layers.self_attention import SelfAttention
+from tfmtl.layers.stem_embedding import STEMEmbedding
+from tfmtl.layers.task_senet import TaskSENet
+from tfmtl.layers.task_tower import TaskTower
+
+__all__ = [
+    "CGCLayer",
+    "ChainCalibrator",
+    "ConditionalTransformer",
+    "Experts",
+    "FeatureEmbedding",
+    "Gate",
+    "GroupRouting",
+    "HyperSequenceExtractor",
+    "InformationTransfer",
+    "JoinStreams",
+    "MLP",
+    "NormHypernetwork",
+    "STEMEmbedding",
+    "SelfAttention",
+    "TaskSENet",
+    "TaskTower",
+]

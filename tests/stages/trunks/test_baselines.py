@@ -5,7 +5,7 @@ import pytest
 from harness import assert_all_trained, assert_reloads, gradients, ops
 
 from tfmtl.keras_host import keras
-from tfmtl.stages.trunks.cells import MMoE
+from tfmtl.stages.trunks import MMoE
 from tfmtl.stages.trunks.ml_mmoe import MLMMoE
 from tfmtl.stages.trunks.omoe import OMoE
 from tfmtl.stages.trunks.static_sharing import StaticSharing

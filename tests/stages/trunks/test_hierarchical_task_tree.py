@@ -8,7 +8,7 @@ from harness import assert_all_trained, assert_reloads, gradients, ops
 
 from tfmtl.keras_host import dtype_of, keras
 from tfmtl.layers.cgc_layer import CGCLayer
-from tfmtl.stages.trunks.cells import CGC, MMoE, SharedBottom, SingleTask
+from tfmtl.stages.trunks import CGC, MMoE, SharedBottom, SingleTask
 from tfmtl.stages.trunks.hierarchical_task_tree import HierarchicalTaskTree
 from tfmtl.stages.trunks.ple import PLE
 from tfmtl.typing import SHARED

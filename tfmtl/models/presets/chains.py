@@ -8,7 +8,7 @@ from tfmtl.models.build import build
 from tfmtl.schema.schema import Schema
 from tfmtl.stages.bottoms import SharedBottomRepresentation
 from tfmtl.stages.heads import AITMHead, ESMMHead, Units
-from tfmtl.stages.trunks.cells import SingleTask
+from tfmtl.stages.trunks import SingleTask
 
 
 def esmm(

@@ -8,7 +8,7 @@ from tfmtl.models.build import build
 from tfmtl.schema.schema import Schema
 from tfmtl.stages.bottoms import DTRNRepresentation
 from tfmtl.stages.heads import Towers, Units
-from tfmtl.stages.trunks.cells import SingleTask
+from tfmtl.stages.trunks import SingleTask
 
 
 def dtrn(

@@ -7,7 +7,7 @@ from tfmtl.keras_host import keras
 from tfmtl.models.presets.assembling import over_shared_bottom
 from tfmtl.schema.schema import Schema
 from tfmtl.schema.task_grid import TaskGrid
-from tfmtl.stages.trunks.cells import CGC, SharedBottom
+from tfmtl.stages.trunks import CGC, SharedBottom
 from tfmtl.stages.trunks.hierarchical_task_tree import HierarchicalTaskTree
 from tfmtl.stages.trunks.ple import PLE
 

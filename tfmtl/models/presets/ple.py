@@ -19,7 +19,7 @@ from tfmtl.keras_host import keras
 from tfmtl.models.presets.assembling import over_shared_bottom
 from tfmtl.schema.schema import Schema
 from tfmtl.stages.heads import Units
-from tfmtl.stages.trunks.cells import CGC, AsymmetricSharing, CustomizedSharing, MMoE, SharedBottom, SingleTask
+from tfmtl.stages.trunks import CGC, AsymmetricSharing, CustomizedSharing, MMoE, SharedBottom, SingleTask
 from tfmtl.stages.trunks.cross_stitch import CrossStitch
 from tfmtl.stages.trunks.ml_mmoe import MLMMoE
 from tfmtl.stages.trunks.omoe import OMoE

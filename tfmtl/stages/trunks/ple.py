@@ -1,12 +1,11 @@
 """Progressive layered extraction: a stack of CGC levels."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from itertools import pairwise
 from typing import Any
 
 from tfmtl.initializers import fresh
 from tfmtl.keras_host import keras, register_freezable
-from tfmtl.layers.cgc_layer import CGCLayer
+from tfmtl.layers.cgc_layer import CGCLayer, CrossTask, GateInput
 from tfmtl.typing import Streams
 
 
@@ -24,9 +23,18 @@ class PLE(keras.layers.Layer):
 
     Args:
         units: one entry a level: the width of its experts, or the widths of their layers.
-        **options: of every `CGCLayer`: `num_task_experts`, `num_shared_experts`, `gate_units`, `gate_input`,
-            `gate_use_bias`, `cross_task`, `shared_stream_stop_specific`, `activation`, `dropout`, `kernel_initializer`;
-            and of a Keras layer: `name` (default `"trunk"`), `dtype`.
+        num_task_experts: experts that each task owns, of every level.
+        num_shared_experts: experts that belong to no task, of every level.
+        gate_units: hidden layers of the gates; the paper has none.
+        gate_input: what task t's gate reads: `"task"` (x_t), `"sum"` (x_t + x_shared) or `"concat"` of the two.
+        gate_use_bias: whether gates have a bias; the paper's formula has none, Tencent's code has one.
+        cross_task: whether a task also reads other tasks' experts: `"none"`, `"detached"` (forward only: its loss does not
+            reach them) or `"full"`.
+        shared_stream_stop_specific: stop the gradient from the shared stream to task experts, as in `CGCLayer`.
+        activation: of the experts.
+        dropout: share of an expert's units set to zero in training.
+        kernel_initializer: of the experts; each expert of each level is drawn for itself.
+        name: of the layer.
 
     Input shape:
         `{task: (B, D_task), ..., "shared": (B, D_shared)}`.
@@ -39,6 +47,8 @@ class PLE(keras.layers.Layer):
 
     Example:
 
+    >>> import keras
+    >>> from tfmtl.stages import PLE
     >>> x = keras.random.normal((8, 100))
     >>> y = PLE((64, 32), num_task_experts=2, num_shared_experts=2)({"click": x, "buy": x, "shared": x})
     >>> tuple(y["buy"].shape)
@@ -52,29 +62,47 @@ class PLE(keras.layers.Layer):
         self,
         units: Sequence[int | Sequence[int]] = (256, 128),
         *,
+        num_task_experts: int = 2,
+        num_shared_experts: int = 2,
+        gate_units: Sequence[int] = (),
+        gate_input: GateInput = "task",
+        gate_use_bias: bool = False,
+        cross_task: CrossTask = "none",
+        shared_stream_stop_specific: bool = False,
+        activation: Any = "relu",
+        dropout: float = 0.0,
+        kernel_initializer: Any = "glorot_uniform",
         name: str = "trunk",
-        dtype: Any = None,
-        **options: Any,
+        **kwargs: Any,
     ):
-        kept = {key: options.pop(key) for key in ("trainable", "build_config") if key in options}
-        super().__init__(name=name, dtype=dtype, **kept)
+        super().__init__(name=name, **kwargs)
         self.units = tuple(units) if isinstance(units, Iterable) else ()
         if not self.units:
             raise ValueError(f"`units` needs one entry a level. Received: units={units}")
-        self.kernel_initializer = keras.initializers.get(options.pop("kernel_initializer", "glorot_uniform"))
-        self.levels = [
-            CGCLayer(
-                width,
-                update_shared=False,
-                kernel_initializer=fresh(self.kernel_initializer, level),
+        self.kernel_initializer = keras.initializers.get(kernel_initializer)
+        drawn = [fresh(self.kernel_initializer, level) for level in range(len(self.units))]
+        levels: list[CGCLayer] = []
+        for level in reversed(range(len(self.units))):
+            # Where the level above does not read the shared stream, its gate would have weights that never learn.
+            update_shared = bool(levels) and levels[0].needs_shared
+            cell = CGCLayer(
+                self.units[level],
+                num_task_experts=num_task_experts,
+                num_shared_experts=num_shared_experts,
+                gate_units=gate_units,
+                gate_input=gate_input,
+                gate_use_bias=gate_use_bias,
+                cross_task=cross_task,
+                shared_stream_stop_specific=shared_stream_stop_specific,
+                update_shared=update_shared,
+                activation=activation,
+                dropout=dropout,
+                kernel_initializer=drawn[level],
                 name=f"level_{level}",
                 dtype=self.dtype_policy,
-                **options,
             )
-            for level, width in enumerate(self.units)
-        ]
-        for level, above in pairwise(self.levels):
-            level.update_shared = above.needs_shared  # or its shared gate would have weights that never learn
+            levels.insert(0, cell)
+        self.levels = levels
 
     @property
     def reads_own(self) -> bool:
@@ -110,12 +138,12 @@ class PLE(keras.layers.Layer):
         return self.levels[-1].compute_output_shape(input_shape)
 
     def get_config(self) -> dict[str, Any]:
-        cell = self.levels[0].get_config()
-        for key in ("name", "dtype", "trainable", "units", "update_shared"):
-            cell.pop(key, None)
+        level = self.levels[0].get_config()
+        for own in ("name", "dtype", "trainable", "update_shared"):
+            level.pop(own, None)
         return {
+            **level,
             **super().get_config(),
-            **cell,
-            "units": [list(level.units) for level in self.levels],
+            "units": [list(each.units) for each in self.levels],
             "kernel_initializer": keras.initializers.serialize(self.kernel_initializer),
         }

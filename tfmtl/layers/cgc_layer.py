@@ -7,10 +7,10 @@ from tfmtl.checks import check_count, check_dropout, check_option, check_units
 from tfmtl.initializers import fresh
 from tfmtl.keras_host import keras, ops, register_freezable
 from tfmtl.layers.experts import Experts
-from tfmtl.layers.fast.mixing import mix
-from tfmtl.layers.fast.one_input import mix_one_input
+from tfmtl.layers.fast.cgc import Cell, train_cell
 from tfmtl.layers.gate import Gate
 from tfmtl.layers.stream_checks import check_streams, task_names
+from tfmtl.layers.weighted_sum import weighted_sum
 from tfmtl.typing import SHARED, Streams, Tensor
 
 GateInput: TypeAlias = Literal["task", "sum", "concat"]
@@ -22,18 +22,18 @@ class CGCLayer(keras.layers.Layer):
     """Mixes every task's own experts with the shared experts, in each task's own way.
 
     ```
-    e_{s,i} = Expert_{s,i}(x_s)                         s: a task or "shared"; i = 1 .. its experts
-    w_t = softmax(W_t x_t)                              one weight for each candidate
-    y_t = sum_i w_{t,i} e_i                             candidates of a task: its own experts, then the shared ones
-    y_shared = sum_i softmax(W_shared x_shared)_i e_i   candidates: all tasks' experts, then the shared ones
+    E_k = [E_{k,1}(x_k); ...; E_{k,m_k}(x_k)]           the experts of a task k, or of "shared": (B, m_k, U)
+    S_k = [E_k; E_shared]                               what task k selects from: its own experts, then the shared ones
+    S_shared = [E_1; ...; E_K; E_shared]                what the shared stream selects from: everybody's
+    w_k = softmax(W_k x_k)                              a weight for each of them
+    y_k = w_k S_k = sum_i w_{k,i} S_{k,i}
     ```
 
     One layer is the cell of five papers: `(num_task_experts, num_shared_experts)` of `(0, 1)` is a shared bottom, `(0, n)`
     MMoE, `(n, 0)` single-task models, `(n, m)` CGC and, stacked, PLE; `cross_task="detached"` with `gate_input="sum"` is
     STEM-Net's all-forward task-specific-backward gate. A stream with one candidate passes it on and has no gate.
 
-    Where all streams are one tensor, as under a shared bottom, a training step makes all experts in one matmul and all
-    gates in another (`one_input.py`): the same numbers from fewer products.
+    A training step takes the same numbers from fewer products (`fast/cgc.py`).
 
     Args:
         units: width of an expert, or the widths of its layers.
@@ -63,6 +63,8 @@ class CGCLayer(keras.layers.Layer):
 
     Example:
 
+    >>> import keras
+    >>> from tfmtl.layers import CGCLayer
     >>> x = keras.random.normal((8, 100))
     >>> streams = {"click": x, "buy": x, "shared": x}
     >>> y = CGCLayer(32, num_task_experts=2, num_shared_experts=2)(streams)
@@ -156,7 +158,7 @@ class CGCLayer(keras.layers.Layer):
                     name=f"{stream}_gate",
                     dtype=self.dtype_policy,
                 )
-                gate.build(self._selector_shape(stream, input_shape))
+                gate.build(self._gate_input_shape(stream, input_shape))
                 self.mixers[stream] = gate
         self.built = True
 
@@ -174,7 +176,12 @@ class CGCLayer(keras.layers.Layer):
             return self._sources()
         return tuple(source for source in self._sources() if source in (stream, SHARED))
 
-    def _selector_shape(self, stream: str, input_shape: Mapping[str, Any]) -> tuple[int | None, ...]:
+    def _detached(self, stream: str) -> frozenset[str]:
+        """The streams among those candidates whose experts get no gradient from `stream`."""
+        stops = self.shared_stream_stop_specific if stream == SHARED else self.cross_task == "detached"
+        return frozenset(self.candidates(stream)) - {stream, SHARED} if stops else frozenset()
+
+    def _gate_input_shape(self, stream: str, input_shape: Mapping[str, Any]) -> tuple[int | None, ...]:
         batch, width = input_shape[stream]
         if stream != SHARED and self.gate_input != "task":
             shared = input_shape[SHARED][-1]
@@ -187,8 +194,11 @@ class CGCLayer(keras.layers.Layer):
                 )
         return (batch, width)
 
-    def _selector(self, stream: str, streams: Streams) -> Tensor:
-        """What the gate of `stream` reads."""
+    def _gate_inputs(self, streams: Streams) -> Streams:
+        """What gates read, for each stream that has one."""
+        return {stream: self._gate_input(stream, streams) for stream in self.mixers}
+
+    def _gate_input(self, stream: str, streams: Streams) -> Tensor:
         if stream == SHARED or self.gate_input == "task":
             return streams[stream]
         pair = [streams[stream], streams[SHARED]]
@@ -196,69 +206,34 @@ class CGCLayer(keras.layers.Layer):
 
     def gates(self, streams: Streams) -> Streams:
         """The mixing weights `{stream: (B, E)}`, in the order of `candidates(stream)`; only streams that have a gate."""
-        return {stream: gate(self._selector(stream, streams)) for stream, gate in self.mixers.items()}
+        return {stream: self.mixers[stream](x) for stream, x in self._gate_inputs(streams).items()}
 
     def call(self, streams: Streams, training: bool | None = None) -> Streams:
         check_streams(self, streams)
-        if training and self._mixes_one_input(streams):
-            sources = {stream: self.candidates(stream) for stream in self.mixers}
-            return mix_one_input(streams[SHARED], self.experts, self.mixers, sources, training)
-        weights = self.gates(streams)
-        mixed: dict[str, list[Tensor]] = {stream: [] for stream in self._readers()}
-        share = {stream: self._split(stream, gate) for stream, gate in weights.items()}
-        for source in self._sources():
-            experts = self.experts[source](streams[source], training=training)  # (B, E, U)
-            for readers, values in self._routes(source, experts):
-                if readers:
-                    for stream, part in zip(readers, self._mix(source, values, readers, share, training), strict=True):
-                        mixed[stream].append(part)
-        return {stream: _sum(parts) for stream, parts in mixed.items()}
+        if training:
+            return train_cell(self._cell(), streams, self._gate_inputs(streams))
+        experts = {source: layer(streams[source]) for source, layer in self.experts.items()}  # E_k
+        weights = self.gates(streams)  # w_k
+        mixed = {}
+        for stream in self._readers():
+            selected = self._selected(stream, experts)  # S_k
+            mixed[stream] = weighted_sum(weights[stream], selected) if stream in weights else selected[0][:, 0]  # y_k
+        return mixed
 
-    def _mixes_one_input(self, streams: Streams) -> bool:
-        """Whether all experts and gates read one tensor and no gradient stops on its way."""
-        return (
-            len(self._sources()) == len(self.tasks) + 1
-            and len({id(stream) for stream in streams.values()}) == 1
-            and self.gate_input == "task"
-            and not self.gate_units
-            and not any(self._is_stopped(stream, source) for stream in self._readers() for source in self._sources())
-        )
+    def _selected(self, stream: str, experts: Mapping[str, Tensor]) -> list[Tensor]:
+        """The experts that `stream` selects from, a block for each stream that owns them."""
+        detached = self._detached(stream)
+        return [
+            ops.stop_gradient(experts[source]) if source in detached else experts[source]
+            for source in self.candidates(stream)
+        ]
 
-    def _split(self, stream: str, gate: Tensor) -> dict[str, Tensor]:
-        """The weights that `stream` gives to each source's experts."""
-        sources = self.candidates(stream)
-        if len(sources) == 1:
-            return {sources[0]: gate}
-        edges = [sum(self.experts[s].num for s in sources[: i + 1]) for i in range(len(sources) - 1)]
-        return dict(zip(sources, ops.split(gate, edges, axis=-1), strict=True))
-
-    def _routes(self, source: str, experts: Tensor) -> list[tuple[list[str], Tensor]]:
-        """Who reads the experts of `source`, with and without sending a gradient back."""
-        readers = [stream for stream in self._readers() if source in self.candidates(stream)]
-        stopped = [stream for stream in readers if self._is_stopped(stream, source)]
-        passed = [stream for stream in readers if stream not in stopped]
-        return [(passed, experts)] + ([(stopped, ops.stop_gradient(experts))] if stopped else [])
-
-    def _is_stopped(self, stream: str, source: str) -> bool:
-        if source in (stream, SHARED):
-            return False
-        return self.shared_stream_stop_specific if stream == SHARED else self.cross_task == "detached"
-
-    def _mix(
-        self,
-        source: str,
-        experts: Tensor,
-        readers: list[str],
-        share: dict[str, dict[str, Tensor]],
-        training: bool | None,
-    ) -> list[Tensor]:
-        """`sum_i w_i e_i` over the experts of one source, for all its readers that have a gate at once."""
-        mixed: dict[str, Tensor] = {}
-        gated = [stream for stream in readers if stream in share]
-        if gated:
-            weights = ops.stack([share[stream][source] for stream in gated], axis=1)  # (B, R, E)
-            mixed = dict(zip(gated, mix(weights, experts, training), strict=True))
-        return [mixed[stream] if stream in mixed else experts[:, 0] for stream in readers]  # else its only candidate
+    def _cell(self) -> Cell:
+        """The same in the words of `train_cell`."""
+        readers = self._readers()
+        candidates = {stream: self.candidates(stream) for stream in readers}
+        detached = {stream: self._detached(stream) for stream in readers}
+        return Cell(self.experts, self.mixers, candidates, detached)
 
     def compute_output_shape(self, input_shape: Mapping[str, Any]) -> dict[str, tuple[int | None, ...]]:
         tasks = task_names(input_shape, needs_shared=False)
@@ -282,10 +257,3 @@ class CGCLayer(keras.layers.Layer):
             "dropout": self.dropout,
             "kernel_initializer": keras.initializers.serialize(self.kernel_initializer),
         }
-
-
-def _sum(parts: list[Tensor]) -> Tensor:
-    total = parts[0]
-    for part in parts[1:]:
-        total = total + part
-    return total

@@ -6,7 +6,7 @@ from typing import Any
 from tfmtl.checks import check_count, check_dropout, check_units
 from tfmtl.initializers import PerExpert, fresh
 from tfmtl.keras_host import keras, ops, register_freezable
-from tfmtl.layers.fast.wide_dense import wide_dense
+from tfmtl.layers.fast.relu_dense import is_fast_for, relu_dense
 from tfmtl.typing import Tensor
 
 
@@ -40,6 +40,8 @@ class Experts(keras.layers.Layer):
 
     Example:
 
+    >>> import keras
+    >>> from tfmtl.layers import Experts
     >>> tuple(Experts(4, 32)(keras.random.normal((8, 100))).shape)
     (8, 4, 32)
     """
@@ -78,18 +80,12 @@ class Experts(keras.layers.Layer):
         self.built = True
 
     def call(self, x: Tensor, training: bool | None = None) -> Tensor:
-        return self._apply(x, self.kernels, self.biases, training)
+        return self.apply(x, self.kernels, self.biases, training)
 
-    def call_with(self, others: Sequence["Experts"], x: Tensor, training: bool | None = None) -> Tensor:
-        """The experts of this layer and of `others`, alike but for their number, over one input: `(B, all num, U)`."""
-        layers = [self, *others]
-        kernels = [ops.concatenate([layer.kernels[depth] for layer in layers]) for depth in range(len(self.units))]
-        biases = [ops.concatenate([layer.biases[depth] for layer in layers]) for depth in range(len(self.units))]
-        return self._apply(x, kernels, biases, training)
-
-    def _apply(self, x: Tensor, kernels: list[Tensor], biases: list[Tensor], training: bool | None) -> Tensor:
+    def apply(self, x: Tensor, kernels: Sequence[Any], biases: Sequence[Any], training: bool | None) -> Tensor:
+        """The formula above with these weights, one entry a layer, which lie as this layer's own do."""
         dtype = self.compute_dtype
-        h = wide_dense(x, ops.cast(kernels[0], dtype), ops.cast(biases[0], dtype), self.activation, training)
+        h = self._first(x, ops.cast(kernels[0], dtype), ops.cast(biases[0], dtype), training)
         h = self._drop(h, training)
         h = ops.reshape(h, (-1, h.shape[-1] // self.units[0], self.units[0]))
         if len(self.units) > 1:
@@ -99,6 +95,13 @@ class Experts(keras.layers.Layer):
                 h = self._drop(self.activation(h), training)
             h = ops.transpose(h, (1, 0, 2))
         return h  # (B, E, U)
+
+    def _first(self, x: Tensor, kernel: Tensor, bias: Tensor, training: bool | None) -> Tensor:
+        """The first layer of all experts, `(B, E U)`."""
+        if training and is_fast_for(self.activation):
+            return relu_dense(x, kernel, bias)
+        # `add` of a vector after a 2-D matmul becomes a bias that the CPU kernel fuses with matmul and activation.
+        return self.activation(ops.add(ops.matmul(x, ops.transpose(kernel)), bias))
 
     def _drop(self, h: Tensor, training: bool | None) -> Tensor:
         return h if self.drop is None else self.drop(h, training=training)

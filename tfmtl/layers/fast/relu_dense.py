@@ -1,10 +1,19 @@
-"""What TensorFlow computes faster than it would derive it. Other backends can import this, not call it."""
+"""A dense layer with ReLU in training: what TensorFlow computes faster than it would derive it.
+
+Other backends can import this, not call it.
+"""
 
 from collections.abc import Callable
+from typing import Any
 
-from tfmtl.keras_host import ops
+from tfmtl.keras_host import BACKEND, keras, ops
 from tfmtl.layers.fast.hardware import cpu_favors_bfloat16, has_accelerator
 from tfmtl.typing import Tensor
+
+
+def is_fast_for(activation: Any) -> bool:
+    """Whether `relu_dense` serves a dense layer with this activation, a function of Keras."""
+    return BACKEND == "tensorflow" and activation is keras.activations.relu
 
 
 @ops.custom_gradient

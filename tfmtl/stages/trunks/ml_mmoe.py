@@ -7,7 +7,7 @@ from tfmtl.checks import check_count, check_units
 from tfmtl.initializers import PerExpert, fresh
 from tfmtl.keras_host import keras, ops, register_freezable
 from tfmtl.layers.experts import Experts
-from tfmtl.layers.fast.mixing import mix
+from tfmtl.layers.fast.weighted_sums import weighted_sums
 from tfmtl.layers.gate import Gate
 from tfmtl.layers.stream_checks import check_streams, task_names
 from tfmtl.typing import SHARED, Streams, Tensor
@@ -104,8 +104,8 @@ class MLMMoE(keras.layers.Layer):
         experts = self.first(x, training=training)  # (B, E, U)
         for level in range(len(self.kernels)):
             experts = self._climb(level, x, experts, training)
-        weights = ops.stack([gate(streams[task]) for task, gate in self.mixers.items()], axis=1)  # (B, T, E)
-        return dict(zip(self.mixers, mix(weights, experts, training), strict=True))
+        weights = {task: gate(streams[task]) for task, gate in self.mixers.items()}
+        return weighted_sums(weights, experts, training)
 
     def _climb(self, level: int, x: Tensor, experts: Tensor, training: bool | None) -> Tensor:
         """The experts of the next level, `(B, E, V)`."""

@@ -6,7 +6,7 @@ from typing import Any
 from tfmtl.checks import check_count, check_units
 from tfmtl.keras_host import keras, register_freezable
 from tfmtl.layers.experts import Experts
-from tfmtl.layers.fast.mixing import mix
+from tfmtl.layers.fast.weighted_sums import weighted_sums
 from tfmtl.layers.gate import Gate
 from tfmtl.layers.stream_checks import check_streams, task_names
 from tfmtl.typing import SHARED, Streams
@@ -81,8 +81,8 @@ class OMoE(keras.layers.Layer):
     def call(self, streams: Streams, training: bool | None = None) -> Streams:
         check_streams(self, streams)
         x = streams[SHARED]
-        (mixed,) = mix(self.gate(x)[:, None, :], self.experts(x, training=training), training)
-        return dict.fromkeys(self.tasks, mixed)
+        mixed = weighted_sums({SHARED: self.gate(x)}, self.experts(x, training=training), training)
+        return dict.fromkeys(self.tasks, mixed[SHARED])
 
     def compute_output_shape(self, input_shape: Mapping[str, Any]) -> dict[str, tuple[int | None, ...]]:
         tasks = task_names(input_shape, needs_shared=True)

@@ -5,8 +5,8 @@ import pytest
 import tensorflow as tf
 
 from tfmtl.keras_host import keras
+from tfmtl.layers.experts import Experts
 from tfmtl.layers.fast import relu_dense
-from tfmtl.layers.fast.wide_dense import wide_dense
 
 RELU, TANH = keras.activations.relu, keras.activations.tanh
 
@@ -18,12 +18,26 @@ def drawn():
     return [tf.constant(rng.normal(size=size), "float32") for size in ((7, 10), (6, 10), (6,), (7, 6))]
 
 
+def dense(x, kernel, bias, activation, training):
+    """The first layer of two experts, in the dtype of `x`."""
+    experts = Experts(2, kernel.shape[0] // 2, activation=activation, dtype=x.dtype.name)
+    return tf.reshape(experts.apply(x, [kernel], [bias], training), (-1, kernel.shape[0]))
+
+
 def derived(drawn, activation, training):
     *inputs, up = drawn
     with tf.GradientTape() as tape:
         tape.watch(inputs)
-        y = wide_dense(*inputs, activation, training)
+        y = dense(*inputs, activation, training)
     return [y, *tape.gradient(y, inputs, up)]
+
+
+@pytest.mark.parametrize(("activation", "training", "calls"), [(RELU, True, 1), (RELU, None, 0), (TANH, True, 0)])
+def test_serves_training_with_relu(drawn, activation, training, calls, monkeypatch):
+    seen, original = [], relu_dense.relu_dense
+    monkeypatch.setattr("tfmtl.layers.experts.relu_dense", lambda *given: seen.append(1) or original(*given))
+    derived(drawn, activation, training)
+    assert len(seen) == calls
 
 
 @pytest.mark.parametrize("activation", [RELU, TANH])
@@ -75,7 +89,7 @@ def test_is_twice_differentiable(drawn):
             outer.watch(kernel)
             with tf.GradientTape() as inner:
                 inner.watch(x)
-                y = tf.reduce_sum(wide_dense(x, kernel, bias, RELU, training) ** 2)
+                y = tf.reduce_sum(dense(x, kernel, bias, RELU, training) ** 2)
             slope = tf.reduce_sum(inner.gradient(y, x) ** 2)
         return outer.gradient(slope, kernel)
 

@@ -1,4 +1,4 @@
-"""CGC over streams that are one tensor: the same numbers and gradients by fewer, wider products."""
+"""CGC in training: the numbers, gradients and routes of the plain formula by fewer, wider products."""
 
 import numpy as np
 import pytest
@@ -6,8 +6,8 @@ import tensorflow as tf
 from harness import gradients, ops
 
 from tfmtl.keras_host import keras
-from tfmtl.layers import cgc_layer
 from tfmtl.layers.cgc_layer import CGCLayer
+from tfmtl.layers.fast import cgc
 from tfmtl.typing import SHARED
 
 STREAMS = ("buy", "click", "like", SHARED)
@@ -20,10 +20,10 @@ def x():
 
 @pytest.fixture
 def joined(monkeypatch):
-    """Counts the calls that take the way under test."""
+    """Counts the calls that take the streams for one tensor."""
     calls = []
-    original = cgc_layer.mix_one_input
-    monkeypatch.setattr(cgc_layer, "mix_one_input", lambda *arguments: calls.append(1) or original(*arguments))
+    original = cgc.mix_one_input
+    monkeypatch.setattr(cgc, "mix_one_input", lambda *arguments: calls.append(1) or original(*arguments))
     return calls
 
 
@@ -36,16 +36,58 @@ def copies(x):
     return {stream: ops.copy(x) for stream in STREAMS}
 
 
-def answers(layer, streams, x):
+def answers(layer, streams, x, training=True):
     """Outputs, and the gradients of all weights and of what the streams were made from."""
     source = tf.Variable(x)
 
     def loss():
-        outputs = layer(streams(source + 0.0), training=True)
+        outputs = layer(streams(source + 0.0), training=training)
         return sum((i + 1.0) * ops.sum(outputs[name] ** 2) for i, name in enumerate(sorted(outputs)))
 
     found = gradients(loss, [*layer.trainable_variables, source])
-    return {k: np.asarray(v) for k, v in layer(streams(x), training=True).items()}, found
+    return {k: np.asarray(v) for k, v in layer(streams(x), training=training).items()}, found
+
+
+def other_weights(layer):
+    layer.set_weights(
+        [w + 0.1 * np.random.default_rng(i).normal(size=w.shape) for i, w in enumerate(layer.get_weights())]
+    )
+
+
+def assert_same(layer, got, wanted):
+    """The same outputs and the same gradients."""
+    (outputs, slopes), (wanted_outputs, wanted_slopes) = got, wanted
+    assert set(outputs) == set(wanted_outputs)
+    for name, value in wanted_outputs.items():
+        np.testing.assert_allclose(outputs[name], value, rtol=1e-5, atol=1e-6)
+    names = [*(weight.name for weight in layer.trainable_variables), "input"]
+    for name, slope, wanted_slope in zip(names, slopes, wanted_slopes, strict=True):
+        np.testing.assert_allclose(slope, wanted_slope, rtol=1e-4, atol=1e-5, err_msg=name)
+
+
+@pytest.mark.parametrize("streams", ["one", "copies"])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"units": (6, 5), "gate_units": (4,)},
+        {"update_shared": False, "gate_input": "concat"},
+        {"num_task_experts": 1, "num_shared_experts": 3, "gate_use_bias": True},
+        {"num_task_experts": 0, "num_shared_experts": 3},
+        {"num_task_experts": 1, "num_shared_experts": 0},
+        {"cross_task": "full"},
+        {"cross_task": "detached", "gate_input": "sum"},
+        {"cross_task": "detached", "shared_stream_stop_specific": True},
+        {"num_task_experts": 1, "num_shared_experts": 1, "cross_task": "detached", "update_shared": False},
+    ],
+    ids=str,
+)
+def test_equals_the_plain_formula(x, options, streams):
+    layer = CGCLayer(**{"units": 5, **options})
+    layer(one(x))
+    other_weights(layer)
+    made = {"one": one, "copies": copies}[streams]
+    assert_same(layer, answers(layer, made, x), answers(layer, made, x, training=False))
 
 
 @pytest.mark.parametrize(
@@ -62,19 +104,12 @@ def answers(layer, streams, x):
 def test_equals_the_cell_over_separate_streams(x, joined, options):
     layer = CGCLayer(**{"units": 5, **options})
     layer(copies(x))
-    layer.set_weights(
-        [w + 0.1 * np.random.default_rng(i).normal(size=w.shape) for i, w in enumerate(layer.get_weights())]
-    )
-    outputs, slopes = answers(layer, one, x)
+    other_weights(layer)
+    got = answers(layer, one, x)
     assert len(joined) == 2
-    wanted, wanted_slopes = answers(layer, copies, x)
+    wanted = answers(layer, copies, x)
     assert len(joined) == 2
-    assert set(outputs) == set(wanted)
-    for name, value in wanted.items():
-        np.testing.assert_allclose(outputs[name], value, rtol=1e-5, atol=1e-6)
-    names = [*(weight.name for weight in layer.trainable_variables), "input"]
-    for name, slope, wanted_slope in zip(names, slopes, wanted_slopes, strict=True):
-        np.testing.assert_allclose(slope, wanted_slope, rtol=1e-4, atol=1e-5, err_msg=name)
+    assert_same(layer, got, wanted)
 
 
 def test_a_task_reaches_its_own_and_the_shared_experts_alone(x, joined):

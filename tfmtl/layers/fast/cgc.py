@@ -1,0 +1,139 @@
+"""A CGC cell in training: the numbers of `CGCLayer.call` from fewer, wider products.
+
+```
+w_r = softmax(W_r z_r)            a reader's gate
+y_r = sum_s w_{r,s} E_s(x_s)      over its candidates, the experts of the sources s
+```
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from tfmtl.keras_host import ops
+from tfmtl.layers.experts import Experts
+from tfmtl.layers.fast.weighted_sums import sums_in_one_product, weighted_sums
+from tfmtl.layers.gate import Gate
+from tfmtl.typing import SHARED, Streams, Tensor
+
+
+@dataclass(frozen=True)
+class Cell:
+    """Who mixes whose experts.
+
+    Args:
+        experts: for each source.
+        gates: for each reader of more than one expert.
+        candidates: for each reader the sources that it reads, in the order of its gate's weights.
+        detached: for each reader those of its candidates that get no gradient from it.
+    """
+
+    experts: Mapping[str, Experts]
+    gates: Mapping[str, Gate]
+    candidates: Mapping[str, tuple[str, ...]]
+    detached: Mapping[str, frozenset[str]]
+
+
+def train_cell(cell: Cell, streams: Streams, gate_inputs: Streams) -> Streams:
+    """`{reader: y_r}` of a step of training.
+
+    Args:
+        cell: the experts and gates.
+        streams: what experts read, `(B, D)` for each source.
+        gate_inputs: what gates read, `(B, D)` for each reader that has one.
+    """
+    inputs = [*(streams[source] for source in cell.experts), *gate_inputs.values()]
+    # Under a shared bottom a model hands on one tensor for all streams. Before there are values, that they are equal
+    # can be told by this alone: that they are one object.
+    if _may_join(cell) and all(x is inputs[0] for x in inputs):
+        return mix_one_input(cell, inputs[0])
+    return mix_several_inputs(cell, streams, gate_inputs)
+
+
+def _may_join(cell: Cell) -> bool:
+    """Whether all experts and gates may be computed together where they read one tensor."""
+    return (
+        SHARED in cell.experts
+        and len(cell.experts) > 1
+        and not any(gate.units for gate in cell.gates.values())
+        and not any(cell.detached.values())
+    )
+
+
+def mix_several_inputs(cell: Cell, streams: Streams, gate_inputs: Streams) -> Streams:
+    """Source by source: one product sums the experts of a source for all that read them."""
+    weights = {reader: _by_source(cell, reader, gate(gate_inputs[reader])) for reader, gate in cell.gates.items()}
+    mixed: dict[str, list[Tensor]] = {reader: [] for reader in cell.candidates}
+    for source, layer in cell.experts.items():
+        for readers, experts in _routes(cell, source, layer(streams[source], training=True)):
+            gated = {reader: weights[reader][source] for reader in readers if reader in weights}
+            sums = weighted_sums(gated, experts, training=True) if gated else {}
+            for reader in readers:
+                mixed[reader].append(sums[reader] if reader in sums else experts[:, 0])  # its only candidate
+    return {reader: _total(parts) for reader, parts in mixed.items()}
+
+
+def _by_source(cell: Cell, reader: str, weights: Tensor) -> dict[str, Tensor]:
+    """The weights that `reader` gives to each source's experts."""
+    sources = cell.candidates[reader]
+    if len(sources) == 1:
+        return {sources[0]: weights}
+    edges = [sum(cell.experts[s].num for s in sources[: i + 1]) for i in range(len(sources) - 1)]
+    return dict(zip(sources, ops.split(weights, edges, axis=-1), strict=True))
+
+
+def _routes(cell: Cell, source: str, experts: Tensor) -> Iterator[tuple[list[str], Tensor]]:
+    """The readers of a source with what they read: the experts, or the experts without a way back."""
+    readers = [reader for reader, sources in cell.candidates.items() if source in sources]
+    detached = [reader for reader in readers if source in cell.detached[reader]]
+    attached = [reader for reader in readers if reader not in detached]
+    if attached:
+        yield attached, experts
+    if detached:
+        yield detached, ops.stop_gradient(experts)
+
+
+def _total(parts: list[Tensor]) -> Tensor:
+    total = parts[0]
+    for part in parts[1:]:
+        total = total + part
+    return total
+
+
+def mix_one_input(cell: Cell, x: Tensor) -> Streams:
+    """All experts and all gates read `x`, `(B, D)`: one product makes the experts, one the gates, one the sums.
+
+    A reader's gate is minus infinity, its weight zero, where an expert is no candidate of its.
+    """
+    experts = _all_experts(cell, x)  # (B, E, U)
+    dtype = experts.dtype
+    kernels, masks = zip(*(_over_all_experts(cell, reader) for reader in cell.gates), strict=True)
+    logits = ops.matmul(x, ops.cast(ops.concatenate(kernels, axis=1), dtype))
+    logits = ops.cast(logits, "float32") + ops.concatenate(masks)
+    weights = ops.softmax(ops.reshape(logits, (-1, len(cell.gates), experts.shape[1])), axis=-1)  # (B, R, E)
+    return dict(zip(cell.gates, sums_in_one_product(ops.cast(weights, dtype), experts), strict=True))
+
+
+def _all_experts(cell: Cell, x: Tensor) -> Tensor:
+    """The experts of all sources, which are alike but for their number."""
+    layers = list(cell.experts.values())
+    depths = range(len(layers[0].units))
+    kernels = [ops.concatenate([layer.kernels[depth] for layer in layers]) for depth in depths]
+    biases = [ops.concatenate([layer.biases[depth] for layer in layers]) for depth in depths]
+    return layers[0].apply(x, kernels, biases, training=True)
+
+
+def _over_all_experts(cell: Cell, reader: str) -> tuple[Tensor, Tensor]:
+    """A gate's kernel with a column for every expert, `(D, E)`, and what is added to its logits, `(E,)` float32."""
+    gate = cell.gates[reader]
+    kernel, bias = gate.logits.kernel, gate.logits.bias if gate.use_bias else None
+    columns, added, start = [], [], 0
+    for source, layer in cell.experts.items():
+        if source in cell.candidates[reader]:
+            stop = start + layer.num
+            columns.append(kernel[:, start:stop])
+            added.append(ops.zeros(layer.num, "float32") if bias is None else ops.cast(bias[start:stop], "float32"))
+            start = stop
+        else:
+            columns.append(ops.zeros((kernel.shape[0], layer.num), kernel.dtype))
+            added.append(ops.full((layer.num,), float("-inf"), "float32"))
+    return ops.concatenate(columns, axis=1), ops.concatenate(added)

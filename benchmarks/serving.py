@@ -26,12 +26,11 @@ from serving_flops import ranking_flops
 from serving_models import Workload, workloads
 from tensorflow_serving.apis import predict_pb2, prediction_log_pb2, prediction_service_pb2_grpc
 
-from tfmtl.data.preprocessing import Preprocessor
-from tfmtl.exporting.bundle import write_bundle
+from tfmtl.exporting import export
 from tfmtl.serving.protocol.contract import UNLIMITED, WARMUP_FILE
 from tfmtl.serving.protocol.tensors import from_proto, to_proto
+from tfmtl.serving.protocol.version_folders import find_versions
 from tfmtl.serving.server import LocalServer
-from tfmtl.serving.server.versions import find_versions
 
 CANDIDATES = 500
 AIM = 3.0
@@ -197,7 +196,7 @@ RANKING_TABLE = (
 def export_workload(workload: Workload, base: Path) -> str:
     """Exports the model; returns the cells on its matmuls."""
     model = workload.build(workload.schema)
-    write_bundle(model, base, workload.schema, Preprocessor(workload.schema.features), examples=workload.rows(16))
+    export(model, base, workload.schema, examples=workload.rows(16))
     full, rank = ranking_flops(workload, model, CANDIDATES)
     return f"{full / 1e9:.2f} / {rank / 1e9:.2f} | {full / rank:.1f}"
 
@@ -257,7 +256,8 @@ def measure_export(base: Path, rounds: int) -> list[str]:
 
 def load(base: Path) -> tuple[Any, dict[str, predict_pb2.PredictRequest]]:
     """The newest version of an export, and a request for each of its signatures."""
-    version = max(find_versions(base).items())[1]
+    versions = find_versions(base)
+    version = versions[max(versions)]
     return tf.saved_model.load(str(version)), warmup_requests(version)
 
 

@@ -1,1 +1,1 @@
-"""From a model in memory to answers over the network."""
+"""TensorFlow Serving's contract: its protocol, clients of it, and a local server that keeps it. It knows nothing of models."""

@@ -16,8 +16,8 @@ from conftest import half_a_server, talking
 from harness import ROOT
 
 from tfmtl.serving.server import LocalServer
-from tfmtl.serving.server.configs import read_batching_options, read_metrics_path, read_models_config
-from tfmtl.serving.server.versions import Latest, Specific
+from tfmtl.serving.server.config_files import read_batching_options, read_metrics_path, read_models_config
+from tfmtl.serving.server.version_policies import Latest, Specific
 
 EXPORT = ROOT / "export"
 ROWS = {"instances": [{"user": "ann", "age": 10, "price": [1.0]}, {"user": "eve", "age": 20, "price": [2.0]}]}

@@ -8,12 +8,12 @@ import pytest
 
 from tfmtl.serving.client import Client, RequestError
 from tfmtl.serving.protocol.batching_options import BatchingOptions
-from tfmtl.serving.server import LocalServer, batching
+from tfmtl.serving.server import LocalServer, batching_runner
 from tfmtl.serving.server.batch_queue import BatchThreads
-from tfmtl.serving.server.batching import BatchingRunner
-from tfmtl.serving.server.errors import Code, ServingError
+from tfmtl.serving.server.batching_runner import BatchingRunner
 from tfmtl.serving.server.graph_session import GraphSession
-from tfmtl.serving.server.metrics import Metrics
+from tfmtl.serving.server.server_metrics import ServerMetrics
+from tfmtl.serving.server.serving_error import Code, ServingError
 
 
 class Gate:
@@ -56,7 +56,7 @@ def batcher(exports):
         gate = Gate(GraphSession(exports[0]))
         threads = BatchThreads(options.pop("num_threads", 1))
         options.setdefault("execution_size", options.get("max_batch_size", 1000))
-        runner = BatchingRunner(gate, BatchingOptions(**options), threads, Metrics())
+        runner = BatchingRunner(gate, BatchingOptions(**options), threads, ServerMetrics())
         made.append((runner, threads))
         return runner, gate, Model(gate)
 
@@ -182,7 +182,7 @@ def test_signatures_and_filters_have_queues_of_their_own(batcher):
 
 
 def test_queues_that_nobody_uses_are_forgotten_beyond_a_number(batcher, monkeypatch):
-    monkeypatch.setattr(batching, "MAX_FILTERS", 2)
+    monkeypatch.setattr(batching_runner, "MAX_FILTERS", 2)
     runner, gate, model = batcher(max_batch_size=8)
     columns = {"user": np.array([b"a"], object), "age": np.array([1]), "price": np.ones((1, 1), np.float32)}
     gate.shut()

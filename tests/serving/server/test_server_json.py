@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from tensorflow.core.framework import types_pb2
 
-from tfmtl.serving.server.errors import ServingError
 from tfmtl.serving.server.rest_json import float_texts, outputs_text, parse, predictions_text, to_array
+from tfmtl.serving.server.serving_error import ServingError
 
 fast = settings(max_examples=200, deadline=None, derandomize=True, database=None)
 

@@ -23,10 +23,10 @@ from tfmtl.serving.client import Client
 from tfmtl.serving.protocol.contract import WARMUP_FILE
 from tfmtl.serving.protocol.tensors import to_proto
 from tfmtl.serving.server import LocalServer, ServerStartError
-from tfmtl.serving.server.errors import ServingError
 from tfmtl.serving.server.graph_session import GraphSession
-from tfmtl.serving.server.loader import ServableLoader
-from tfmtl.serving.server.metrics import Metrics
+from tfmtl.serving.server.servable_loader import ServableLoader
+from tfmtl.serving.server.server_metrics import ServerMetrics
+from tfmtl.serving.server.serving_error import ServingError
 
 
 def test_a_text_proto_loads(tmp_path, publish):
@@ -225,7 +225,9 @@ def test_a_failed_warm_up_leaves_no_queues_behind(tmp_path, publish):
     write_warmup(path, [predict_log(), predict_log(array=np.ones((5, 2)))])
     file = tmp_path / "batching.config"
     file.write_text("max_batch_size { value: 4 }")
-    loader = ServableLoader(Metrics(), warm_up=True, batching_parameters=file, per_model_batching_parameters=False)
+    loader = ServableLoader(
+        ServerMetrics(), warm_up=True, batching_parameters=file, per_model_batching_parameters=False
+    )
     loader.start()
     with pytest.raises(ServingError, match="larger than maximum input batch size"):
         loader.load("m", 1, path)

@@ -7,7 +7,7 @@ from conftest import talking
 
 from tfmtl.serving.client import Client, RequestError
 from tfmtl.serving.server import LocalServer
-from tfmtl.serving.server.metrics import REQUEST_COUNT, REQUEST_LATENCY, Metrics
+from tfmtl.serving.server.server_metrics import REQUEST_COUNT, REQUEST_LATENCY, ServerMetrics
 
 LINE = re.compile(
     r'(# TYPE [a-zA-Z_:][\w:]* (counter|histogram))|([a-zA-Z_:][\w:]*\{([a-zA-Z_]\w*="[^"]*",?)*\} [-+.e\d]+)'
@@ -56,7 +56,7 @@ def test_the_path_is_exact_and_off_by_default(tmp_path, publish, monitored):
 
 
 def test_a_histogram_adds_up():
-    metrics = Metrics()
+    metrics = ServerMetrics()
     for value in (1.0, 10.0, 11.0, 1e12):
         metrics.observe(REQUEST_LATENCY, value, "m", "Predict", "GRPC")
     lines = metrics.page().splitlines()
@@ -67,6 +67,6 @@ def test_a_histogram_adds_up():
 
 
 def test_labels_are_escaped():
-    metrics = Metrics()
+    metrics = ServerMetrics()
     metrics.count(REQUEST_COUNT, 'a"b\\c\nd', "OK")
     assert metrics.page().splitlines()[1] == f'{REQUEST_COUNT.name}{{model_name="a\\"b\\\\c\\nd",status="OK"}} 1'

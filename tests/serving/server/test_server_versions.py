@@ -5,10 +5,11 @@ from pathlib import Path
 import pytest
 
 from tfmtl.serving.protocol.batching_options import BatchingOptions
-from tfmtl.serving.protocol.version_folders import parse_version
-from tfmtl.serving.server.configs import ModelConfig, read_batching_options, read_metrics_path, read_models_config
-from tfmtl.serving.server.errors import Code, ServingError
-from tfmtl.serving.server.versions import All, Latest, Specific, describe, find_versions
+from tfmtl.serving.protocol.version_folders import describe_base_path, find_versions, parse_version
+from tfmtl.serving.server.config_files import read_batching_options, read_metrics_path, read_models_config
+from tfmtl.serving.server.model_config import ModelConfig
+from tfmtl.serving.server.serving_error import Code, ServingError
+from tfmtl.serving.server.version_policies import All, Latest, Specific
 
 
 @pytest.mark.parametrize(
@@ -59,12 +60,12 @@ def test_policies(tmp_path, caplog):
 
 
 def test_describe_names_the_usual_mistakes(tmp_path):
-    assert "does not exist" in describe(tmp_path / "nowhere")
-    assert "holds nothing" in describe(tmp_path)
+    assert "does not exist" in describe_base_path(tmp_path / "nowhere")
+    assert "holds nothing" in describe_base_path(tmp_path)
     (tmp_path / "v1").mkdir()
-    assert "holds v1" in describe(tmp_path)
+    assert "holds v1" in describe_base_path(tmp_path)
     (tmp_path / "saved_model.pb").touch()
-    assert "is itself a version" in describe(tmp_path)
+    assert "is itself a version" in describe_base_path(tmp_path)
 
 
 def models_config(tmp_path, text):

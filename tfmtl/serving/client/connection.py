@@ -1,4 +1,4 @@
-"""What both clients share."""
+"""What both clients share: a model on a server, and its signatures."""
 
 import contextlib
 from abc import ABC, abstractmethod
@@ -9,21 +9,11 @@ from typing import Any, Self
 import numpy as np
 from tensorflow.core.protobuf import meta_graph_pb2
 
-from tfmtl.serving.client.signature import Signature, as_inputs, describe
+from tfmtl.serving.client.input_arrays import as_inputs
+from tfmtl.serving.client.request_error import RequestError
+from tfmtl.serving.client.signature_info import SignatureInfo, signature_info
 
 _REFUSED = ("INVALID_ARGUMENT", "HTTP 400")
-
-
-class RequestError(RuntimeError):
-    """The server refused a request, or could not be reached.
-
-    `code` is gRPC's name of the error, such as `"NOT_FOUND"`, or over REST `"HTTP 404"`.
-    """
-
-    def __init__(self, code: str, message: str) -> None:
-        super().__init__(f"{code}: {message}")
-        self.code = code
-        self.message = message
 
 
 class Connection(ABC):
@@ -50,10 +40,10 @@ class Connection(ABC):
     def close(self) -> None:
         """Closes the connection."""
 
-    def metadata(self) -> dict[str, Signature]:
+    def metadata(self) -> dict[str, SignatureInfo]:
         """The model's signatures, asked anew."""
         self._known = self._callable()
-        return {name: describe(signature) for name, signature in self._known.items()}
+        return {name: signature_info(signature) for name, signature in self._known.items()}
 
     @abstractmethod
     def status(self) -> dict[int, str]:
@@ -81,7 +71,7 @@ class Connection(ABC):
             if error.code not in _REFUSED:
                 raise
             now = self._asked_anew(name)
-            if describe(now) == describe(signature):
+            if signature_info(now) == signature_info(signature):
                 raise
         return now, ask(as_inputs(columns, now))
 

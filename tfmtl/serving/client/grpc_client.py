@@ -15,7 +15,8 @@ from tensorflow_serving.apis import (
     prediction_service_pb2_grpc,
 )
 
-from tfmtl.serving.client.connection import Connection, RequestError
+from tfmtl.serving.client.connection import Connection
+from tfmtl.serving.client.request_error import RequestError
 from tfmtl.serving.protocol.addresses import is_this_machine
 from tfmtl.serving.protocol.contract import DEFAULT_SIGNATURE, UNLIMITED
 from tfmtl.serving.protocol.tensors import from_proto, to_proto

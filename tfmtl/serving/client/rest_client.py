@@ -14,7 +14,8 @@ from google.protobuf.json_format import ParseDict
 from tensorflow.core.protobuf import meta_graph_pb2
 from tensorflow_serving.apis import get_model_metadata_pb2
 
-from tfmtl.serving.client.connection import Connection, RequestError
+from tfmtl.serving.client.connection import Connection
+from tfmtl.serving.client.request_error import RequestError
 from tfmtl.serving.protocol.addresses import is_this_machine
 from tfmtl.serving.protocol.contract import DEFAULT_SIGNATURE
 from tfmtl.serving.protocol.tensors import STRING, as_bytes, numpy_dtype

@@ -11,21 +11,21 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from tfmtl.serving.protocol.batching_options import BatchingOptions
-from tfmtl.serving.server.errors import Code, ServingError, as_serving_error
-from tfmtl.serving.server.metrics import (
+from tfmtl.serving.server.servable import Runner
+from tfmtl.serving.server.server_metrics import (
     PADDING_SIZE,
     PROCESSED_BATCH_SIZE,
     QUEUING_LATENCY,
     WRAPPED_RUN_COUNT,
-    Metrics,
+    ServerMetrics,
 )
-from tfmtl.serving.server.servable import Runner
+from tfmtl.serving.server.serving_error import Code, ServingError, as_serving_error
 
 Feeds = Mapping[str, np.ndarray]
 
 
 @dataclass
-class Task:
+class BatchTask:
     """A request, or a piece of one, that waits for its batch."""
 
     feeds: Feeds
@@ -39,7 +39,7 @@ class Batch:
     """Tasks that run together. Open while it may grow; due at `deadline` even if it stays open."""
 
     deadline: float
-    tasks: list[Task] = field(default_factory=list)
+    tasks: list[BatchTask] = field(default_factory=list)
     rows: int = 0
     closed: bool = False
 
@@ -112,7 +112,7 @@ class BatchQueue:
         feeds, fetches: the names of the graph's tensors.
         options: BatchingOptions.
         threads: BatchThreads.
-        metrics: Metrics.
+        metrics: ServerMetrics.
     """
 
     def __init__(
@@ -122,7 +122,7 @@ class BatchQueue:
         fetches: Sequence[str],
         options: BatchingOptions,
         threads: BatchThreads,
-        metrics: Metrics,
+        metrics: ServerMetrics,
     ) -> None:
         self.batches: deque[Batch] = deque()
         self.users = 0  # requests under way, counted by whoever hands the queue out
@@ -133,7 +133,7 @@ class BatchQueue:
         self._threads = threads
         self._metrics = metrics
 
-    def submit(self, tasks: Sequence[Task]) -> None:
+    def submit(self, tasks: Sequence[BatchTask]) -> None:
         """Puts tasks into batches.
 
         Raises:
@@ -227,7 +227,7 @@ class BatchQueue:
     def _fits(self, held: int, rows: int) -> bool:
         return held + rows <= self._options.execution_size
 
-    def _check_capacity(self, tasks: Sequence[Task]) -> None:
+    def _check_capacity(self, tasks: Sequence[BatchTask]) -> None:
         new = 0
         held = self.batches[-1].rows if self.batches and not self.batches[-1].closed else math.inf
         for task in tasks:

@@ -18,8 +18,8 @@ import tensorflow as tf
 from google.protobuf import message, text_format
 from tensorflow.core.protobuf import config_pb2, meta_graph_pb2, saved_model_pb2
 
-from tfmtl.serving.server.errors import Code, ServingError
 from tfmtl.serving.server.servable import MAX_FILTERS
+from tfmtl.serving.server.serving_error import Code, ServingError
 
 _TAG = "serve"
 _INIT = "__saved_model_init_op"

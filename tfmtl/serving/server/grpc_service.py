@@ -9,9 +9,9 @@ from tensorflow_serving.apis import model_service_pb2_grpc, prediction_service_p
 
 from tfmtl.serving.protocol.addresses import joined
 from tfmtl.serving.protocol.contract import UNLIMITED
-from tfmtl.serving.server.errors import as_serving_error
 from tfmtl.serving.server.handlers import Handlers
-from tfmtl.serving.server.metrics import Metrics
+from tfmtl.serving.server.server_metrics import ServerMetrics
+from tfmtl.serving.server.serving_error import as_serving_error
 
 _OPTIONS = (
     *UNLIMITED,
@@ -20,7 +20,7 @@ _OPTIONS = (
 
 
 class _Service:
-    def __init__(self, handlers: Handlers, metrics: Metrics) -> None:
+    def __init__(self, handlers: Handlers, metrics: ServerMetrics) -> None:
         self._handlers = handlers
         self._metrics = metrics
 
@@ -68,7 +68,9 @@ class ModelService(_Service, model_service_pb2_grpc.ModelServiceServicer):
         return self._answer(self._handlers.reload_config, request, context)
 
 
-def start_grpc(handlers: Handlers, metrics: Metrics, *, host: str, port: int, threads: int) -> tuple[grpc.Server, int]:
+def start_grpc(
+    handlers: Handlers, metrics: ServerMetrics, *, host: str, port: int, threads: int
+) -> tuple[grpc.Server, int]:
     """Starts answering gRPC; returns the server and the port it listens on.
 
     Raises:

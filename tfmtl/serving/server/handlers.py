@@ -13,12 +13,12 @@ from tensorflow_serving.apis import (
     regression_pb2,
 )
 
-from tfmtl.serving.server.configs import model_configs
-from tfmtl.serving.server.errors import Code, ServingError, invalid
-from tfmtl.serving.server.inference import classify, multi_inference, regress
-from tfmtl.serving.server.manager import ModelManager, VersionStatus
-from tfmtl.serving.server.predict import predict
+from tfmtl.serving.server.example_requests import classify, multi_inference, regress
+from tfmtl.serving.server.model_config import model_configs
+from tfmtl.serving.server.model_manager import ModelManager, VersionStatus
+from tfmtl.serving.server.predict_requests import predict
 from tfmtl.serving.server.servable import Servable
+from tfmtl.serving.server.serving_error import Code, ServingError, invalid
 
 SIGNATURE_DEF = "signature_def"
 

@@ -9,14 +9,16 @@ from pathlib import Path
 from types import TracebackType
 
 from tfmtl.serving.protocol.addresses import check_port, joined
-from tfmtl.serving.server.configs import ModelConfig, named_models, read_metrics_path, read_models_config
-from tfmtl.serving.server.errors import ServingError
+from tfmtl.serving.server.config_files import read_metrics_path, read_models_config
 from tfmtl.serving.server.grpc_service import start_grpc
 from tfmtl.serving.server.handlers import Handlers
-from tfmtl.serving.server.loader import ServableLoader
-from tfmtl.serving.server.manager import ModelManager
-from tfmtl.serving.server.metrics import Metrics
-from tfmtl.serving.server.rest import RestHandlers, RestServer
+from tfmtl.serving.server.model_config import ModelConfig, named_models
+from tfmtl.serving.server.model_manager import ModelManager
+from tfmtl.serving.server.rest_handlers import RestHandlers
+from tfmtl.serving.server.rest_server import RestServer
+from tfmtl.serving.server.servable_loader import ServableLoader
+from tfmtl.serving.server.server_metrics import ServerMetrics
+from tfmtl.serving.server.serving_error import ServingError
 
 _log = logging.getLogger(__name__)
 
@@ -107,7 +109,7 @@ class LocalServer:
         self._poll_interval, self._start_timeout = poll_interval, start_timeout
         self._models_config_poll_interval = models_config_poll_interval
         self._monitoring_config = monitoring_config
-        self._metrics = Metrics()
+        self._metrics = ServerMetrics()
         self._loader = ServableLoader(
             self._metrics,
             warm_up=warm_up,

@@ -8,8 +8,8 @@ import numpy as np
 import tensorflow as tf
 from tensorflow_serving.apis import classification_pb2, input_pb2, regression_pb2
 
-from tfmtl.serving.server.errors import invalid
 from tfmtl.serving.server.rest_json import decode_b64, float_texts, is_b64
+from tfmtl.serving.server.serving_error import invalid
 
 _INT64 = range(-(2**63), 2**63)
 

@@ -15,7 +15,7 @@ from tensorflow.core.framework import types_pb2
 from tensorflow.core.protobuf import meta_graph_pb2
 
 from tfmtl.serving.protocol.tensors import as_bytes, dtype_enum, dtype_name
-from tfmtl.serving.server.errors import Code, ServingError, invalid
+from tfmtl.serving.server.serving_error import Code, ServingError, invalid
 
 _B64 = "b64"
 _BYTES_SUFFIX = "_bytes"

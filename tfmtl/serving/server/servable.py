@@ -6,7 +6,7 @@ from typing import Protocol
 import numpy as np
 from tensorflow.core.protobuf import meta_graph_pb2
 
-from tfmtl.serving.server.metrics import Metrics
+from tfmtl.serving.server.server_metrics import ServerMetrics
 
 MAX_FILTERS = 256
 """Sets of inputs and outputs to keep something ready for. Clients choose them, so their number must have a bound."""
@@ -30,7 +30,7 @@ class Servable:
         version: int.
         signatures: Mapping of signature names to SignatureDefs, as `saved_model.pb` has them.
         runner: Runner.
-        metrics: Metrics.
+        metrics: ServerMetrics.
     """
 
     def __init__(
@@ -39,7 +39,7 @@ class Servable:
         version: int,
         signatures: Mapping[str, meta_graph_pb2.SignatureDef],
         runner: Runner,
-        metrics: Metrics,
+        metrics: ServerMetrics,
     ) -> None:
         self.name = name
         self.version = version

@@ -4,12 +4,12 @@ from pathlib import Path
 
 from tfmtl.serving.protocol.batching_options import BatchingOptions
 from tfmtl.serving.server.batch_queue import BatchThreads
-from tfmtl.serving.server.batching import BatchingRunner
-from tfmtl.serving.server.configs import read_batching_options
+from tfmtl.serving.server.batching_runner import BatchingRunner
+from tfmtl.serving.server.config_files import read_batching_options
 from tfmtl.serving.server.graph_session import GraphSession
-from tfmtl.serving.server.metrics import Metrics
 from tfmtl.serving.server.servable import Runner, Servable
-from tfmtl.serving.server.warmup import warm_up
+from tfmtl.serving.server.server_metrics import ServerMetrics
+from tfmtl.serving.server.warmup_replay import replay_warmup
 
 PER_MODEL_FILE = "batching_params.pbtxt"
 
@@ -18,7 +18,7 @@ class ServableLoader:
     """Restores versions, puts a batcher in front of them if asked, and warms them up.
 
     Args:
-        metrics: Metrics.
+        metrics: ServerMetrics.
         warm_up: bool. Replay the warm-up requests of a version, through the batcher.
         batching_parameters: str or Path. A BatchingParameters file; no batching without it.
         per_model_batching_parameters: bool. Read each version's own file; its threads are the server's.
@@ -26,7 +26,7 @@ class ServableLoader:
 
     def __init__(
         self,
-        metrics: Metrics,
+        metrics: ServerMetrics,
         *,
         warm_up: bool,
         batching_parameters: str | Path | None,
@@ -64,7 +64,7 @@ class ServableLoader:
             runner = self._batched(session, path)
             servable = Servable(name, version, session.signatures, runner, self._metrics)
             if self._warm_up:
-                warm_up(servable, path, self._metrics)
+                replay_warmup(servable, path, self._metrics)
         except BaseException:
             runner.close()  # a batcher's queues too, which the server's threads would keep for ever
             raise

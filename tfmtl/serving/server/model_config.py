@@ -1,23 +1,17 @@
-"""The configuration files of TensorFlow Serving: text protos, read and checked as the real server does."""
+"""One model of a server, as configurations name it."""
 
 import posixpath
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
-from google.protobuf import message, text_format
 from tensorflow_serving.config import model_server_config_pb2
 
-from tfmtl.serving.protocol.batching_options import BatchingOptions, batching_options
-from tfmtl.serving.protocol.config_protos import BatchingParameters, MonitoringConfig
-from tfmtl.serving.server.errors import Code, ServingError, invalid
-from tfmtl.serving.server.metrics import DEFAULT_PATH
-from tfmtl.serving.server.versions import All, Latest, Policy, Specific
+from tfmtl.serving.server.serving_error import invalid
+from tfmtl.serving.server.version_policies import All, Latest, Policy, Specific
 
 PLATFORM = "tensorflow"
-
-Proto = TypeVar("Proto", bound=message.Message)
 
 
 @dataclass(frozen=True)
@@ -30,36 +24,11 @@ class ModelConfig:
     labels: Mapping[str, int] = field(default_factory=dict)
 
 
-def read_text_proto(path: str | Path, kind: type[Proto]) -> Proto:
-    """Parses a text proto file.
-
-    Raises:
-        ServingError: INVALID_ARGUMENT with the file, the line and the field that is wrong.
-    """
-    try:
-        return text_format.Parse(Path(path).read_text(encoding="utf-8"), kind())
-    except (text_format.ParseError, UnicodeDecodeError) as error:
-        raise invalid(f"Invalid protobuf file {path}: not a {kind.DESCRIPTOR.name}: {error}") from error
-    except OSError as error:
-        raise ServingError(Code.NOT_FOUND, f"{path} cannot be read: {error}") from error
-
-
-def read_batching_options(path: str | Path) -> BatchingOptions:
-    """Reads a batching parameters file.
-
-    Raises:
-        ServingError: INVALID_ARGUMENT, with the field that is wrong.
-    """
-    parameters = read_text_proto(path, BatchingParameters)
-    try:
-        return batching_options(parameters)
-    except ValueError as error:
-        raise invalid(str(error)) from error
-
-
-def read_models_config(path: str | Path) -> list[ModelConfig]:
-    """The models that a models.config names."""
-    return model_configs(read_text_proto(path, model_server_config_pb2.ModelServerConfig))
+def named_models(models: Mapping[str, str | Path] | Sequence[ModelConfig]) -> list[ModelConfig]:
+    """`{name: base path}` as configs; relative paths are taken from the working directory."""
+    if isinstance(models, Mapping):
+        return [ModelConfig(name, Path(path).absolute()) for name, path in models.items()]
+    return list(models)
 
 
 def model_configs(config: model_server_config_pb2.ModelServerConfig) -> list[ModelConfig]:
@@ -95,12 +64,6 @@ def check_absolute(name: str, base_path: str) -> None:
         raise invalid(f"Expected model {name} to have an absolute path; got base_path={base_path!r}")
 
 
-def read_metrics_path(path: str | Path) -> str | None:
-    """The URL path of the metrics that a monitoring file asks for; None if it asks for none."""
-    config = read_text_proto(path, MonitoringConfig).prometheus_config
-    return (config.path or DEFAULT_PATH) if config.enable else None
-
-
 def _policy(entry: Any) -> Policy:
     chosen = entry.model_version_policy
     match chosen.WhichOneof("policy_choice"):
@@ -110,10 +73,3 @@ def _policy(entry: Any) -> Policy:
             return Specific(tuple(chosen.specific.versions))
         case _:
             return Latest(chosen.latest.num_versions or 1)
-
-
-def named_models(models: Mapping[str, str | Path] | Sequence[ModelConfig]) -> list[ModelConfig]:
-    """`{name: base path}` as configs; relative paths are taken from the working directory."""
-    if isinstance(models, Mapping):
-        return [ModelConfig(name, Path(path).absolute()) for name, path in models.items()]
-    return list(models)

@@ -11,13 +11,13 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
-from tfmtl.serving.server.errors import Code, as_serving_error
+from tfmtl.serving.server.serving_error import Code, as_serving_error
 
 DEFAULT_PATH = "/monitoring/prometheus/metrics"
 
 
 @dataclass(frozen=True)
-class Family:
+class MetricFamily:
     """A metric: its name, its labels, and a histogram's upper limits; a counter has none."""
 
     name: str
@@ -33,15 +33,15 @@ _LATENCY = _exponential(10, 1.8, 33)
 _SIZES = _exponential(1, 2, 14)
 _BATCHING = ":tensorflow:serving:batching_session:"
 
-REQUEST_COUNT = Family(":tensorflow:serving:request_count", ("model_name", "status"))
-REQUEST_LATENCY = Family(":tensorflow:serving:request_latency", ("model_name", "API", "entrypoint"), _LATENCY)
-RUNTIME_LATENCY = Family(":tensorflow:serving:runtime_latency", ("model_name", "API", "runtime"), _LATENCY)
-WARMUP_LATENCY = Family(":tensorflow:serving:model_warmup_latency", ("model_path", "status"), _LATENCY)
-INPUT_BATCH_SIZE = Family(_BATCHING + "input_batch_size", (), _SIZES)
-PADDING_SIZE = Family(_BATCHING + "padding_size", ("execution_batch_size",), _SIZES)
-PROCESSED_BATCH_SIZE = Family(_BATCHING + "processed_batch_size", (), _SIZES)
-QUEUING_LATENCY = Family(_BATCHING + "queuing_latency", ("thread_pool_name",), _exponential(100, 1.2, 52))
-WRAPPED_RUN_COUNT = Family(_BATCHING + "wrapped_run_count")
+REQUEST_COUNT = MetricFamily(":tensorflow:serving:request_count", ("model_name", "status"))
+REQUEST_LATENCY = MetricFamily(":tensorflow:serving:request_latency", ("model_name", "API", "entrypoint"), _LATENCY)
+RUNTIME_LATENCY = MetricFamily(":tensorflow:serving:runtime_latency", ("model_name", "API", "runtime"), _LATENCY)
+WARMUP_LATENCY = MetricFamily(":tensorflow:serving:model_warmup_latency", ("model_path", "status"), _LATENCY)
+INPUT_BATCH_SIZE = MetricFamily(_BATCHING + "input_batch_size", (), _SIZES)
+PADDING_SIZE = MetricFamily(_BATCHING + "padding_size", ("execution_batch_size",), _SIZES)
+PROCESSED_BATCH_SIZE = MetricFamily(_BATCHING + "processed_batch_size", (), _SIZES)
+QUEUING_LATENCY = MetricFamily(_BATCHING + "queuing_latency", ("thread_pool_name",), _exponential(100, 1.2, 52))
+WRAPPED_RUN_COUNT = MetricFamily(_BATCHING + "wrapped_run_count")
 
 
 @dataclass
@@ -56,20 +56,20 @@ class _Series:
     histograms: dict[tuple[str, ...], _Histogram] = field(default_factory=dict)
 
 
-class Metrics:
+class ServerMetrics:
     """What a server has counted since it started."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._series: dict[Family, _Series] = {}
+        self._series: dict[MetricFamily, _Series] = {}
 
-    def count(self, family: Family, *labels: str) -> None:
+    def count(self, family: MetricFamily, *labels: str) -> None:
         """Adds one to a counter."""
         with self._lock:
             counters = self._series.setdefault(family, _Series()).counters
             counters[labels] = counters.get(labels, 0) + 1
 
-    def observe(self, family: Family, value: float, *labels: str) -> None:
+    def observe(self, family: MetricFamily, value: float, *labels: str) -> None:
         """Puts a value into a histogram."""
         with self._lock:
             histograms = self._series.setdefault(family, _Series()).histograms
@@ -124,7 +124,7 @@ class Metrics:
         return "\n".join(lines) + "\n"
 
 
-def _histogram_lines(family: Family, values: Sequence[str], histogram: _Histogram) -> Iterator[str]:
+def _histogram_lines(family: MetricFamily, values: Sequence[str], histogram: _Histogram) -> Iterator[str]:
     labels = _labels(family, values)
     prefix = labels + "," if labels else ""
     seen = 0
@@ -136,7 +136,7 @@ def _histogram_lines(family: Family, values: Sequence[str], histogram: _Histogra
     yield f"{family.name}_count{{{labels}}} {seen}"
 
 
-def _labels(family: Family, values: Sequence[str]) -> str:
+def _labels(family: MetricFamily, values: Sequence[str]) -> str:
     return ",".join(f'{name}="{_escaped(value)}"' for name, value in zip(family.labels, values, strict=True))
 
 

@@ -7,14 +7,14 @@ from google.protobuf.message import DecodeError
 from tensorflow_serving.apis import prediction_log_pb2
 
 from tfmtl.serving.protocol.contract import MAX_WARMUP_RECORDS, WARMUP_FILE
-from tfmtl.serving.server.errors import Code, ServingError, invalid
-from tfmtl.serving.server.inference import classify, multi_inference, regress
-from tfmtl.serving.server.metrics import Metrics
-from tfmtl.serving.server.predict import predict
+from tfmtl.serving.server.example_requests import classify, multi_inference, regress
+from tfmtl.serving.server.predict_requests import predict
 from tfmtl.serving.server.servable import Servable
+from tfmtl.serving.server.server_metrics import ServerMetrics
+from tfmtl.serving.server.serving_error import Code, ServingError, invalid
 
 
-def warm_up(servable: Servable, path: Path, metrics: Metrics) -> None:
+def replay_warmup(servable: Servable, path: Path, metrics: ServerMetrics) -> None:
     """Runs every request of `<version>/assets.extra/tf_serving_warmup_requests`, if there is that file.
 
     Raises:

@@ -7,9 +7,9 @@ from tensorflow.core.protobuf import meta_graph_pb2
 from tensorflow_serving.apis import classification_pb2, inference_pb2, input_pb2, regression_pb2
 
 from tfmtl.serving.protocol.contract import DEFAULT_SIGNATURE
-from tfmtl.serving.server.errors import Code, ServingError, invalid
-from tfmtl.serving.server.predict import answered_by
+from tfmtl.serving.server.predict_requests import answered_by
 from tfmtl.serving.server.servable import Servable
+from tfmtl.serving.server.serving_error import Code, ServingError, invalid
 
 CLASSIFY_METHOD = "tensorflow/serving/classify"
 REGRESS_METHOD = "tensorflow/serving/regress"

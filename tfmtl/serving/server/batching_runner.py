@@ -7,10 +7,10 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from tfmtl.serving.protocol.batching_options import BatchingOptions
-from tfmtl.serving.server.batch_queue import BatchQueue, BatchThreads, Feeds, Task
-from tfmtl.serving.server.errors import invalid
-from tfmtl.serving.server.metrics import INPUT_BATCH_SIZE, Metrics
+from tfmtl.serving.server.batch_queue import BatchQueue, BatchTask, BatchThreads, Feeds
 from tfmtl.serving.server.servable import MAX_FILTERS, Runner
+from tfmtl.serving.server.server_metrics import INPUT_BATCH_SIZE, ServerMetrics
+from tfmtl.serving.server.serving_error import invalid
 
 
 class BatchingRunner:
@@ -23,10 +23,10 @@ class BatchingRunner:
         runner: Runner. What runs a batch.
         options: BatchingOptions.
         threads: BatchThreads.
-        metrics: Metrics.
+        metrics: ServerMetrics.
     """
 
-    def __init__(self, runner: Runner, options: BatchingOptions, threads: BatchThreads, metrics: Metrics) -> None:
+    def __init__(self, runner: Runner, options: BatchingOptions, threads: BatchThreads, metrics: ServerMetrics) -> None:
         self._runner = runner
         self._options = options
         self._threads = threads
@@ -64,7 +64,9 @@ class BatchingRunner:
             raise invalid(f"Batching Run() input tensors must have equal 0th-dimension size. Received: {sizes}")
         rows = next(iter(sizes.values()))
         if rows > self._options.max_batch_size:  # split or not
-            raise invalid(f"Task size {rows} is larger than maximum input batch size {self._options.max_batch_size}")
+            raise invalid(
+                f"BatchTask size {rows} is larger than maximum input batch size {self._options.max_batch_size}"
+            )
         return rows
 
     @contextlib.contextmanager
@@ -91,13 +93,13 @@ class BatchingRunner:
         for key in idle[: max(0, len(self._queues) - MAX_FILTERS)]:
             self._threads.remove(self._queues.pop(key))
 
-    def _split(self, feeds: Feeds, rows: int, room: int) -> Iterator[Task]:
+    def _split(self, feeds: Feeds, rows: int, room: int) -> Iterator[BatchTask]:
         """The request as it is, or in pieces: the first fills the open batch, the others have the execution size."""
         if not self._options.split or rows <= room:
-            yield Task(feeds, rows)
+            yield BatchTask(feeds, rows)
             return
         start, size = 0, room or self._options.execution_size
         while start < rows:
             stop = min(rows, start + size)
-            yield Task({name: array[start:stop] for name, array in feeds.items()}, stop - start)
+            yield BatchTask({name: array[start:stop] for name, array in feeds.items()}, stop - start)
             start, size = stop, self._options.execution_size

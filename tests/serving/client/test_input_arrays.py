@@ -6,7 +6,7 @@ import pytest
 from tensorflow.core.framework import types_pb2
 from tensorflow.core.protobuf import meta_graph_pb2
 
-from tfmtl.serving.client.signature import as_inputs
+from tfmtl.serving.client.input_arrays import as_inputs
 
 
 def cast(kind, column):

@@ -8,8 +8,8 @@ from tensorflow_serving.apis import model_pb2, predict_pb2
 
 from tfmtl.serving.protocol.contract import DEFAULT_SIGNATURE
 from tfmtl.serving.protocol.tensors import TensorError, from_proto, to_proto
-from tfmtl.serving.server.errors import Code, ServingError, invalid
 from tfmtl.serving.server.servable import Servable
+from tfmtl.serving.server.serving_error import Code, ServingError, invalid
 
 
 def predict(servable: Servable, request: predict_pb2.PredictRequest) -> predict_pb2.PredictResponse:
@@ -19,7 +19,7 @@ def predict(servable: Servable, request: predict_pb2.PredictRequest) -> predict_
     if signature is None:
         raise ServingError(Code.FAILED_PRECONDITION, f'Serving signature key "{name}" not found.')
     inputs = {}
-    check_names(request.inputs.keys(), signature)
+    check_inputs(request.inputs.keys(), signature)
     for alias, proto in request.inputs.items():
         inputs[alias] = _read(alias, proto)
     for alias in signature.defaults.keys() - inputs.keys():
@@ -50,7 +50,7 @@ def answered_by(servable: Servable, signature_name: str) -> model_pb2.ModelSpec:
     return spec
 
 
-def check_names(given: Sequence[str], signature: meta_graph_pb2.SignatureDef) -> None:
+def check_inputs(given: Sequence[str], signature: meta_graph_pb2.SignatureDef) -> None:
     """Refuses inputs that the signature has not, and the lack of one that has no default."""
     extra = sorted(given - signature.inputs.keys())
     missing = sorted(signature.inputs.keys() - given - signature.defaults.keys())

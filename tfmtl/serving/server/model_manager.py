@@ -11,10 +11,10 @@ from typing import Any
 
 from tensorflow_serving.apis import get_model_status_pb2
 
-from tfmtl.serving.server.configs import ModelConfig
-from tfmtl.serving.server.errors import Code, ServingError, as_serving_error, invalid
+from tfmtl.serving.protocol.version_folders import describe_base_path, find_versions
+from tfmtl.serving.server.model_config import ModelConfig
 from tfmtl.serving.server.servable import Servable
-from tfmtl.serving.server.versions import describe, find_versions
+from tfmtl.serving.server.serving_error import Code, ServingError, as_serving_error, invalid
 
 _log = logging.getLogger(__name__)
 
@@ -174,7 +174,7 @@ class ModelManager:
 
     def _explain(self, name: str) -> str:
         failed = [f"version {status.version}: {status.error}" for status in self.statuses(name) if status.error]
-        return f"{name} ({'; '.join(failed) or describe(self._configs[name].base_path)})"
+        return f"{name} ({'; '.join(failed) or describe_base_path(self._configs[name].base_path)})"
 
     def cancel(self) -> None:
         """Ends every wait: for a first version, for another try."""

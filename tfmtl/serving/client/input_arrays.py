@@ -1,9 +1,8 @@
-"""What a signature takes and gives, and columns as it takes them."""
+"""Columns as the arrays that a signature takes."""
 
 import json
 import numbers
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import ml_dtypes
@@ -11,31 +10,11 @@ import numpy as np
 from tensorflow.core.protobuf import meta_graph_pb2
 
 from tfmtl.schema.categorical import MISSING_ID
+from tfmtl.serving.client.signature_info import shape_of
 from tfmtl.serving.protocol.tensors import STRING, TensorError, as_array, as_bytes, dtype_name, numpy_dtype
 
 _OBJECT = np.dtype(object)
 _FLOATS = "fV"  # NumPy calls bfloat16 a "V"
-
-
-@dataclass(frozen=True)
-class TensorInfo:
-    """An input or output of a signature: TensorFlow's dtype, and a shape with None where any size goes."""
-
-    dtype: str
-    shape: tuple[int | None, ...] | None
-
-
-@dataclass(frozen=True)
-class Signature:
-    """The inputs and outputs of a signature, by name."""
-
-    inputs: Mapping[str, TensorInfo]
-    outputs: Mapping[str, TensorInfo]
-
-
-def describe(signature: meta_graph_pb2.SignatureDef) -> Signature:
-    """A SignatureDef in plain words."""
-    return Signature(_infos(signature.inputs), _infos(signature.outputs))
 
 
 def as_inputs(columns: Mapping[str, Any], signature: meta_graph_pb2.SignatureDef) -> dict[str, np.ndarray]:
@@ -64,7 +43,7 @@ def _input(name: str, value: Any, info: meta_graph_pb2.TensorInfo) -> np.ndarray
         cast = _strings(value) if info.dtype == STRING else _numbers(value, numpy_dtype(info.dtype))
     except (ValueError, TypeError) as error:
         raise ValueError(f"Column {name!r} must hold {dtype_name(info.dtype)}: {error}") from error
-    shape = _shape(info)
+    shape = shape_of(info)
     if shape is not None and cast.ndim != len(shape):
         raise ValueError(f"Column {name!r} must have the shape {shape}. Received: shape {cast.shape}")
     return cast
@@ -142,13 +121,3 @@ def _missing(wanted: np.dtype) -> str:
     if kind == "int64" and wanted.kind != "i":
         return ""
     return f"; {json.dumps(MISSING_ID.get(kind, float('nan')))} stands for a missing {'number' if kind == 'float' else 'id'}"
-
-
-def _infos(tensors: Mapping[str, meta_graph_pb2.TensorInfo]) -> dict[str, TensorInfo]:
-    return {name: TensorInfo(dtype_name(info.dtype), _shape(info)) for name, info in sorted(tensors.items())}
-
-
-def _shape(info: meta_graph_pb2.TensorInfo) -> tuple[int | None, ...] | None:
-    if info.tensor_shape.unknown_rank:
-        return None
-    return tuple(None if dim.size < 0 else dim.size for dim in info.tensor_shape.dim)

@@ -4,7 +4,7 @@ import pytest
 from small_ranker import SCHEMA, random_rows, small_model
 
 from tfmtl.exporting.export import export
-from tfmtl.exporting.loading import Bundle
+from tfmtl.exporting.exported_model import ExportedModel
 from tfmtl.exporting.score import Score
 from tfmtl.keras_host import keras
 
@@ -40,5 +40,5 @@ def exported(model, schema, rows, tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def bundle(exported):
-    return Bundle(exported)
+def loaded(exported):
+    return ExportedModel(exported)

@@ -11,8 +11,8 @@ from tfmtl.data.preprocessing import Preprocessor
 from tfmtl.data.reading import read
 from tfmtl.exporting.example_rows import rows_of, take
 from tfmtl.exporting.export import export
-from tfmtl.exporting.loading import Bundle
-from tfmtl.exporting.signatures import ask_examples
+from tfmtl.exporting.exported_model import ExportedModel
+from tfmtl.exporting.signature_set import ask_examples
 from tfmtl.models.presets import ple
 
 COUNT = 10_000
@@ -44,14 +44,14 @@ def rows(schema):
 
 def test_every_signature_equals_predict(schema, rows, tmp_path):
     model = ple(schema, units=((16,), (8,)), tower_units=(4,))
-    bundle = Bundle(export(model, tmp_path / "census", schema, examples=rows))
+    loaded = ExportedModel(export(model, tmp_path / "census", schema, examples=rows))
     encoded = Preprocessor(schema.features)(rows)
     expected = model.predict(encoded, batch_size=2048, verbose=0)
     answers = {
-        "serving_default": bundle(rows),
-        "serving_ids": bundle(encoded, "serving_ids"),
-        "examples": bundle(ask_examples(take(rows, slice(1000))), "examples"),
-        "income": bundle(rows, "income"),
+        "serving_default": loaded(rows),
+        "serving_ids": loaded(encoded, "serving_ids"),
+        "examples": loaded(ask_examples(take(rows, slice(1000))), "examples"),
+        "income": loaded(rows, "income"),
     }
     for name, predictions in answers.items():
         for task, answer in predictions.items():

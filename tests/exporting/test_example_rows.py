@@ -8,7 +8,8 @@ import tensorflow as tf
 from small_ranker import SCHEMA, random_rows
 
 from tfmtl.data.preprocessing import Preprocessor
-from tfmtl.exporting.example_rows import awkward_rows, rows_of, take, tensors
+from tfmtl.exporting.awkward_rows import awkward_rows
+from tfmtl.exporting.example_rows import rows_of, take, tensors
 
 SIGNATURE = Preprocessor(SCHEMA.features).raw_signature
 HISTORY = {"h": tf.TensorSpec((None, None), tf.string)}

@@ -12,13 +12,13 @@ from small_ranker import SCHEMA, random_rows, small_model
 from tensorflow_serving.apis import prediction_log_pb2
 from tensorflow_serving.config import model_server_config_pb2
 
-from tfmtl.exporting import bundle
+from tfmtl.exporting import publishing, server_files
 from tfmtl.exporting.export import export
-from tfmtl.exporting.loading import load_schema
+from tfmtl.exporting.exported_model import load_schema
 from tfmtl.exporting.model_card import CARD_FILE, CARD_JSON
 from tfmtl.exporting.score import SCORE
-from tfmtl.exporting.server_configs import BATCH_SIZES, batch_sizes, named_versions, write_configs
-from tfmtl.exporting.warmup_requests import replay_warmup, write_warmup
+from tfmtl.exporting.server_files import BATCH_SIZES, batch_sizes, named_versions, write_server_files
+from tfmtl.exporting.warmup_requests import check_warmup, write_warmup
 from tfmtl.serving.client import Client
 from tfmtl.serving.protocol.config_protos import BatchingParameters, MonitoringConfig
 from tfmtl.serving.protocol.contract import MAX_WARMUP_RECORDS, WARMUP_FILE
@@ -74,7 +74,7 @@ def test_a_request_that_fails_is_found_before_a_server_finds_it(exported, tmp_pa
         writer.write(request.SerializeToString())
     signatures = tf.saved_model.load(str(exported)).signatures
     with pytest.raises(TypeError):
-        replay_warmup(tmp_path, signatures)
+        check_warmup(tmp_path, signatures)
 
 
 def test_never_more_requests_than_a_server_reads(tmp_path):
@@ -82,8 +82,8 @@ def test_never_more_requests_than_a_server_reads(tmp_path):
         def ask(self, rows):
             return {"x": tf.constant(0)}
 
-    endpoints = dict.fromkeys(map(str, range(600)), Anything())
-    assert write_warmup(tmp_path, endpoints, {"x": np.zeros(1)}, BATCH_SIZES) == MAX_WARMUP_RECORDS
+    signatures = dict.fromkeys(map(str, range(600)), Anything())
+    assert write_warmup(tmp_path, signatures, {"x": np.zeros(1)}, BATCH_SIZES) == MAX_WARMUP_RECORDS
 
 
 CONFIGS = {
@@ -168,7 +168,7 @@ def test_a_batching_config_that_a_server_refuses(tmp_path, text, message):
 
 def test_versions_that_a_config_names(tmp_path):
     assert named_versions(tmp_path) == set()
-    write_configs(tmp_path)
+    write_server_files(tmp_path)
     assert named_versions(tmp_path) == set()
     config = model_server_config_pb2.ModelServerConfig()
     for labels, specific in (({"stable": 2, "canary": 5}, [2, 4]), ({}, [7])):
@@ -189,7 +189,7 @@ def test_versions_that_a_config_names(tmp_path):
 def test_a_name_with_quotes(tmp_path):
     base = tmp_path / r'o"brien\s'
     base.mkdir()
-    write_configs(base)
+    write_server_files(base)
     (config,) = parsed(base, "models.config").model_config_list.config
     assert config.name == base.name
 
@@ -207,7 +207,7 @@ def test_a_version_behind_a_label_outlives_newer_ones(tmp_path):
 
 def test_an_export_takes_the_next_number_if_somebody_else_was_faster(tmp_path, monkeypatch):
     base = tmp_path / "ranker"
-    original = bundle.publish
+    original = publishing.publish
 
     def late(folder, where, version):
         if version == 1:
@@ -215,7 +215,7 @@ def test_an_export_takes_the_next_number_if_somebody_else_was_faster(tmp_path, m
             (where / "1" / "saved_model.pb").write_text("of somebody else")
         return original(folder, where, version)
 
-    monkeypatch.setattr(bundle, "publish", late)
+    monkeypatch.setattr(publishing, "publish", late)
     published = export(small_model(), base, SCHEMA, tasks=["click"])
     assert published.name == "2" and json.loads((published / CARD_JSON).read_text())["version"] == 2
     with pytest.raises(FileExistsError, match="Version 1 exists already"):
@@ -223,7 +223,7 @@ def test_an_export_takes_the_next_number_if_somebody_else_was_faster(tmp_path, m
 
 
 def test_nothing_is_published_where_the_configs_cannot_be(tmp_path, monkeypatch):
-    monkeypatch.setattr(bundle, "write_configs", lambda base: (_ for _ in ()).throw(OSError("no space left")))
+    monkeypatch.setattr(server_files, "replacing", lambda target: (_ for _ in ()).throw(OSError("no space left")))
     with pytest.raises(OSError, match="no space left"):
         export(small_model(), tmp_path / "ranker", SCHEMA, tasks=["click"])
     assert not [path for path in tmp_path.rglob("*") if path != tmp_path / "ranker"]
@@ -234,7 +234,7 @@ def test_files_are_utf_8_in_every_locale(exported, tmp_path):
     locale.setlocale(locale.LC_CTYPE, "C")
     try:
         (tmp_path / "vélo").mkdir()
-        write_configs(tmp_path / "vélo")
+        write_server_files(tmp_path / "vélo")
         assert load_schema(exported) == SCHEMA
     finally:
         locale.setlocale(locale.LC_CTYPE, before)
@@ -245,7 +245,7 @@ def test_files_are_utf_8_in_every_locale(exported, tmp_path):
 def test_a_config_that_was_edited_stays(tmp_path):
     (tmp_path / "ranker").mkdir()
     (tmp_path / "ranker" / "batching.config").write_text("max_batch_size { value: 7 }")
-    write_configs(tmp_path / "ranker")
+    write_server_files(tmp_path / "ranker")
     assert (tmp_path / "ranker" / "batching.config").read_text() == "max_batch_size { value: 7 }"
     assert (tmp_path / "ranker" / "models.config").exists()
 

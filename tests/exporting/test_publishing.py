@@ -125,7 +125,7 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path):
 
 EXPORT_FOR_EVER = """
 import sys
-from serving.small_ranker import SCHEMA, small_model
+from exporting.small_ranker import SCHEMA, small_model
 from tfmtl.exporting.export import export
 
 model = small_model()

@@ -7,7 +7,7 @@ from small_ranker import SCHEMA, random_rows, small_model
 from tensorflow.core.protobuf import saved_model_pb2
 
 from tfmtl.exporting.export import export
-from tfmtl.exporting.loading import Bundle
+from tfmtl.exporting.exported_model import ExportedModel
 from tfmtl.exporting.score import Score
 
 P = {"click": tf.constant([[0.5], [0.1]]), "buy": tf.constant([[0.25], [0.0]])}
@@ -50,26 +50,26 @@ def test_refuses(arguments, message):
         Score(**arguments)
 
 
-def test_is_an_output_of_what_serves_all_tasks(bundle):
+def test_is_an_output_of_what_serves_all_tasks(loaded):
     rows = random_rows(8)
-    answer = bundle(rows)
+    answer = loaded(rows)
     np.testing.assert_allclose(answer["score"], answer["click"] * answer["buy"] ** 0.5, rtol=1e-5)
-    assert "score" not in bundle(rows, "click")
+    assert "score" not in loaded(rows, "click")
 
 
 def test_a_single_tasks_own_signature_has_no_score(tmp_path):
-    bundle = Bundle(
+    loaded = ExportedModel(
         export(small_model(), tmp_path / "ranker", SCHEMA, tasks=["buy"], score=Score({"buy": 2.0}, form="log"))
     )
     rows = random_rows(8)
-    assert set(bundle(rows, "buy")) == {"buy"}
-    np.testing.assert_allclose(bundle(rows)["score"], 2 * np.log(bundle(rows)["buy"]), rtol=1e-4)
+    assert set(loaded(rows, "buy")) == {"buy"}
+    np.testing.assert_allclose(loaded(rows)["score"], 2 * np.log(loaded(rows)["buy"]), rtol=1e-4)
 
 
-def test_rank_takes_weights_with_defaults(exported, bundle):
+def test_rank_takes_weights_with_defaults(exported, loaded):
     rows = random_rows(8)
     rows |= {name: rows[name][:1] for name in ("city", "age", "seen_item", "seen_city")}
-    answer = bundle({**rows, "click_weight": [0.0], "buy_weight": [3.0]}, "rank")
+    answer = loaded({**rows, "click_weight": [0.0], "buy_weight": [3.0]}, "rank")
     np.testing.assert_allclose(answer["score"], answer["buy"] ** 3.0, rtol=1e-5)
     saved = saved_model_pb2.SavedModel.FromString((exported / "saved_model.pb").read_bytes())
     defaults = saved.meta_graphs[0].signature_def["rank"].defaults

@@ -1,4 +1,4 @@
-"""Rows of raw columns as NumPy arrays: the caller's examples, and rows made to be awkward."""
+"""The caller's examples: rows of raw columns as NumPy arrays."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
@@ -7,17 +7,14 @@ import numpy as np
 import pyarrow as pa
 import tensorflow as tf
 
-from tfmtl.schema import Categorical, Feature, Numeric, Sequence
 from tfmtl.schema.categorical import MISSING_ID
 from tfmtl.serving.protocol.tensors import as_array
 
-Rows = dict[str, np.ndarray]
+RawRows = dict[str, np.ndarray]
 """`{column: array}`, equally long; strings are arrays of bytes objects, histories are padded with the missing id."""
 
-AWKWARD_ROWS = 16
 
-
-def rows_of(examples: Any, signature: Mapping[str, tf.TensorSpec], limit: int) -> Rows:
+def rows_of(examples: Any, signature: Mapping[str, tf.TensorSpec], limit: int) -> RawRows:
     """The first `limit` rows of `examples`.
 
     Args:
@@ -29,7 +26,7 @@ def rows_of(examples: Any, signature: Mapping[str, tf.TensorSpec], limit: int) -
     Raises:
         ValueError: no rows, a missing column, columns of unequal length, or one of the wrong type or shape.
     """
-    batches: list[Rows] = []
+    batches: list[RawRows] = []
     for batch in _batches(examples, limit):
         batches.append(_checked(batch, signature))
         if sum(map(length, batches)) >= limit:
@@ -40,12 +37,17 @@ def rows_of(examples: Any, signature: Mapping[str, tf.TensorSpec], limit: int) -
     return take(joined, slice(limit))
 
 
-def take(rows: Rows, index: Any) -> Rows:
+def filler(dtype: str) -> Any:
+    """The missing id, as these arrays hold it."""
+    return b"" if dtype == "string" else MISSING_ID[dtype]
+
+
+def take(rows: RawRows, index: Any) -> RawRows:
     """The rows at `index`."""
     return {name: column[index] for name, column in rows.items()}
 
 
-def length(rows: Rows) -> int:
+def length(rows: RawRows) -> int:
     """How many rows there are."""
     return len(next(iter(rows.values()), ()))
 
@@ -53,76 +55,6 @@ def length(rows: Rows) -> int:
 def tensors(rows: Mapping[str, np.ndarray], signature: Mapping[str, tf.TensorSpec]) -> dict[str, tf.Tensor]:
     """`rows` as tensors of exactly the signature's types."""
     return {name: tf.constant(column, signature[name].dtype) for name, column in rows.items()}
-
-
-def awkward_rows(features: tuple[Feature, ...]) -> Iterator[Rows]:
-    """Batches of what models are rarely tested with.
-
-    Missing, unknown, negative and huge ids; NaN and extreme numbers; histories that are empty, too long, padded on the
-    left or in the middle; a batch whose histories have no column at all; a batch of one row.
-    """
-    rows: Rows = {}
-    for shift, feature in enumerate(features):
-        if isinstance(feature, Categorical):
-            rows[feature.name] = _cycle(_awkward_ids(feature), shift)
-        elif isinstance(feature, Numeric):
-            numbers = _cycle(_awkward_numbers(feature), shift).astype(np.float32)
-            rows[feature.name] = (
-                numbers if feature.size == 1 else np.stack([np.roll(numbers, i) for i in range(feature.size)], 1)
-            )
-        else:
-            for field in feature.fields:
-                rows[feature.column(field)] = _awkward_histories(field, feature.length, shift)
-    yield rows
-    yield take(rows, slice(1))
-    histories = {column for feature in features if isinstance(feature, Sequence) for column in feature.columns}
-    if histories:
-        yield {name: column[:, :0] if name in histories else column for name, column in rows.items()}
-
-
-def _awkward_ids(field: Categorical) -> list[Any]:
-    missing = MISSING_ID[field.dtype or "string"]
-    if field.dtype == "string":
-        known = [str(value).encode() for value in field.vocabulary or ("a", "b")]
-        return [
-            b"",
-            b"\xff\x00 in no vocabulary",
-            known[0],
-            "émigré ☃".encode(),
-            known[-1],
-            b"x" * 300,
-            known[0].upper() + b" ",
-        ]
-    known_ids = list(field.vocabulary or range(field.rows - 1))
-    limits = np.iinfo(np.int64)
-    return [missing, known_ids[-1], -7, known_ids[0], field.rows, int(limits.max), int(limits.min)]
-
-
-def _awkward_numbers(feature: Numeric) -> list[float]:
-    edges = [edge for first in (feature.boundaries or (), feature.mean or ()) for edge in (first[:1] + first[-1:])]
-    return [float("nan"), 0.0, -1e6, *edges, 1e6, -0.5, float(np.float32(1) / 3)]
-
-
-def _cycle(values: list[Any], shift: int) -> np.ndarray:
-    """`AWKWARD_ROWS` values; the first row keeps the first value, the others start at a different one a column."""
-    order = [0] + [(i + shift) % len(values) for i in range(1, AWKWARD_ROWS)]
-    return np.array([values[i] for i in order], dtype=object if isinstance(values[0], bytes) else None)
-
-
-def _awkward_histories(field: Categorical, length: int, shift: int) -> np.ndarray:
-    """`(AWKWARD_ROWS, length + 3)`: the first row is empty, the others differ in how many events stand where."""
-    ids = _cycle(_awkward_ids(field)[1:], shift)
-    width = length + 3
-    events = np.stack([np.roll(np.resize(ids, width), row) for row in range(AWKWARD_ROWS)])
-    counts = [0, 1, length, width, max(1, length // 2)]
-    padding = np.zeros(events.shape, bool)
-    for row in range(AWKWARD_ROWS):
-        padding[row, counts[row % len(counts)] :] = True
-        if row % 3 == 1:
-            padding[row] = padding[row, ::-1]
-    padding[-1, width // 2] = True
-    events[padding] = _filler(field.dtype or "string")
-    return events
 
 
 def _batches(examples: Any, limit: int) -> Iterator[Mapping[str, Any]]:
@@ -138,7 +70,7 @@ def _batches(examples: Any, limit: int) -> Iterator[Mapping[str, Any]]:
         yield examples
 
 
-def _checked(batch: Any, signature: Mapping[str, tf.TensorSpec]) -> Rows:
+def _checked(batch: Any, signature: Mapping[str, tf.TensorSpec]) -> RawRows:
     try:
         missing = [name for name in signature if name not in batch]
     except TypeError as error:
@@ -216,11 +148,6 @@ def _as_bytes(value: Any) -> bytes:
     return value if isinstance(value, bytes) else str(value).encode()
 
 
-def _filler(dtype: str) -> Any:
-    """The missing id, as these arrays hold it."""
-    return b"" if dtype == "string" else MISSING_ID[dtype]
-
-
 def _is_history(spec: tf.TensorSpec) -> bool:
     return spec.shape.rank == 2 and spec.shape[1] is None
 
@@ -230,7 +157,7 @@ def _concatenate(columns: list[np.ndarray], spec: tf.TensorSpec) -> np.ndarray:
     if _is_history(spec):
         width = max(column.shape[1] for column in columns)
         columns = [
-            np.pad(column, [(0, 0), (0, width - column.shape[1])], constant_values=_filler(spec.dtype.name))
+            np.pad(column, [(0, 0), (0, width - column.shape[1])], constant_values=filler(spec.dtype.name))
             for column in columns
         ]
     return np.concatenate(columns)

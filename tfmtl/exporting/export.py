@@ -5,12 +5,26 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+import tensorflow as tf
+
 from tfmtl.data.preprocessing import Preprocessor
-from tfmtl.exporting.bundle import write_bundle
-from tfmtl.exporting.endpoints import Encoder
+from tfmtl.exporting.argument_checks import check_arguments
+from tfmtl.exporting.compared_batches import compared_batches
+from tfmtl.exporting.example_rows import RawRows, length, rows_of, tensors
+from tfmtl.exporting.model_card import ModelCard, plain_metrics
+from tfmtl.exporting.parity import check_parity
+from tfmtl.exporting.publishing import check_destination, publish_next, remove_old, staging
+from tfmtl.exporting.saved_model import write_saved_model
 from tfmtl.exporting.score import Score
+from tfmtl.exporting.server_files import batch_sizes, named_versions, write_server_files
+from tfmtl.exporting.signature_set import build_signatures
+from tfmtl.exporting.traced_model import Encoder, predictions, trace_model
+from tfmtl.exporting.warmup_requests import write_warmup
 from tfmtl.keras_host import keras
 from tfmtl.schema import Schema
+from tfmtl.typing import Predictions
+
+EXAMPLE_ROWS = 1024
 
 
 def export(
@@ -84,24 +98,59 @@ def export(
 
     Example:
 
-    >>> valid = tfmtl.read("valid.parquet", schema, batch_size=256)
-    >>> tfmtl.export(model, "models/ranker", schema, examples=valid, score=tfmtl.Score({"click": 1.0, "buy": 2.0}))
-    PosixPath('/.../models/ranker/1')
+    >>> import tempfile
+    >>> import keras
+    >>> from tfmtl.exporting import Score, export
+    >>> from tfmtl.schema import Categorical, Schema, Task
+    >>> item = keras.Input((), dtype="int32", name="item")
+    >>> heads = {task: keras.layers.Embedding(10, 1)(item) for task in ("click", "buy")}
+    >>> model = keras.Model({"item": item}, {task: keras.layers.Activation("sigmoid")(x) for task, x in heads.items()})
+    >>> schema = Schema([Categorical("item", num_ids=9)], [Task("click"), Task("buy")])
+    >>> with tempfile.TemporaryDirectory() as models:
+    ...     version = export(model, f"{models}/ranker", schema, score=Score({"click": 1.0, "buy": 2.0}))
+    >>> version.name
+    '1'
     """
     if preprocessor is None:
         preprocessor = Preprocessor(schema.features)
     elif isinstance(preprocessor, Preprocessor) and preprocessor.passthrough:
         preprocessor = Preprocessor(preprocessor.features)  # requests have no columns for metrics
-    return write_bundle(
-        model,
-        path,
-        schema,
-        preprocessor,
-        version=version,
-        tasks=tasks,
-        examples=examples,
-        score=score,
-        keep=keep,
-        metrics=metrics,
-        data=data,
-    )
+
+    base = Path(path).absolute()
+    check_destination(base, version, keep)
+    metrics = plain_metrics(metrics)
+    sizes = batch_sizes(base)
+    named_versions(base)  # an unreadable file must not be found after publishing
+    served = check_arguments(model, schema, preprocessor, tasks, score)
+    rows = None if examples is None else rows_of(examples, preprocessor.raw_signature, EXAMPLE_ROWS)
+
+    traced = trace_model(model, preprocessor, served.task_names, score)
+    signatures = build_signatures(traced, preprocessor, served)
+    predict = tf.function(lambda encoded: predictions(model, encoded), autograph=False)
+
+    def answer(rows: RawRows) -> Predictions:
+        """What the model in memory answers, with the score."""
+        return traced.scored(predict(preprocessor(tensors(rows, preprocessor.raw_signature))))
+
+    with staging(base) as folder:
+        weights = write_saved_model(folder, signatures, traced.function.variables, owners=(preprocessor, model))
+        batches = compared_batches(rows, schema, traced.function.graph)
+        warmup = write_warmup(folder, signatures, batches[0].rows, sizes)
+        parity = check_parity(folder, signatures, answer, batches)
+        write_server_files(base)
+        card = ModelCard(
+            name=base.name,
+            schema=served,
+            signatures=signatures,
+            weights=weights,
+            parity=parity,
+            rows=length(rows or {}),
+            warmup=warmup,
+            score=score,
+            metrics=metrics,
+            data=data,
+        )
+        published = publish_next(folder, base, version, card.write)
+    if keep is not None:
+        remove_old(base, keep, {int(published.name)} | named_versions(base))
+    return published

@@ -11,8 +11,8 @@ from typing import Any
 
 import tensorflow as tf
 
-from tfmtl.exporting.endpoints import Endpoint
 from tfmtl.exporting.score import Score
+from tfmtl.exporting.served_signature import ServedSignature
 from tfmtl.keras_host import keras
 from tfmtl.schema import Categorical, Feature, Schema
 from tfmtl.version import VERSION
@@ -23,13 +23,13 @@ CARD_JSON = Path("assets.extra", "model_card.json")
 
 
 @dataclass(frozen=True)
-class Facts:
-    """What is known about a version when it is written.
+class ModelCard:
+    """What is known about a version before it is published.
 
     Args:
         name: of the model.
         schema: with the served tasks.
-        endpoints: the signatures.
+        signatures: by name.
         weights: numbers that the version holds.
         parity: for each signature the largest difference to the model in memory.
         rows: how many example rows were compared.
@@ -41,7 +41,7 @@ class Facts:
 
     name: str
     schema: Schema
-    endpoints: Mapping[str, Endpoint]
+    signatures: Mapping[str, ServedSignature]
     weights: int
     parity: Mapping[str, float]
     rows: int
@@ -50,39 +50,37 @@ class Facts:
     metrics: Mapping[str, Any] | None
     data: str | None
 
+    def write(self, folder: Path, version: int) -> None:
+        """Writes the schema and the card, as JSON and as Markdown, under `folder/assets.extra`."""
+        (folder / SCHEMA_FILE).parent.mkdir(exist_ok=True)
+        card = self.to_dict(version)
+        (folder / SCHEMA_FILE).write_text(self.schema.to_json(), encoding="utf-8")
+        text = json.dumps(card, indent=1, ensure_ascii=False, allow_nan=False)
+        (folder / CARD_JSON).write_text(text, encoding="utf-8")
+        (folder / CARD_FILE).write_text(as_markdown(card), encoding="utf-8")
 
-def write_card(folder: Path, version: int, facts: Facts) -> None:
-    """Writes the schema and the card, as JSON and as Markdown, under `folder/assets.extra`."""
-    (folder / SCHEMA_FILE).parent.mkdir(exist_ok=True)
-    card = describe(version, facts)
-    (folder / SCHEMA_FILE).write_text(facts.schema.to_json(), encoding="utf-8")
-    text = json.dumps(card, indent=1, ensure_ascii=False, allow_nan=False)
-    (folder / CARD_JSON).write_text(text, encoding="utf-8")
-    (folder / CARD_FILE).write_text(as_markdown(card), encoding="utf-8")
-
-
-def describe(version: int, facts: Facts) -> dict[str, Any]:
-    """The card as JSON types."""
-    return {
-        "name": facts.name,
-        "version": version,
-        "created": datetime.now(UTC).isoformat(timespec="seconds"),
-        "tasks": facts.schema.to_dict()["tasks"],
-        "score": facts.score.to_dict() if facts.score else None,
-        "features": [_feature(feature) for feature in facts.schema.features],
-        "signatures": {name: _signature(endpoint) for name, endpoint in facts.endpoints.items()},
-        "weights": facts.weights,
-        "metrics": facts.metrics,
-        "data": None if facts.data is None else str(facts.data),
-        "parity": {"example_rows": facts.rows, "largest_difference": dict(facts.parity)},
-        "warmup_requests": facts.warmup,
-        "libraries": {
-            "tfmtl": VERSION,
-            "tensorflow": tf.__version__,
-            "keras": keras.__version__,
-            "python": platform.python_version(),
-        },
-    }
+    def to_dict(self, version: int) -> dict[str, Any]:
+        """The card as JSON types."""
+        return {
+            "name": self.name,
+            "version": version,
+            "created": datetime.now(UTC).isoformat(timespec="seconds"),
+            "tasks": self.schema.to_dict()["tasks"],
+            "score": self.score.to_dict() if self.score else None,
+            "features": [_feature(feature) for feature in self.schema.features],
+            "signatures": {name: _signature(signature) for name, signature in self.signatures.items()},
+            "weights": self.weights,
+            "metrics": self.metrics,
+            "data": None if self.data is None else str(self.data),
+            "parity": {"example_rows": self.rows, "largest_difference": dict(self.parity)},
+            "warmup_requests": self.warmup,
+            "libraries": {
+                "tfmtl": VERSION,
+                "tensorflow": tf.__version__,
+                "keras": keras.__version__,
+                "python": platform.python_version(),
+            },
+        }
 
 
 def as_markdown(card: Mapping[str, Any]) -> str:
@@ -156,8 +154,8 @@ def _feature(feature: Feature) -> dict[str, Any]:
     return described
 
 
-def _signature(endpoint: Endpoint) -> dict[str, Any]:
-    concrete = endpoint.concrete
+def _signature(signature: ServedSignature) -> dict[str, Any]:
+    concrete = signature.concrete
     return {
         "inputs": {spec.name: _spec(spec) for spec in tf.nest.flatten(concrete.structured_input_signature)},
         "outputs": {name: _spec(tensor) for name, tensor in concrete.structured_outputs.items()},

@@ -8,15 +8,12 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from tfmtl.exporting.endpoints import Endpoint
-from tfmtl.exporting.example_rows import Rows
-from tfmtl.exporting.warmup_requests import replay_warmup
+from tfmtl.exporting.compared_batches import ComparedBatch
+from tfmtl.exporting.example_rows import RawRows
+from tfmtl.exporting.served_signature import ServedSignature
+from tfmtl.exporting.warmup_requests import check_warmup
 from tfmtl.serving.protocol.contract import WARMUP_FILE
 from tfmtl.typing import Predictions
-
-EXACT, CLOSE, HALF = 1e-6, 1e-4, 2e-2
-"""Tolerances in units of `max(1, |prediction|)`: for real rows in float32; for rows made of extreme numbers, which magnify
-rounding; for graphs in half precision, which rounds wherever operations were not fused."""
 
 
 class ParityError(ValueError):
@@ -37,9 +34,9 @@ def _full_float32() -> Iterator[None]:
 @_full_float32()
 def check_parity(
     folder: Path,
-    endpoints: Mapping[str, Endpoint],
-    predict: Callable[[Rows], Predictions],
-    batches: Iterable[tuple[Rows, float]],
+    signatures: Mapping[str, ServedSignature],
+    predict: Callable[[RawRows], Predictions],
+    batches: Iterable[ComparedBatch],
 ) -> dict[str, float]:
     """Asks the SavedModel in `folder` and `predict` about every batch.
 
@@ -47,10 +44,10 @@ def check_parity(
     shapes and not for others: `rank` multiplies the user's share apart, and would differ by about 1e-3 although it is right.
 
     Args:
-        folder: a SavedModel with the signatures `endpoints`.
-        endpoints: the signatures.
+        folder: the SavedModel.
+        signatures: those that it holds, by name.
         predict: the model in memory.
-        batches: rows, and the tolerance to hold them to.
+        batches: what to ask about.
 
     Returns:
         For each signature the largest difference found, in the same units.
@@ -60,21 +57,22 @@ def check_parity(
     """
     loaded = tf.saved_model.load(str(folder))
     if (folder / WARMUP_FILE).exists():
-        replay_warmup(folder, loaded.signatures)
-    worst = dict.fromkeys(endpoints, 0.0)
+        check_warmup(folder, loaded.signatures)
+    worst = dict.fromkeys(signatures, 0.0)
     for rows, tolerance in batches:
-        for name, endpoint in endpoints.items():
-            received = _answer(name, loaded.signatures[name], endpoint, rows)
-            expected = predict(endpoint.meant(rows))
+        for name, signature in signatures.items():
+            received = _answer(name, loaded.signatures[name], signature, rows)
+            expected = predict(signature.rows_meant(rows))
             for task, answer in received.items():
                 difference = _difference(name, task, np.asarray(answer), np.asarray(expected[task]), tolerance)
                 worst[name] = max(worst[name], difference)
     return worst
 
 
-def _answer(name: str, signature: Any, endpoint: Endpoint, rows: Rows) -> Predictions:
+def _answer(name: str, loaded: Any, signature: ServedSignature, rows: RawRows) -> Predictions:
+    """What the loaded function of `signature` predicts for `rows`."""
     try:
-        return endpoint.read(signature(**endpoint.ask(rows)))
+        return signature.read_predictions(loaded(**signature.inputs_for(rows)))
     except tf.errors.OpError as error:
         raise ParityError(f"Signature {name!r} fails on rows that the model answers: {error.message}") from error
 

@@ -5,11 +5,20 @@ import os
 import shutil
 import uuid
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from tfmtl.checks import check_count
 from tfmtl.serving.protocol.version_folders import MAX_VERSION, versions
+
+
+def check_destination(base: Path, version: int | None, keep: int | None) -> None:
+    """Raises what publishing would, before anything is done: OSError, FileExistsError, ValueError."""
+    check_writable(base)
+    choose_version(base, version)
+    if keep is not None:
+        check_count("keep", keep)
 
 
 def choose_version(base: Path, version: int | None) -> int:
@@ -75,6 +84,25 @@ def publish(folder: Path, base: Path, version: int) -> Path:
         raise
     _sync(base)
     return target
+
+
+def publish_next(folder: Path, base: Path, version: int | None, finish: Callable[[Path, int], None]) -> Path:
+    """Publishes `folder` as `version`, or as the next one that nobody else takes in the meantime.
+
+    Args:
+        folder: what to publish.
+        base: where.
+        version: the number; None takes one more than the highest.
+        finish: writes what names the version into the folder, before each try.
+    """
+    while True:
+        number = choose_version(base, version)
+        finish(folder, number)
+        try:
+            return publish(folder, base, number)
+        except FileExistsError:
+            if version is not None:
+                raise
 
 
 def remove_old(base: Path, keep: int, spared: Iterable[int]) -> None:

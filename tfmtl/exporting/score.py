@@ -41,6 +41,7 @@ class Score:
 
     Example:
 
+    >>> from tfmtl.exporting import Score
     >>> Score({"click": 1.0, "watch": 0.5})
     Score(weights=(('click', 1.0), ('watch', 0.5)), form='product', at_request=False)
 

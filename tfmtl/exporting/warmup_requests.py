@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from tfmtl.exporting.endpoints import Endpoint
-from tfmtl.exporting.example_rows import Rows, length, take
+from tfmtl.exporting.example_rows import RawRows, length, take
+from tfmtl.exporting.served_signature import ServedSignature
 from tfmtl.serving.protocol.contract import MAX_WARMUP_RECORDS, WARMUP_FILE
 
 
-def write_warmup(folder: Path, endpoints: Mapping[str, Endpoint], rows: Rows, sizes: Iterable[int]) -> int:
+def write_warmup(folder: Path, signatures: Mapping[str, ServedSignature], rows: RawRows, sizes: Iterable[int]) -> int:
     """Writes requests for every signature in batches of `sizes`, which increase; returns how many.
 
     `rank` is asked about one candidate only, and only if no server pads that to more: a server that batches refuses inputs
@@ -29,7 +29,7 @@ def write_warmup(folder: Path, endpoints: Mapping[str, Endpoint], rows: Rows, si
     file = folder / WARMUP_FILE
     file.parent.mkdir(exist_ok=True)
     with tf.io.TFRecordWriter(str(file)) as writer:
-        for name, inputs in islice(_requests(endpoints, rows, sizes), MAX_WARMUP_RECORDS):
+        for name, inputs in islice(_requests(signatures, rows, sizes), MAX_WARMUP_RECORDS):
             request = predict_pb2.PredictRequest()
             request.model_spec.signature_name = name
             for alias, tensor in inputs.items():
@@ -40,7 +40,7 @@ def write_warmup(folder: Path, endpoints: Mapping[str, Endpoint], rows: Rows, si
     return count
 
 
-def replay_warmup(folder: Path, signatures: Mapping[str, Any]) -> None:
+def check_warmup(folder: Path, signatures: Mapping[str, Any]) -> None:
     """Asks the loaded `signatures` what the file under `folder` asks; an error of TensorFlow's if one fails."""
     from tensorflow_serving.apis import prediction_log_pb2
 
@@ -54,11 +54,11 @@ def replay_warmup(folder: Path, signatures: Mapping[str, Any]) -> None:
 
 
 def _requests(
-    endpoints: Mapping[str, Endpoint], rows: Rows, sizes: Iterable[int]
+    signatures: Mapping[str, ServedSignature], rows: RawRows, sizes: Iterable[int]
 ) -> Iterator[tuple[str, dict[str, tf.Tensor]]]:
     """Signature by signature within a batch size, so that a limit cuts off the largest batches."""
     for size in sizes:
         batch = take(rows, np.resize(np.arange(length(rows)), size))
-        for name, endpoint in endpoints.items():
+        for name, signature in signatures.items():
             if name != "rank" or size == 1:
-                yield name, endpoint.ask(batch)
+                yield name, signature.inputs_for(batch)

@@ -7,10 +7,10 @@ from small_ranker import SCHEMA as PLAIN_SCHEMA
 
 from tfmtl.exporting.atomic_file import replacing
 from tfmtl.exporting.export import export
+from tfmtl.exporting.exported_model import ExportedModel
 from tfmtl.exporting.formats import conversion
 from tfmtl.exporting.formats.conversion import check_converted, encoded_rows
 from tfmtl.exporting.formats.litert import export_litert
-from tfmtl.exporting.loading import Bundle
 from tfmtl.exporting.parity import ParityError
 from tfmtl.models.presets import ple
 from tfmtl.schema import Categorical, Schema
@@ -21,31 +21,31 @@ ROWS = encoded_rows(SCHEMA, 7, seed=1)
 
 
 @pytest.fixture(scope="module")
-def bundle(tmp_path_factory):
+def loaded(tmp_path_factory):
     model = ple(SCHEMA, units=((8,), (8,)), tower_units=(4,))
-    return Bundle(export(model, tmp_path_factory.mktemp("models") / "ple", SCHEMA))
+    return ExportedModel(export(model, tmp_path_factory.mktemp("models") / "ple", SCHEMA))
 
 
-def expected(bundle):
-    return {name: y.numpy() for name, y in bundle(ROWS, "serving_ids").items()}
+def expected(loaded):
+    return {name: y.numpy() for name, y in loaded(ROWS, "serving_ids").items()}
 
 
-def test_litert(bundle, tmp_path):
-    file = export_litert(bundle.path.parent, tmp_path / "new" / "ple.tflite")
+def test_litert(loaded, tmp_path):
+    file = export_litert(loaded.path.parent, tmp_path / "new" / "ple.tflite")
     run = tf.lite.Interpreter(model_path=str(file)).get_signature_runner("serving_ids")
     assert sorted(run.get_input_details()) == sorted(ROWS)
     for count in (1, 7):
         answer = run(**{name: column[:count] for name, column in ROWS.items()})
-        for name, wanted in expected(bundle).items():
+        for name, wanted in expected(loaded).items():
             np.testing.assert_allclose(answer[name], wanted[:count], atol=1e-5)
 
 
-def test_onnx(bundle, tmp_path):
+def test_onnx(loaded, tmp_path):
     onnxruntime = pytest.importorskip("onnxruntime")
     pytest.importorskip("tf2onnx")
     from tfmtl.exporting.formats.onnx import export_onnx
 
-    file = export_onnx(bundle.path, tmp_path / "ple.onnx")
+    file = export_onnx(loaded.path, tmp_path / "ple.onnx")
     session = onnxruntime.InferenceSession(str(file), providers=["CPUExecutionProvider"])
     assert sorted(given.name for given in session.get_inputs()) == sorted(ROWS)
     for count in (1, 7):
@@ -53,12 +53,12 @@ def test_onnx(bundle, tmp_path):
         answer = dict(
             zip(names, session.run(names, {name: column[:count] for name, column in ROWS.items()}), strict=True)
         )
-        for name, wanted in expected(bundle).items():
+        for name, wanted in expected(loaded).items():
             np.testing.assert_allclose(answer[name], wanted[:count], atol=1e-5)
 
 
-def test_encoded_rows_are_what_the_model_reads(bundle):
-    specs = bundle.signatures["serving_ids"].structured_input_signature[1]
+def test_encoded_rows_are_what_the_model_reads(loaded):
+    specs = loaded.signatures["serving_ids"].structured_input_signature[1]
     assert set(ROWS) == set(specs)
     for name, column in encoded_rows(SCHEMA, 200).items():
         assert column.dtype == specs[name].dtype.as_numpy_dtype and specs[name].shape.is_compatible_with(column.shape)
@@ -68,12 +68,12 @@ def test_encoded_rows_are_what_the_model_reads(bundle):
 
 
 @pytest.mark.parametrize("wrong", [lambda y: y + 1e-3, lambda y: y[:, 0], lambda y: np.full_like(y, np.nan)])
-def test_a_wrong_answer_is_noticed(bundle, wrong):
+def test_a_wrong_answer_is_noticed(loaded, wrong):
     def run(rows):
-        return {name: wrong(y.numpy()) for name, y in bundle(rows, conversion.CORE).items()}
+        return {name: wrong(y.numpy()) for name, y in loaded(rows, conversion.CORE).items()}
 
     with pytest.raises(ParityError, match="The ONNX model"):
-        check_converted(bundle, run, "ONNX")
+        check_converted(loaded, run, "ONNX")
 
 
 def test_a_file_is_replaced_whole_or_not_at_all(tmp_path):

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from tfmtl.exporting.loading import Bundle
+from tfmtl.exporting.exported_model import ExportedModel
 from tfmtl.exporting.parity import ParityError
 from tfmtl.schema import Categorical, Numeric, Schema
 
@@ -41,11 +41,13 @@ def encoded_rows(schema: Schema, count: int, seed: int = 0) -> dict[str, np.ndar
     return rows
 
 
-def check_converted(bundle: Bundle, run: Callable[[Arrays], Arrays], format_name: str, count: int = 64) -> None:
+def check_converted(
+    exported: ExportedModel, run: Callable[[Arrays], Arrays], format_name: str, count: int = 64
+) -> None:
     """Raises ParityError unless `run` answers encoded rows as the export does."""
-    rows = encoded_rows(bundle.schema, count)
+    rows = encoded_rows(exported.schema, count)
     answers = run(rows)
-    for name, expected in bundle(rows, CORE).items():
+    for name, expected in exported(rows, CORE).items():
         wanted = np.asarray(expected)
         if name not in answers or answers[name].shape != wanted.shape:
             shapes = {key: value.shape for key, value in answers.items()}
@@ -57,8 +59,8 @@ def check_converted(bundle: Bundle, run: Callable[[Arrays], Arrays], format_name
             )
 
 
-def core_signature(bundle: Bundle) -> tuple[Any, list[tf.TensorSpec]]:
+def core_signature(exported: ExportedModel) -> tuple[Any, list[tf.TensorSpec]]:
     """The core of a loaded export, and the types of its inputs by name."""
-    core = bundle.signatures[CORE]
+    core = exported.signatures[CORE]
     specs = core.structured_input_signature[1]
     return core, [tf.TensorSpec(spec.shape, spec.dtype, name=name) for name, spec in specs.items()]

@@ -8,18 +8,18 @@ import numpy as np
 import tensorflow as tf
 
 from tfmtl.exporting.atomic_file import replacing
+from tfmtl.exporting.exported_model import ExportedModel
 from tfmtl.exporting.formats.conversion import CORE, Arrays, check_converted, core_signature
-from tfmtl.exporting.loading import Bundle
 
 
-def export_litert(bundle: str | os.PathLike[str], target: str | os.PathLike[str]) -> Path:
+def export_litert(export: str | os.PathLike[str], target: str | os.PathLike[str]) -> Path:
     """Converts an export, from encoded columns to predictions, to one LiteRT file.
 
     The file has one signature, `serving_ids`, with its inputs and outputs by name, and needs no operator but LiteRT's own.
     The interpreter has answered random rows as the export does before the file is there.
 
     Args:
-        bundle: a base path, whose highest version is taken, or a version's folder.
+        export: a base path, whose highest version is taken, or a version's folder.
         target: the file to write.
 
     Returns:
@@ -30,10 +30,11 @@ def export_litert(bundle: str | os.PathLike[str], target: str | os.PathLike[str]
 
     Example:
 
-    >>> export_litert("models/ranker", "ranker.tflite")
-    PosixPath('/.../ranker.tflite')
+    ```python
+    export_litert("models/ranker", "ranker.tflite")  # /.../ranker.tflite
+    ```
     """
-    loaded = Bundle(bundle)
+    loaded = ExportedModel(export)
     model = _converted(loaded)
 
     def run(rows: Arrays) -> dict[str, np.ndarray]:
@@ -45,9 +46,9 @@ def export_litert(bundle: str | os.PathLike[str], target: str | os.PathLike[str]
     return Path(target).absolute()
 
 
-def _converted(bundle: Bundle) -> bytes:
+def _converted(exported: ExportedModel) -> bytes:
     """The core alone: the converter would also take the tables that other signatures read, and not all can be."""
-    core, _ = core_signature(bundle)
+    core, _ = core_signature(exported)
     root = tf.Module()
     root.weights = list(core.graph.variables)
     with tempfile.TemporaryDirectory() as folder:

@@ -8,18 +8,18 @@ import numpy as np
 import tensorflow as tf
 
 from tfmtl.exporting.atomic_file import replacing
+from tfmtl.exporting.exported_model import ExportedModel
 from tfmtl.exporting.formats.conversion import Arrays, check_converted, core_signature
-from tfmtl.exporting.loading import Bundle
 
 
-def export_onnx(bundle: str | os.PathLike[str], target: str | os.PathLike[str], *, opset: int = 17) -> Path:
+def export_onnx(export: str | os.PathLike[str], target: str | os.PathLike[str], *, opset: int = 17) -> Path:
     """Converts an export, from encoded columns to predictions, to one ONNX file.
 
     Inputs and outputs are those of `serving_ids`, by name; the batch is of any size. ONNX Runtime has answered random rows
     as the export does before the file is there.
 
     Args:
-        bundle: a base path, whose highest version is taken, or a version's folder.
+        export: a base path, whose highest version is taken, or a version's folder.
         target: the file to write.
         opset: the version of ONNX's operators.
 
@@ -32,15 +32,16 @@ def export_onnx(bundle: str | os.PathLike[str], target: str | os.PathLike[str], 
 
     Example:
 
-    >>> export_onnx("models/ranker", "ranker.onnx")
-    PosixPath('/.../ranker.onnx')
+    ```python
+    export_onnx("models/ranker", "ranker.onnx")  # /.../ranker.onnx
+    ```
     """
     try:
         import onnxruntime
         import tf2onnx
     except ImportError as error:
         raise ImportError("ONNX needs `pip install tfmtl[onnx]`.") from error
-    loaded = Bundle(bundle)
+    loaded = ExportedModel(export)
     core, specs = core_signature(loaded)
     outputs = list(core.structured_outputs)
 

@@ -52,7 +52,7 @@ prometheus_config {{
 """
 
 
-def write_configs(base: Path) -> None:
+def write_server_files(base: Path) -> None:
     """Writes `models.config`, `batching.config` and `monitoring.config` into `base`; files that are there are kept.
 
     A server that polls `base` for versions looks at folders named by a number only.

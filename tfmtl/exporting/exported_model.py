@@ -16,7 +16,7 @@ from tfmtl.serving.protocol.version_folders import versions
 from tfmtl.typing import Predictions
 
 
-class Bundle:
+class ExportedModel:
     """A loaded version.
 
     Args:
@@ -27,9 +27,10 @@ class Bundle:
 
     Example:
 
-    >>> bundle = Bundle("models/ranker")
-    >>> bundle({"city": ["Oslo", "Rome"], "age": [31.0, float("nan")]})["click"].shape
-    TensorShape([2, 1])
+    ```python
+    ranker = ExportedModel("models/ranker")
+    ranker({"city": ["Oslo", "Rome"], "age": [31.0, float("nan")]})["click"].shape  # (2, 1)
+    ```
     """
 
     def __init__(self, path: str | os.PathLike[str]):

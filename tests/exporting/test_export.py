@@ -13,12 +13,12 @@ from harness import run_fresh
 from small_ranker import SCHEMA, as_tensors, random_rows, small_model
 
 from tfmtl.data.preprocessing import Preprocessor
-from tfmtl.exporting.endpoints import Endpoint
 from tfmtl.exporting.example_rows import rows_of
 from tfmtl.exporting.export import export
-from tfmtl.exporting.loading import Bundle, load_schema
+from tfmtl.exporting.exported_model import ExportedModel, load_schema
 from tfmtl.exporting.parity import ParityError, check_parity
-from tfmtl.exporting.signatures import ask_examples
+from tfmtl.exporting.served_signature import ServedSignature
+from tfmtl.exporting.signature_set import ask_examples
 from tfmtl.keras_host import LEGACY, keras
 from tfmtl.schema import Categorical, Schema, Task
 
@@ -64,8 +64,8 @@ def test_version_one_is_a_folder_called_1(exported):
     ]
 
 
-def test_serving_default_equals_predict(bundle, rows, expected):
-    answer = bundle(rows)
+def test_serving_default_equals_predict(loaded, rows, expected):
+    answer = loaded(rows)
     assert set(answer) == {*TASKS, "score"}
     for task in TASKS:
         assert answer[task].dtype == tf.float32
@@ -73,51 +73,51 @@ def test_serving_default_equals_predict(bundle, rows, expected):
 
 
 @pytest.mark.parametrize("count", [0, 1, 3])
-def test_any_batch_size(bundle, rows, expected, count):
+def test_any_batch_size(loaded, rows, expected, count):
     for task in TASKS:
         np.testing.assert_allclose(
-            bundle({name: column[:count] for name, column in rows.items()})[task], expected[task][:count], atol=1e-6
+            loaded({name: column[:count] for name, column in rows.items()})[task], expected[task][:count], atol=1e-6
         )
 
 
-def test_serving_ids_takes_what_the_model_reads(bundle, rows, expected):
-    answer = bundle(Preprocessor(SCHEMA.features)(rows), "serving_ids")
+def test_serving_ids_takes_what_the_model_reads(loaded, rows, expected):
+    answer = loaded(Preprocessor(SCHEMA.features)(rows), "serving_ids")
     for task in TASKS:
         np.testing.assert_allclose(answer[task], expected[task], atol=1e-6)
 
 
-def test_a_tasks_own_signature_answers_that_task_only(bundle, rows, expected):
+def test_a_tasks_own_signature_answers_that_task_only(loaded, rows, expected):
     for task in TASKS:
-        answer = bundle(rows, task)
+        answer = loaded(rows, task)
         assert set(answer) == {task}
         np.testing.assert_allclose(answer[task], expected[task], atol=1e-6)
 
 
-def test_examples_are_the_rows_serialised(bundle, rows, expected):
-    answer = bundle(serialised(rows), "examples")
+def test_examples_are_the_rows_serialised(loaded, rows, expected):
+    answer = loaded(serialised(rows), "examples")
     for task in TASKS:
         np.testing.assert_allclose(answer[task], expected[task], atol=1e-6)
 
 
-def test_what_an_example_lacks_is_missing(bundle, rows):
+def test_what_an_example_lacks_is_missing(loaded, rows):
     nothing = tf.constant([tf.train.Example().SerializeToString()])
     row = {name: column[:1].copy() for name, column in rows.items()}
     for name, missing in [("city", ""), ("device", ""), ("item", -1), ("age", np.nan), ("price", np.nan)]:
         row[name][:] = missing
     row |= {"style": np.full((1, 3), np.nan), "seen_item": np.full((1, 0), -1), "seen_city": np.zeros((1, 0), object)}
-    empty, absent = bundle(row), bundle({"inputs": nothing}, "examples")
+    empty, absent = loaded(row), loaded({"inputs": nothing}, "examples")
     for task in TASKS:
         np.testing.assert_allclose(absent[task], empty[task], atol=1e-6)
 
 
-def test_classify_names_the_tasks(bundle, rows, expected):
-    answer = bundle(serialised(rows), "classify")
+def test_classify_names_the_tasks(loaded, rows, expected):
+    answer = loaded(serialised(rows), "classify")
     assert answer["classes"].shape == answer["scores"].shape == (len(rows["city"]), 3)
     assert answer["classes"][5].numpy().tolist() == [b"click", b"buy", b"watch"]
     np.testing.assert_allclose(answer["scores"], np.concatenate([expected[task] for task in TASKS], 1), atol=1e-6)
 
 
-def test_a_session_without_our_code_gives_the_same(exported, bundle, rows, tmp_path):
+def test_a_session_without_our_code_gives_the_same(exported, loaded, rows, tmp_path):
     raw = {name: tensor.numpy() for name, tensor in as_tensors(rows).items()}
     user = {"city", "age", "seen_item", "seen_city"}
     ranked = {name: column[:1] if name in user else column for name, column in raw.items()}
@@ -133,7 +133,7 @@ def test_a_session_without_our_code_gives_the_same(exported, bundle, rows, tmp_p
     given.write_bytes(pickle.dumps(requests))
     run_fresh(LOAD_AS_A_SERVER_DOES, exported, given, wanted)
     for name, answers in pickle.loads(wanted.read_bytes()).items():
-        for key, value in bundle(requests[name], name).items():
+        for key, value in loaded(requests[name], name).items():
             if value.dtype == tf.string:
                 assert answers[key].tolist() == value.numpy().tolist()
             else:
@@ -155,14 +155,14 @@ def test_a_model_of_the_other_keras_is_exported_too(tmp_path, rows):
     script = """
         import sys
         import numpy as np
-        from serving.small_ranker import SCHEMA, random_rows, small_model
+        from exporting.small_ranker import SCHEMA, random_rows, small_model
         from tfmtl.exporting.export import export
         from tfmtl.keras_host import LEGACY
         assert LEGACY
         export(small_model(), sys.argv[1], SCHEMA, examples=random_rows(16))
     """
     run_fresh(script, tmp_path / "ranker", env={"TF_USE_LEGACY_KERAS": "1"})
-    answer = Bundle(tmp_path / "ranker")(rows)
+    answer = ExportedModel(tmp_path / "ranker")(rows)
     assert set(answer) == set(TASKS)
 
 
@@ -173,7 +173,7 @@ def test_half_precision_is_exported_with_float32_heads(tmp_path, rows):
         model = small_model()
     finally:
         keras.mixed_precision.set_global_policy(before)
-    answer = Bundle(export(model, tmp_path / "ranker", SCHEMA, examples=rows, tasks=["click"]))(rows)
+    answer = ExportedModel(export(model, tmp_path / "ranker", SCHEMA, examples=rows, tasks=["click"]))(rows)
     expected = model.predict(Preprocessor(SCHEMA.features)(rows), verbose=0)["click"]
     assert answer["click"].dtype == tf.float32
     np.testing.assert_allclose(answer["click"], expected, atol=2e-2)
@@ -185,21 +185,21 @@ def test_what_a_preprocessor_only_hands_on_is_not_exported(tmp_path):
     schema = Schema([Categorical("item", num_ids=3)], [Task("click")])
     preprocessor = Preprocessor(schema.features, passthrough=["user_id"])
     examples = {"item": np.arange(4), "user_id": np.arange(4)}
-    bundle = Bundle(export(model, tmp_path / "ranker", schema, preprocessor=preprocessor, examples=examples))
-    assert list(bundle.signatures["serving_default"].structured_input_signature[1]) == ["item"]
+    loaded = ExportedModel(export(model, tmp_path / "ranker", schema, preprocessor=preprocessor, examples=examples))
+    assert list(loaded.signatures["serving_default"].structured_input_signature[1]) == ["item"]
 
 
-def test_float32_is_compared_in_full(exported, bundle, rows):
+def test_float32_is_compared_in_full(exported, loaded, rows):
     """Whatever a GPU makes of it while the model is trained and served."""
     switch = tf.config.experimental
     seen = []
 
     def predict(rows):
         seen.append(switch.tensor_float_32_execution_enabled())
-        return {task: y + (len(seen) > 1) for task, y in bundle(rows, "click").items()}
+        return {task: y + (len(seen) > 1) for task, y in loaded(rows, "click").items()}
 
     def check():
-        check_parity(exported, {"click": Endpoint(None, as_tensors)}, predict, [(rows, 1e-6)])
+        check_parity(exported, {"click": ServedSignature(None, as_tensors)}, predict, [(rows, 1e-6)])
 
     before = switch.tensor_float_32_execution_enabled()
     switch.enable_tensor_float_32_execution(True)
@@ -220,12 +220,12 @@ def test_the_schema_comes_back(exported):
 def test_a_base_path_loads_its_highest_version(exported, tmp_path):
     for name in ("9", "10", "tmp-11"):
         shutil.copytree(exported, tmp_path / name)
-    assert Bundle(tmp_path).path == tmp_path / "10"
+    assert ExportedModel(tmp_path).path == tmp_path / "10"
 
 
 def test_no_version_no_bundle(tmp_path):
     with pytest.raises(FileNotFoundError, match="no version in"):
-        Bundle(tmp_path)
+        ExportedModel(tmp_path)
 
 
 def test_random_rows_reach_what_is_awkward():

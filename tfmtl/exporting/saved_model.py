@@ -1,0 +1,43 @@
+"""A SavedModel of signatures and what they read, and nothing else."""
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import tensorflow as tf
+
+from tfmtl.exporting.served_signature import ServedSignature
+from tfmtl.keras_host import keras
+
+
+def write_saved_model(
+    folder: Path, signatures: Mapping[str, ServedSignature], variables: Iterable[tf.Variable], owners: Iterable[Any]
+) -> int:
+    """Writes the signatures with the variables and lookup tables that they read; returns how many weights that is.
+
+    Args:
+        folder: where to write.
+        signatures: by name.
+        variables: those that may be read.
+        owners: objects that own lookup tables, directly or not.
+
+    Raises:
+        ValueError: a signature reads what is neither among the variables nor owned by the owners.
+    """
+    handles = [handle for signature in signatures.values() for handle in signature.concrete.captured_inputs]
+    read = {id(handle) for handle in handles}
+    root = tf.Module()
+    root.weights = [variable for variable in variables if id(variable.handle) in read]
+    owners = [owner for owner in owners if isinstance(owner, (tf.Module, keras.layers.Layer))]
+    owned = [node for owner in owners for node in tf.train.TrackableView(owner).descendants()]
+    tables = {id(node): node for node in owned if id(getattr(node, "resource_handle", None)) in read}
+    root.tables = list(tables.values())
+    reached = {id(variable.handle) for variable in root.weights} | {id(table.resource_handle) for table in root.tables}
+    if any(handle.dtype == tf.resource and id(handle) not in reached for handle in handles):
+        raise ValueError(
+            "A signature reads a lookup table or variable that cannot be found from the preprocessor or the model: what "
+            "owns it must be a `tf.Module` or a Keras layer, and hold it as an attribute."
+        )
+    functions = {name: signature.function for name, signature in signatures.items()}
+    tf.saved_model.save(root, str(folder), signatures=functions)
+    return sum(variable.shape.num_elements() for variable in root.weights)

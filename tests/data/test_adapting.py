@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from tfmtl.data.adapting import adapt, extend
 from tfmtl.data.preprocessing import Preprocessor
+from tfmtl.data.reading import read
 from tfmtl.data.summaries import Moments, Quantiles
 from tfmtl.schema import Categorical, Numeric, Schema, Sequence, Task
 
@@ -264,3 +265,71 @@ def test_extend_refuses(tables, message):
         extend(known, [], ["city"])
     with pytest.raises(ValueError, match="min_count=0"):
         extend(known, [], ["city"], min_count=0)
+
+
+def labelled(**labels):
+    rows = len(next(iter(labels.values())))
+    return [({"city": np.array(["Rome"] * rows)}, {name: np.array(y, "float32") for name, y in labels.items()})]
+
+
+def test_base_rates_and_moments_of_labels_are_learned_over_the_rows_that_count():
+    nan = np.nan
+    schema = Schema(
+        [Categorical("city", vocabulary="adapt")], [Task("click"), Task("buy"), Task("watch", "regression")]
+    )
+    batches = [
+        *labelled(click=[1, 0, 0, 0], buy=[1, nan, nan, nan], watch=[1.0, 2.0, nan, 3.0]),
+        *labelled(click=[1, 0], buy=[0, nan], watch=[10.0, nan]),
+    ]
+    click, buy, watch = adapt(schema, batches).tasks
+    assert click.mean == pytest.approx(2 / 6) and buy.mean == pytest.approx(1 / 2)
+    assert watch.mean == pytest.approx(4.0) and watch.variance == pytest.approx(np.var([1, 2, 3, 10]))
+    assert click.unit_of_loss == pytest.approx(-(np.log(1 / 3) / 3 + 2 * np.log(2 / 3) / 3))
+    assert watch.unit_of_loss == watch.variance
+
+
+def test_what_is_known_of_labels_stays_and_needs_no_second_pass():
+    features = [Categorical("city", vocabulary=("Rome",))]
+    schema = Schema(features, [Task("click", mean=0.25), Task("watch", "regression", mean=3.0, variance=4.0)])
+    assert adapt(schema, None) is schema
+    half = Schema(features, [Task("click", mean=0.25), Task("buy")])
+    assert [task.mean for task in adapt(half, labelled(click=[1, 1], buy=[1, 0])).tasks] == [0.25, 0.5]
+
+
+def test_without_labels_nothing_is_learned_of_tasks():
+    schema = Schema([Categorical("city", vocabulary="adapt")], [Task("click"), Task("buy")])
+    adapted = adapt(schema, [{"city": np.array(["Rome"])}])
+    assert adapted.tasks == schema.tasks
+    assert [task.mean for task in adapt(schema, labelled(buy=[1, 0])).tasks] == [None, 0.5]
+    assert all(task.unit_of_loss is None for task in adapted.tasks)
+
+
+def test_a_label_value_that_never_occurs_is_said():
+    schema = Schema([Categorical("city", vocabulary="adapt")], [Task("click", label=("kind", "A")), Task("buy")])
+    table = {"city": ["Rome"] * 4, "kind": ["a", "b", "a", "b"], "buy": [1, 0, 1, 0]}
+    with pytest.warns(UserWarning, match=r"All 4 labels of task 'click' are 0.*\('kind', 'A'\)") as warned:
+        adapted = adapt(schema, read(table, schema, batch_size=2))
+    assert len([w for w in warned if "labels of task" in str(w.message)]) == 1
+    assert adapted.task("click").mean == 0 and adapted.task("click").unit_of_loss is None
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"mean": 1.5}, r"mean=1.5"),
+        ({"mean": float("nan")}, "finite"),
+        ({"variance": 1.0}, "variance=1.0 for the binary task"),
+        ({"kind": "regression", "variance": -1.0}, "variance=-1.0"),
+    ],
+)
+def test_statistics_that_no_labels_have_are_refused(options, message):
+    with pytest.raises(ValueError, match=message):
+        Task("click", **options)
+
+
+def test_statistics_survive_json():
+    schema = Schema(
+        [Categorical("city", vocabulary=("Rome",))],
+        [Task("click", mean=0.1), Task("w", "regression", mean=2.0, variance=3.0)],
+    )
+    assert Schema.from_json(schema.to_json()) == schema

@@ -1,4 +1,4 @@
-"""Learns vocabularies, bins and means from data, in one pass, and lets vocabularies grow."""
+"""Learns vocabularies, bins, means and base rates from data, in one pass, and lets vocabularies grow."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
@@ -8,6 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfmtl.checks import check_count
+from tfmtl.data.label_statistics import LabelStatistics
 from tfmtl.data.summaries import IdCounts, Moments, Quantiles
 from tfmtl.schema import Categorical, Feature, Numeric, Schema, Sequence
 from tfmtl.schema.schema import table_readers
@@ -23,14 +24,17 @@ def adapt(schema: Schema, dataset: Iterable[Any]) -> Schema:
     - `transform="buckets"`: at most `num_buckets` bins of nearly equal mass; a value that repeats often has its own.
     - `transform="standardize"`: mean and standard deviation of each position; a constant column gets deviation 1. Where
       `flag_missing` is None, whether any value was missing, and so whether the model reads flags: adapt on enough rows.
+    - Of every task the mean of its labels, of a regression their variance too, over the rows that count. Towers start at
+      the mean, and `objectives` measures a task's loss by it. A task whose labels are all alike is worth a warning.
 
     NaN and infinite numbers are left out. What a feature already holds stays as it is.
 
     Args:
         schema: features and tasks.
         dataset: batches of raw columns, a finite `tf.data.Dataset` (for example of `read`) or any iterable, of
-            `{column: array}` or of tuples that start with it. Read once, with memory for the distinct ids of each
-            table and for 65,536 distinct values of each bucketed column.
+            `{column: array}` or of tuples that start with it and go on with `{task: labels}`. Read once, with memory for
+            the distinct ids of each table and for 65,536 distinct values of each bucketed column. Without labels, nothing
+            is learned of the tasks.
 
     Returns:
         An adapted schema; `schema` itself where nothing is to be learned.
@@ -41,16 +45,20 @@ def adapt(schema: Schema, dataset: Iterable[Any]) -> Schema:
 
     Example:
 
+    >>> from tfmtl.data import adapt
+    >>> from tfmtl.schema import Categorical, Schema, Task
     >>> schema = Schema([Categorical("city", vocabulary="adapt")], [Task("click")])
-    >>> adapt(schema, [{"city": np.array(["Rome", "Oslo", "", "Rome"])}]).feature("city").vocabulary
+    >>> adapt(schema, [{"city": ["Rome", "Oslo", "", "Rome"]}]).feature("city").vocabulary
     ('Rome', 'Oslo')
     """
-    if schema.is_adapted:
+    if schema.is_adapted and all(task.is_measured for task in schema.tasks):
         return schema
-    summaries = _Summaries(schema)
-    for columns in _raw_batches(dataset):
+    summaries, labels = _Summaries(schema), LabelStatistics(schema.tasks)
+    for columns, given in _raw_batches(dataset, may_be_empty=schema.is_adapted):
         summaries.update(columns)
-    return replace(schema, features=tuple(summaries.adapted(feature) for feature in schema.features))
+        labels.update(given)
+    features = tuple(summaries.adapted(feature) for feature in schema.features)
+    return replace(schema, features=features, tasks=labels.measured())
 
 
 def extend(schema: Schema, dataset: Iterable[Any], tables: Iterable[str] | str, *, min_count: int = 1) -> Schema:
@@ -71,8 +79,10 @@ def extend(schema: Schema, dataset: Iterable[Any], tables: Iterable[str] | str, 
 
     Example:
 
+    >>> from tfmtl.data import extend
+    >>> from tfmtl.schema import Categorical, Schema, Task
     >>> schema = Schema([Categorical("city", vocabulary=("Rome", "Oslo"))], [Task("click")])
-    >>> extend(schema, [{"city": np.array(["Rome", "Lima"])}], ["city"]).feature("city").vocabulary
+    >>> extend(schema, [{"city": ["Rome", "Lima"]}], ["city"]).feature("city").vocabulary
     ('Rome', 'Oslo', 'Lima')
     """
     if not schema.is_adapted:
@@ -87,7 +97,7 @@ def extend(schema: Schema, dataset: Iterable[Any], tables: Iterable[str] | str, 
             f"`tables` names {sorted(wanted - set(known))}, which are no tables with a vocabulary. Known: {sorted(known)}"
         )
     summaries = _Summaries(_with_vocabularies(schema, dict.fromkeys(wanted, "adapt")))
-    for columns in _raw_batches(dataset):
+    for columns, _ in _raw_batches(dataset):
         summaries.update(columns)
     found = {table: summaries.by_table[table].frequent(min_count) for table in wanted}
     return _with_vocabularies(schema, {table: _appended(known[table], ids) for table, ids in found.items()})
@@ -119,20 +129,20 @@ _NO_BATCHES = (
 )
 
 
-def _raw_batches(dataset: Iterable[Any]) -> Iterator[Mapping[str, Any]]:
-    """The raw columns of each batch; ValueError if there are batches without end, or none."""
+def _raw_batches(dataset: Iterable[Any], *, may_be_empty: bool = False) -> Iterator[tuple[Mapping[str, Any], Any]]:
+    """The raw columns of each batch and what follows them, None if nothing; ValueError if there are batches without end, or none."""
     if isinstance(dataset, tf.data.Dataset) and dataset.cardinality() == tf.data.INFINITE_CARDINALITY:
         raise ValueError("The dataset is infinite and would be read forever: pass `dataset.take(batches)`.")
     if not isinstance(dataset, Iterable):
         raise ValueError(f"{_NO_BATCHES} Received: dataset={dataset!r}")
     empty = True
     for batch in dataset:
-        columns = batch[0] if isinstance(batch, tuple) else batch
+        columns, labels = (batch[0], *batch[1:], None)[:2] if isinstance(batch, tuple) else (batch, None)
         if not isinstance(columns, Mapping):  # what a path, a dict or a DataFrame is made of
             raise ValueError(f"{_NO_BATCHES} Received: dataset of {type(dataset).__name__}")
-        yield columns
+        yield columns, labels
         empty = False
-    if empty:
+    if empty and not may_be_empty:
         raise ValueError("The dataset is empty: there is nothing to learn from.")
 
 

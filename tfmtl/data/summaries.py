@@ -84,11 +84,20 @@ class Moments:
         self._mean += distance * count / total
         self._count += count
 
+    @property
+    def count(self) -> np.ndarray:
+        """How many finite numbers there were, for each position."""
+        return self._count
+
+    def variance(self) -> np.ndarray:
+        """Mean squared distance to the mean, for each position; NaN without a number."""
+        return np.where(self._count > 0, self._squares / np.maximum(self._count, 1), np.nan)
+
     def statistics(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
         """Mean and standard deviation; a deviation of 0 is given as 1, so that a constant becomes 0."""
         if not self._count.all():
             raise ValueError("holds no number that is not missing: there is no mean to learn")
-        std = np.sqrt(self._squares / self._count)
+        std = np.sqrt(self.variance())
         return tuple(self._mean.tolist()), tuple(np.where(std > 0, std, 1.0).tolist())
 
 

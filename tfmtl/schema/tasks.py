@@ -28,9 +28,13 @@ class Task:
             of MFH for its user group. Two strings are always `(column, value)`.
         weight: the task's weight in the joint loss, `w_{k,0}`.
         weight_decay: PLE's `gamma_k`: in epoch (or step) t the weight is `weight * weight_decay ** t`.
+        mean: of the labels, over the rows that count: the base rate of a binary task. Towers start there, and a binary
+            task's loss is measured by the entropy of its base rate. `tfmtl.adapt` learns it; None is not known.
+        variance: of a regression's labels, by which its loss is measured; learned likewise.
 
     Raises:
-        ValueError: the name `shared` or one that exports use, an unknown kind, a negative weight, or a decay that is not positive.
+        ValueError: the name `shared` or one that exports use, an unknown kind, a negative weight, a decay that is not
+            positive, a `mean` of a binary task outside [0, 1], a negative `variance`, or one of a binary task.
 
     Reference:
         Tang et al., "Progressive Layered Extraction (PLE)", RecSys 2020, equations 8 to 10.
@@ -43,6 +47,8 @@ class Task:
     sample_space: Column | tuple[Column, ...] | None = None
     weight: float = 1.0
     weight_decay: float = 1.0
+    mean: float | None = None
+    variance: float | None = None
 
     def __post_init__(self) -> None:
         check_name("task", self.name)
@@ -64,10 +70,44 @@ class Task:
             raise ValueError(
                 f"`weight_decay` of task {self.name!r} must be > 0. Received: weight_decay={self.weight_decay}"
             )
+        self._check_statistics()
         if isinstance(self.label, tuple) and self.kind != "binary":
             raise ValueError(
                 f"A label `(column, value)` is 0 or 1. Received: label={self.label} for a {self.kind} task"
             )
+
+    def _check_statistics(self) -> None:
+        for field in ("mean", "variance"):
+            value = getattr(self, field)
+            if value is not None:
+                object.__setattr__(self, field, float(value))
+                if not math.isfinite(value):
+                    raise ValueError(f"`{field}` of task {self.name!r} must be finite. Received: {field}={value}")
+        if self.kind == "binary" and self.mean is not None and not 0 <= self.mean <= 1:
+            raise ValueError(f"`mean` of the binary task {self.name!r} must be in [0, 1]. Received: mean={self.mean}")
+        if self.variance is not None and (self.kind == "binary" or self.variance < 0):
+            raise ValueError(
+                f"`variance` must be >= 0 and of a regression; a binary task's follows from its `mean`. "
+                f"Received: variance={self.variance} for the {self.kind} task {self.name!r}"
+            )
+
+    @property
+    def is_measured(self) -> bool:
+        """Whether the statistics of its labels are known."""
+        return self.mean is not None and (self.kind == "binary" or self.variance is not None)
+
+    @property
+    def unit_of_loss(self) -> float | None:
+        """The loss of always answering the mean: the entropy of a base rate, in nats, or the variance of a regression.
+
+        None where it is not known, or where it is 0 because all labels are alike.
+        """
+        if not self.is_measured:
+            return None
+        if self.kind == "binary":
+            rate = self.mean or 0.0
+            return -sum(p * math.log(p) for p in (rate, 1 - rate)) if 0 < rate < 1 else None
+        return self.variance or None
 
     @property
     def columns(self) -> tuple[str, ...]:

@@ -1,0 +1,53 @@
+"""Base rates, means and variances of labels."""
+
+import warnings
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from tfmtl.data.summaries import Moments
+from tfmtl.schema import Task
+
+
+class LabelStatistics:
+    """Learns of every task what its labels are on average, over the rows that count.
+
+    Args:
+        tasks: the tasks; those that are measured already are left as they are.
+    """
+
+    def __init__(self, tasks: tuple[Task, ...]):
+        self.tasks = tasks
+        self._moments = {task.name: Moments(1) for task in tasks if not task.is_measured}
+
+    def update(self, labels: Any) -> None:
+        """Adds the labels of one batch, `{task: (B,)}` with NaN where a row does not count; nothing where none are given."""
+        if not isinstance(labels, Mapping):
+            return
+        for name, moments in self._moments.items():
+            if name in labels:
+                values = np.asarray(labels[name]).reshape(-1)
+                if values.dtype.kind not in "fiub":
+                    raise ValueError(f"The labels of task {name!r} must be numbers. Received: {values.dtype}")
+                moments.update(values)
+
+    def measured(self) -> tuple[Task, ...]:
+        """The tasks with what was learned of them."""
+        return tuple(self._measured(task) for task in self.tasks)
+
+    def _measured(self, task: Task) -> Task:
+        moments = self._moments.get(task.name)
+        if moments is None or not moments.count[0]:
+            return task
+        ((mean,), _), (variance,) = moments.statistics(), moments.variance()
+        if task.kind == "binary" and not (0 <= mean <= 1):
+            raise ValueError(f"Labels of the binary task {task.name!r} must be 0, 1 or missing. Received: mean={mean}")
+        if not variance > 0:
+            warnings.warn(
+                f"All {int(moments.count[0]):,} labels of task {task.name!r} are {mean:g}: there is nothing to learn. "
+                f"Its label is {task.label or task.name!r}, its sample space {task.sample_space!r}.",
+                stacklevel=5,
+            )
+        return replace(task, mean=mean, variance=None if task.kind == "binary" else float(variance))

@@ -44,6 +44,9 @@ class Preprocessor(tf.Module):
 
     Example:
 
+    >>> import tensorflow as tf
+    >>> from tfmtl.data import Preprocessor
+    >>> from tfmtl.schema import Categorical
     >>> preprocessor = Preprocessor([Categorical("city", vocabulary=("Oslo", "Rome"))])
     >>> preprocessor({"city": tf.constant(["Rome", "Lima"])})["city"].numpy().tolist()
     [2, 0]

@@ -76,6 +76,9 @@ def read(
 
     Example:
 
+    >>> import pyarrow as pa
+    >>> from tfmtl.data import read
+    >>> from tfmtl.schema import Numeric, Schema, Task
     >>> schema = Schema([Numeric("age")], [Task("click")])
     >>> x, y = next(iter(read(pa.table({"age": [30, None], "click": [1, 0]}), schema, batch_size=2)))
     >>> x["age"].numpy().tolist(), y["click"].numpy().tolist()

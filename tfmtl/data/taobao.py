@@ -23,10 +23,13 @@ others to test on.
 
 Example:
 
->>> from tfmtl.data import taobao
->>> train, test = taobao.rows(taobao.events("UserBehavior.csv", users=10_000))
->>> schema = taobao.schema()
->>> dataset = read(train, schema, batch_size=512, shuffle=True, columns=("user_id",))
+```python
+from tfmtl.data import adapt, read, taobao
+
+train, test = taobao.rows(taobao.events("UserBehavior.csv", users=10_000))
+schema = adapt(taobao.schema(), read(train, taobao.schema(), batch_size=4096))
+dataset = read(train, schema, batch_size=512, shuffle=True, columns=("user_id",))
+```
 """
 
 from os import PathLike, fspath

@@ -31,6 +31,7 @@ class MaskedBinaryCrossentropy(MaskedLoss):
 
     Example:
 
+    >>> from tfmtl.losses import MaskedBinaryCrossentropy
     >>> loss = MaskedBinaryCrossentropy()
     >>> round(float(loss([1.0, float("nan")], [[0.5], [0.9]])), 4)
     0.6931

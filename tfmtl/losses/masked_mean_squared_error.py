@@ -30,6 +30,7 @@ class MaskedMeanSquaredError(MaskedLoss):
 
     Example:
 
+    >>> from tfmtl.losses import MaskedMeanSquaredError
     >>> loss = MaskedMeanSquaredError()
     >>> float(loss([3.0, float("nan")], [[1.0], [7.0]]))
     4.0

@@ -54,6 +54,7 @@ class MaskedAUC(MaskedMetric):
 
     Example:
 
+    >>> from tfmtl.metrics import MaskedAUC
     >>> auc = MaskedAUC()
     >>> auc.update_state([0.0, 1.0, float("nan"), 1.0], [[0.2], [0.7], [0.9], [0.1]])
     >>> float(auc.result())

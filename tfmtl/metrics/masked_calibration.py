@@ -30,6 +30,7 @@ class MaskedCalibration(MaskedMetric):
 
     Example:
 
+    >>> from tfmtl.metrics import MaskedCalibration
     >>> metric = MaskedCalibration()
     >>> metric.update_state([1.0, 0.0, float("nan")], [[0.5], [0.25], [0.9]])
     >>> float(metric.result())

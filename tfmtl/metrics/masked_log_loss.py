@@ -31,6 +31,7 @@ class MaskedLogLoss(MaskedMetric):
 
     Example:
 
+    >>> from tfmtl.metrics import MaskedLogLoss
     >>> metric = MaskedLogLoss()
     >>> metric.update_state([1.0, float("nan")], [[0.5], [0.9]])
     >>> round(float(metric.result()), 4)

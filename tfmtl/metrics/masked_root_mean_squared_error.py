@@ -28,6 +28,7 @@ class MaskedRootMeanSquaredError(MaskedMetric):
 
     Example:
 
+    >>> from tfmtl.metrics import MaskedRootMeanSquaredError
     >>> metric = MaskedRootMeanSquaredError()
     >>> metric.update_state([3.0, float("nan")], [[1.0], [7.0]])
     >>> float(metric.result())

@@ -31,6 +31,7 @@ class Schema:
 
     Example:
 
+    >>> from tfmtl.schema import Categorical, Schema, Task
     >>> schema = Schema([Categorical("city", vocabulary=("Oslo", "Rome"))], [Task("click")])
     >>> Schema.from_json(schema.to_json()) == schema
     True

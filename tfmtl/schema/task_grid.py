@@ -38,6 +38,7 @@ class TaskGrid:
 
     Example:
 
+    >>> from tfmtl.schema import Task, TaskGrid
     >>> grid = TaskGrid([Task("finish"), Task("skip")], {"new": "n", "active": "a"}, column="segment")
     >>> [task.name for task in grid.tasks]
     ['finish_new', 'finish_active', 'skip_new', 'skip_active']

@@ -47,8 +47,6 @@ def adapt(schema: Schema, dataset: Iterable[Any]) -> Schema:
 
     >>> from tfmtl.data import adapt
     >>> from tfmtl.schema import Categorical, Schema, Task
-    >>> from tfmtl.data import adapt
-    >>> from tfmtl.schema import Categorical, Schema, Task
     >>> schema = Schema([Categorical("city", vocabulary="adapt")], [Task("click")])
     >>> adapt(schema, [{"city": ["Rome", "Oslo", "", "Rome"]}]).feature("city").vocabulary
     ('Rome', 'Oslo')
@@ -81,8 +79,6 @@ def extend(schema: Schema, dataset: Iterable[Any], tables: Iterable[str] | str, 
 
     Example:
 
-    >>> from tfmtl.data import extend
-    >>> from tfmtl.schema import Categorical, Schema, Task
     >>> from tfmtl.data import extend
     >>> from tfmtl.schema import Categorical, Schema, Task
     >>> schema = Schema([Categorical("city", vocabulary=("Rome", "Oslo"))], [Task("click")])

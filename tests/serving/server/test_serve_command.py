@@ -4,18 +4,19 @@ import os
 import signal
 import subprocess
 import sys
+import textwrap
 
 import pytest
-from harness import run_fresh
+from harness import ROOT, run_fresh
 
-from tfmtl.cli import main
 from tfmtl.serving.client import Client, RestClient
+from tfmtl_cli import main
 
 
 @pytest.mark.parametrize("stop", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.slow)])
 def test_serves_until_it_is_asked_to_stop(tmp_path, publish, stop):
     publish(tmp_path / "ranker", 1)
-    command = [sys.executable, "-m", "tfmtl.cli", "serve", str(tmp_path / "ranker"), "--name", "ranker"]
+    command = [sys.executable, "-m", "tfmtl_cli", "serve", str(tmp_path / "ranker"), "--name", "ranker"]
     with subprocess.Popen(
         [*command, "--port", "0", "--rest-port", "0"],
         stdout=subprocess.PIPE,
@@ -64,7 +65,7 @@ def test_without_the_extra_it_is_named():
     told = run_fresh(
         """
         import contextlib, sys
-        from tfmtl.cli import main
+        from tfmtl_cli import main
         sys.modules["tensorflow_serving"] = None  # not installed
         with contextlib.redirect_stderr(sys.stdout):
             assert main(["serve", "models/ranker"]) == 1
@@ -79,3 +80,19 @@ def test_help_says_what_it_is_for(capsys):
         main(["serve", "--help"])
     text = " ".join(capsys.readouterr().out.split())
     assert "Production runs tensorflow/serving" in text
+
+
+def test_help_loads_nothing():
+    """It answers at once: neither the library nor TensorFlow is imported for it."""
+    script = """
+        import sys, tfmtl_cli
+        try:
+            tfmtl_cli.main(["serve", "--help"])
+        except SystemExit as ended:
+            assert not ended.code
+        loaded = {name.partition(".")[0] for name in sys.modules}
+        sys.exit(f"loaded: {loaded}" if loaded & {"tfmtl", "keras", "tensorflow", "numpy"} else 0)
+        """
+    command = [sys.executable, "-c", textwrap.dedent(script)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr

@@ -1,5 +1,8 @@
 """The command line: `tfmtl serve` and its kin, each a thin layer over one call of the library."""
 
+# This file stands beside the package and imports it only where a command needs it: Python would import `tfmtl`, and with it
+# Keras and TensorFlow, before any module inside, and `tfmtl --help` would take seconds.
+
 import argparse
 import contextlib
 import logging
@@ -8,8 +11,6 @@ import sys
 import threading
 from collections.abc import Sequence
 from pathlib import Path
-
-from tfmtl.serving.protocol.addresses import check_port
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -47,6 +48,8 @@ def _add_serve(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
 
 
 def _port(text: str) -> int:
+    from tfmtl.serving.protocol.addresses import check_port
+
     try:
         return check_port("port", int(text))
     except ValueError as error:
@@ -58,7 +61,6 @@ def _serve(options: argparse.Namespace) -> int:
         return _fail("serve", "give BASE_PATH or --models-config, one of them")
     logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s")
     logging.getLogger("tfmtl").setLevel(logging.INFO)
-    # Imported here: TensorFlow takes seconds, and `tfmtl --help` should not.
     try:
         from tfmtl.serving.server import LocalServer, ServerStartError
     except ImportError as error:

@@ -9,7 +9,7 @@ import pytest
 from harness import ROOT
 
 PACKAGE = ROOT / "tfmtl"
-ROOMS = ("data", "losses", "metrics", "schema")
+ROOMS = ("data", "exporting", "losses", "metrics", "schema")
 FLAGS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
 
 pytestmark = pytest.mark.keras3

@@ -18,9 +18,9 @@ from tfmtl.exporting.saved_model import write_saved_model
 from tfmtl.exporting.score import Score
 from tfmtl.exporting.server_files import batch_sizes, named_versions, write_server_files
 from tfmtl.exporting.signature_set import build_signatures
-from tfmtl.exporting.traced_model import Encoder, predictions, trace_model
+from tfmtl.exporting.traced_model import Encoder, trace_model
 from tfmtl.exporting.warmup_requests import write_warmup
-from tfmtl.keras_host import keras
+from tfmtl.keras_host import inputs_by_name, keras
 from tfmtl.schema import Schema
 from tfmtl.typing import Predictions
 
@@ -98,16 +98,12 @@ def export(
 
     Example:
 
-    >>> import tempfile
-    >>> import keras
     >>> from tfmtl.exporting import Score, export
+    >>> from tfmtl.models import shared_bottom
     >>> from tfmtl.schema import Categorical, Schema, Task
-    >>> item = keras.Input((), dtype="int32", name="item")
-    >>> heads = {task: keras.layers.Embedding(10, 1)(item) for task in ("click", "buy")}
-    >>> model = keras.Model({"item": item}, {task: keras.layers.Activation("sigmoid")(x) for task, x in heads.items()})
-    >>> schema = Schema([Categorical("item", num_ids=9)], [Task("click"), Task("buy")])
-    >>> with tempfile.TemporaryDirectory() as models:
-    ...     version = export(model, f"{models}/ranker", schema, score=Score({"click": 1.0, "buy": 2.0}))
+    >>> schema = Schema([Categorical("item", num_ids=9, dim=4)], [Task("click"), Task("buy")])
+    >>> model = shared_bottom(schema, units=(8,), tower_units=(4,))
+    >>> version = export(model, "models/ranker", schema, score=Score({"click": 1.0, "buy": 2.0}))
     >>> version.name
     '1'
     """
@@ -124,14 +120,17 @@ def export(
     served = check_arguments(model, schema, preprocessor, tasks, score)
     rows = None if examples is None else rows_of(examples, preprocessor.raw_signature, EXAMPLE_ROWS)
 
-    traced = trace_model(model, preprocessor, served.task_names, score)
-    signatures = build_signatures(traced, preprocessor, served)
-    predict = tf.function(lambda encoded: predictions(model, encoded), autograph=False)
+    columns = list(inputs_by_name(model))
+    predict = tf.function(
+        lambda encoded: model({name: encoded[name] for name in columns}, training=False), autograph=False
+    )
 
     def answer(rows: RawRows) -> Predictions:
         """What the model in memory answers, with the score."""
         return traced.scored(predict(preprocessor(tensors(rows, preprocessor.raw_signature))))
 
+    traced = trace_model(model, preprocessor, served.task_names, score)
+    signatures = build_signatures(traced, preprocessor, served)
     with staging(base) as folder:
         weights = write_saved_model(folder, signatures, traced.function.variables, owners=(preprocessor, model))
         batches = compared_batches(rows, schema, traced.function.graph)

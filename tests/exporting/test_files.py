@@ -17,6 +17,7 @@ from tfmtl.exporting.export import export
 from tfmtl.exporting.exported_model import load_schema
 from tfmtl.exporting.model_card import CARD_FILE, CARD_JSON
 from tfmtl.exporting.score import SCORE
+from tfmtl.exporting.served_signature import ServedSignature
 from tfmtl.exporting.server_files import BATCH_SIZES, batch_sizes, named_versions, write_server_files
 from tfmtl.exporting.warmup_requests import check_warmup, write_warmup
 from tfmtl.serving.client import Client
@@ -78,11 +79,8 @@ def test_a_request_that_fails_is_found_before_a_server_finds_it(exported, tmp_pa
 
 
 def test_never_more_requests_than_a_server_reads(tmp_path):
-    class Anything:
-        def ask(self, rows):
-            return {"x": tf.constant(0)}
-
-    signatures = dict.fromkeys(map(str, range(600)), Anything())
+    anything = ServedSignature(None, lambda rows: {"x": tf.constant(0)})
+    signatures = dict.fromkeys(map(str, range(600)), anything)
     assert write_warmup(tmp_path, signatures, {"x": np.zeros(1)}, BATCH_SIZES) == MAX_WARMUP_RECORDS
 
 

@@ -97,12 +97,17 @@ def dtrn(schema: Schema, condition_on: str, **options: Any) -> keras.Model:
     As wide as an event, so that no history has a projection of its own, which would tell histories apart without DTRN.
     """
     width = sum(field.dim for field in schema.feature(BEHAVIORS[0]).fields)
-    extractor = {"condition_on": condition_on, "ffn_units": width}
-    sizes = {"units": (32,), "tower_units": (16,), "dim": width}
-    # Spread enough for attention to tell values apart from the first step on.
-    tables = keras.initializers.RandomNormal(stddev=1.0)
     return presets.dtrn(
-        schema, target=ATTRIBUTES, extractor=extractor, embeddings_initializer=tables, **sizes, **options
+        schema,
+        target=ATTRIBUTES,
+        dim=width,
+        condition_on=condition_on,
+        ffn_units=width,
+        units=(32,),
+        tower_units=(16,),
+        # Spread enough for attention to tell values apart from the first step on.
+        embeddings_initializer=keras.initializers.RandomNormal(stddev=1.0),
+        **options,
     )
 
 

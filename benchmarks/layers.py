@@ -86,7 +86,7 @@ class FusedEmbeddings(keras.layers.Layer):
 
     def __init__(self, columns: list[str], **kwargs: Any):
         super().__init__(**kwargs)
-        self.fields = tfmtl.FeatureEmbedding([tfmtl.Categorical(c, num_ids=IDS, dim=DIM) for c in columns])
+        self.fields = tfmtl.layers.FeatureEmbedding([tfmtl.Categorical(c, num_ids=IDS, dim=DIM) for c in columns])
 
     def build(self, shapes: Any) -> None:
         self.fields.build(shapes)

@@ -52,15 +52,15 @@ def workloads() -> dict[str, Workload]:
 
 def _ple_wide(schema: tfmtl.Schema) -> keras.Model:
     """Of the training benchmark's size."""
-    return tfmtl.ple(schema, units=(256, 256), num_task_experts=4, num_shared_experts=4, tower_units=(64,))
+    return tfmtl.models.ple(schema, units=(256, 256), num_task_experts=4, num_shared_experts=4, tower_units=(64,))
 
 
 def _ple(schema: tfmtl.Schema) -> keras.Model:
-    return tfmtl.ple(schema, units=(128, 64), num_task_experts=2, num_shared_experts=2, tower_units=(64,))
+    return tfmtl.models.ple(schema, units=(128, 64), num_task_experts=2, num_shared_experts=2, tower_units=(64,))
 
 
 def _dtrn(schema: tfmtl.Schema) -> keras.Model:
-    return tfmtl.dtrn(schema, target="item")
+    return tfmtl.models.dtrn(schema, target="item")
 
 
 def _small() -> tfmtl.Schema:

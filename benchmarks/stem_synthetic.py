@@ -31,7 +31,7 @@ SIZES = {"units": (64, 32), "tower_units": (16,), "gate_units": (), "num_task_ex
 
 def twins(schema: Schema) -> keras.Model:
     """A model for each task, tables and all, as one."""
-    inputs, outputs = tfmtl.encoded_inputs(schema.features), {}
+    inputs, outputs = tfmtl.models.encoded_inputs(schema.features), {}
     for task in schema.task_names:
         alone = schema.with_tasks([task])
         bottom = tfmtl.SharedBottomRepresentation(alone.features, [task])
@@ -43,10 +43,10 @@ def twins(schema: Schema) -> keras.Model:
 
 MODELS: dict[str, Maker] = {
     "single-task": twins,
-    REFERENCE: lambda s: tfmtl.ple(s, **{**SIZES, "units": [SIZES["units"]]}),
-    "one wide table": lambda s: tfmtl.stem_single_table(s, **SIZES),
-    "ME-PLE": lambda s: tfmtl.me_ple(s, **SIZES),
-    "STEM-Net": lambda s: tfmtl.stem_net(s, **SIZES),
+    REFERENCE: lambda s: tfmtl.models.ple(s, **{**SIZES, "units": [SIZES["units"]]}),
+    "one wide table": lambda s: tfmtl.models.stem_single_table(s, **SIZES),
+    "ME-PLE": lambda s: tfmtl.models.me_ple(s, **SIZES),
+    "STEM-Net": lambda s: tfmtl.models.stem_net(s, **SIZES),
 }
 
 

@@ -40,7 +40,7 @@ def compiled(workload: Workload) -> keras.Model:
     schema = tfmtl.Schema([*categorical, *numeric], [tfmtl.Task(name) for name in workload.task_names])
     experts = {"num_task_experts": TASK_EXPERTS, "num_shared_experts": SHARED_EXPERTS}
     if workload.model == "ple":
-        model = tfmtl.ple(schema, units=(EXPERT_UNITS,) * LEVELS, tower_units=(TOWER_UNITS,), **experts)
+        model = tfmtl.models.ple(schema, units=(EXPERT_UNITS,) * LEVELS, tower_units=(TOWER_UNITS,), **experts)
     else:
         model = stem_net(tfmtl.Schema(categorical, schema.tasks), experts)
     targets: dict[str, Any] = objectives(schema.tasks)

@@ -76,7 +76,7 @@ def fit(schema, together, train, preprocessor, options):
     dataset = dataset.map(preprocessor, num_parallel_calls=2).prefetch(4)
     steps = train.num_rows // BATCH
     with tfmtl.strategy("auto").scope():
-        model = tfmtl.ple(schema) if together else tfmtl.single_task(schema)
+        model = tfmtl.models.ple(schema) if together else tfmtl.models.single_task(schema)
         rate = keras.optimizers.schedules.CosineDecay(options.learning_rate, steps * options.epochs)
         model.compile(keras.optimizers.Adam(rate), **tfmtl.objectives(schema.tasks))
     clock = EpochClock()

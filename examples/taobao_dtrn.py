@@ -44,9 +44,15 @@ class Parts:
 
 def dtrn(schema: Schema, *, task_specific: bool) -> keras.Model:
     """DTRN, or, not `task_specific`, what is left of it without hypernetwork and without the tasks' weighing of fields."""
-    extractor = {"condition_on": "task+behavior" if task_specific else "none", "ffn_units": 32}
-    sizes = {"units": (64, 32), "tower_units": (16,)}
-    return tfmtl.dtrn(schema, target="category", extractor=extractor, refine=task_specific, **sizes)
+    return tfmtl.models.dtrn(
+        schema,
+        target="category",
+        condition_on="task+behavior" if task_specific else "none",
+        ffn_units=32,
+        refine=task_specific,
+        units=(64, 32),
+        tower_units=(16,),
+    )
 
 
 def train(make: Callable[[Schema], keras.Model], schema: Schema, parts: Parts, options: argparse.Namespace) -> dict:

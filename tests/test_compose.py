@@ -13,23 +13,17 @@ from tfmtl import (
     CGC,
     PLE,
     AITMHead,
-    AsymmetricSharing,
     Categorical,
-    CrossStitch,
-    CustomizedSharing,
     DTRNRepresentation,
     ESMMHead,
     HierarchicalTaskTree,
-    MLMMoE,
     MMoE,
     Numeric,
-    OMoE,
     Schema,
     Sequence,
     SharedBottom,
     SharedBottomRepresentation,
     SingleTask,
-    Sluice,
     STEMRepresentation,
     Task,
     Towers,
@@ -37,6 +31,7 @@ from tfmtl import (
     objectives,
 )
 from tfmtl.keras_host import LEGACY, keras
+from tfmtl.stages import AsymmetricSharing, CrossStitch, CustomizedSharing, MLMMoE, OMoE, Sluice
 
 ITEM = Categorical("item", num_ids=6, dim=4, table="item")
 SCHEMA = Schema(
@@ -65,7 +60,7 @@ FACETS = {"behavior": ("view", "keep"), "group": ("new",)}
 BOTTOMS = {
     "shared": lambda: SharedBottomRepresentation(SCHEMA.features, SCHEMA.task_names),
     "stem": lambda: STEMRepresentation(SCHEMA.features, SCHEMA.task_names),
-    "dtrn": lambda: DTRNRepresentation(SCHEMA.features, SCHEMA.task_names, target="item", senet={"reduction": 1}),
+    "dtrn": lambda: DTRNRepresentation(SCHEMA.features, SCHEMA.task_names, target="item", reduction=1),
 }
 SMALL = {"num_task_experts": 1, "num_shared_experts": 1}
 TRUNKS = {

@@ -35,7 +35,7 @@ MODELS: dict[str, Callable[[], Any]] = {
     "mfh": lambda: routed(presets.mfh(GRIDDED, GRID, **TREE), GRIDDED, GRID),
     "esmm": lambda: presets.esmm(SCHEMA, **SMALL),
     "aitm": lambda: presets.aitm(SCHEMA, **SMALL),
-    "dtrn": lambda: presets.dtrn(HISTORIED, target="item", extractor={"hyper_units": ()}, **SMALL),
+    "dtrn": lambda: presets.dtrn(HISTORIED, target="item", hyper_units=(), **SMALL),
 }
 
 

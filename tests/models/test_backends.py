@@ -27,7 +27,7 @@ def test_models_of_tensorflow_load_predict_and_train_alike(backend, computed):
         from pathlib import Path
         import tfmtl
         from models import backend_cases
-        assert tfmtl.BACKEND == sys.argv[2]
+        assert tfmtl.keras_host.BACKEND == sys.argv[2]
         print(len(backend_cases.recompute(Path(sys.argv[1]))), "alike")
         """,
         computed,

@@ -21,10 +21,9 @@ from tfmtl import (
     TaskGrid,
     Towers,
     build,
-    encoded_inputs,
 )
 from tfmtl.keras_host import LEGACY, keras
-from tfmtl.models import presets
+from tfmtl.models import encoded_inputs, presets
 from tfmtl.training.objectives import objectives
 
 SCHEMA = Schema(
@@ -124,16 +123,14 @@ def test_presets_compare_models_of_one_depth(preset):
 @pytest.mark.parametrize("preset", ["ple", "omoe", "cross_stitch", "asymmetric_sharing", "mfh", "dtrn", "esmm", "aitm"])
 def test_presets_hand_options_to_their_stage(preset):
     tables = {"embeddings_initializer": "ones", "embeddings_regularizer": keras.regularizers.L2(0.1)}
-    towers = {"towers": {"dropout": 0.3, "activation": "tanh"}}
+    towers = {"tower_dropout": 0.3, "tower_activation": "tanh"}
     grid = TaskGrid([Task("click")], {"new": 0, "old": 1}, "city")
-    schema, arguments, head = Schema(SCHEMA.features, [Task("click"), Task("buy")]), (), towers
+    schema, arguments = Schema(SCHEMA.features, [Task("click"), Task("buy")]), ()
     if preset == "asymmetric_sharing":
         arguments = ({"buy": ["click"]},)
     elif preset == "mfh":
         schema, arguments = Schema(SCHEMA.features, grid.tasks), (grid,)
-    elif preset in ("esmm", "aitm"):
-        head = towers["towers"]  # their options are the head's
-    model = getattr(presets, preset)(schema, *arguments, **tables, **head)
+    model = getattr(presets, preset)(schema, *arguments, **tables, **towers)
     embed = model.get_layer("bottom").embed
     np.testing.assert_array_equal(np.asarray(embed.tables.trainable_variables[0]), 1)
     assert float(sum(embed.losses)) == pytest.approx(0.1 * embed.tables.count_params(), rel=1e-5)
@@ -234,7 +231,7 @@ def test_stages_belong_to_the_schema():
             Schema(SCHEMA.features, SCHEMA.tasks[:1]),
             alone,
             CGC(8),
-            lambda streams: dict.fromkeys(SCHEMA.task_names, streams["click"]),
+            OwnHead(lambda streams: dict.fromkeys(SCHEMA.task_names, streams["click"])),
         )
 
 
@@ -254,16 +251,73 @@ def test_a_column_called_like_a_stage(name):
         presets.ple(Schema([Numeric(name, transform=None)], SCHEMA.tasks))
 
 
-def test_a_trunk_of_ones_own_says_what_it_reads():
-    class Sum(keras.layers.Layer):
-        def call(self, streams):
-            return {task: stream + streams["shared"] for task, stream in streams.items() if task != "shared"}
+class OwnTrunk(keras.layers.Layer):
+    """The least that a trunk is: the shared stream beside every task's."""
 
-    shared = SharedBottomRepresentation(SCHEMA.features, SCHEMA.task_names)
-    assert build(SCHEMA, shared, Sum(name="trunk"), Towers(SCHEMA.tasks)).output
+    reads_own = True
+    reads_shared = True
+
+    def call(self, streams):
+        return {task: stream + streams["shared"] for task, stream in streams.items() if task != "shared"}
+
+
+class OwnBottom(keras.layers.Layer):
+    """The least that a bottom is."""
+
+    task_specific = False
+    shared_specific = False
+
+    def __init__(self, schema):
+        super().__init__(name="bottom")
+        self.features = schema.features
+        self.tasks = schema.task_names
+
+    def call(self, encoded):
+        return dict.fromkeys([*self.tasks, "shared"], encoded["age"][:, None])
+
+
+class OwnHead(keras.layers.Layer):
+    """The least that a head is: a function, and which tasks it predicts."""
+
+    def __init__(self, function, kinds=None):
+        super().__init__(name="head")
+        self.function = function
+        self.kinds = kinds or {}
+
+    def call(self, streams):
+        return self.function(streams)
+
+
+def test_stages_of_ones_own():
+    head = OwnHead(lambda streams: {task: streams[task] for task in SCHEMA.task_names})
+    model = build(SCHEMA, OwnBottom(SCHEMA), OwnTrunk(name="trunk"), head)
+    np.testing.assert_array_equal(np.asarray(model(ROWS)["click"])[:, 0], 2 * ROWS["age"])
     stem = STEMRepresentation(SCHEMA.features, SCHEMA.task_names)
-    with pytest.raises(ValueError, match=r"needs an attribute `reads_own`.*Received: Sum"):
-        build(SCHEMA, stem, Sum(name="trunk"), Towers(SCHEMA.tasks))
+    assert "join" not in [
+        layer.name for layer in build(SCHEMA, stem, OwnTrunk(name="trunk"), Towers(SCHEMA.tasks)).layers
+    ]
+
+
+def test_a_stage_says_of_itself_what_its_contract_asks_for():
+    class Sum(keras.layers.Layer):
+        reads_shared = True
+
+        def call(self, streams):
+            return streams
+
+    bottom, trunk, head = SharedBottomRepresentation(SCHEMA.features, SCHEMA.task_names), CGC(4), Towers(SCHEMA.tasks)
+    with pytest.raises(
+        ValueError, match=r"`trunk` must be .*stages.Trunk`. Received: Sum, which lacks \['reads_own'\]"
+    ):
+        build(SCHEMA, bottom, Sum(name="trunk"), head)
+    with pytest.raises(ValueError, match=r"`head` .*stages.Head`. Received: function, which lacks \['kinds', 'name'\]"):
+        build(SCHEMA, bottom, trunk, lambda streams: streams)
+    with pytest.raises(
+        ValueError, match=r"`bottom` .*lacks \['features', 'shared_specific', 'task_specific', 'tasks'\]"
+    ):
+        build(SCHEMA, keras.layers.Dense(4), trunk, head)
+    with pytest.raises(ValueError, match=r"`head` .*Received: CGC, which lacks \['kinds'\]"):
+        build(SCHEMA, bottom, trunk, trunk)
 
 
 def test_logs_have_the_names_of_the_tasks(tmp_path):
@@ -309,12 +363,14 @@ def test_two_stages_of_one_name():
         build(SCHEMA, bottom, CGC(4, name="join"), Towers(SCHEMA.tasks))
 
 
-def test_a_head_that_is_a_function():
+def test_a_head_of_ones_own_predicts_the_tasks():
     bottom = SharedBottomRepresentation(SCHEMA.features, SCHEMA.task_names)
-    with pytest.raises(ValueError, match=r"must predict .* Received: \['click'\] from 'function'"):
-        build(SCHEMA, bottom, CGC(4), lambda streams: {"click": streams["click"]})
+    with pytest.raises(ValueError, match=r"must predict .* Received: \['click'\] from 'head'"):
+        build(SCHEMA, bottom, CGC(4), OwnHead(lambda streams: {"click": streams["click"]}))
     with pytest.raises(ValueError, match=r"must return \{task: \(B, 1\)\}"):
-        build(SCHEMA, bottom, CGC(4), lambda streams: streams["click"])
+        build(SCHEMA, bottom, CGC(4), OwnHead(lambda streams: streams["click"]))
+    with pytest.raises(ValueError, match=r"other kinds than the schema's. Received: \{'click': 'regression'\}"):
+        build(SCHEMA, bottom, CGC(4), OwnHead(lambda streams: streams, {"click": "regression"}))
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ SMALL = {
     "ple": (("city", "age"), {"units": (4, 4), "tower_units": (3,), "num_task_experts": 1, "num_shared_experts": 1}),
     "dtrn": (
         ("item", "bought"),
-        {"target": "item", "units": (4,), "tower_units": (), "extractor": {"hyper_units": ()}},
+        {"target": "item", "units": (4,), "tower_units": (), "hyper_units": ()},
     ),
 }
 

@@ -71,8 +71,8 @@ def test_importances_learn_from_their_own_task_and_tables_from_all():
     [
         {"target": "item"},
         {"target": "item", "refine": False, "shared_input": "fixed"},
-        {"target": ("item", "city"), "dim": 6, "extractor": {"condition_on": "none"}, "senet": {"squeeze": "mean"}},
-        {"senet": {"reduction": 1}},
+        {"target": ("item", "city"), "dim": 6, "condition_on": "none", "squeeze": "mean"},
+        {"reduction": 1},
     ],
     ids=str,
 )
@@ -104,8 +104,8 @@ def test_a_target_that_pooling_does_not_read_has_no_weights():
         SCHEMA.features,
         SCHEMA.task_names,
         target=("item", "city"),
-        extractor={"pooling": "mean"},
-        senet={"reduction": 1},
+        pooling="mean",
+        reduction=1,
     )
     bottom(ROWS)
     moved(bottom)
@@ -116,7 +116,7 @@ def test_a_target_that_pooling_does_not_read_has_no_weights():
 @pytest.mark.parametrize("condition_on", ["task+behavior", "none"])
 def test_only_tables_of_ids_are_tables(condition_on):
     """Positions, conditions and norms are read whole at every step: they are a dense optimizer's."""
-    bottom = DTRNRepresentation(SCHEMA.features, SCHEMA.task_names, extractor={"condition_on": condition_on})
+    bottom = DTRNRepresentation(SCHEMA.features, SCHEMA.task_names, condition_on=condition_on)
     bottom(ROWS)
     tables = {id(table) for table in bottom.embed.tables.trainable_variables}
     assert {id(v) for v in bottom.trainable_variables if is_table(v)} == tables
@@ -144,8 +144,8 @@ def test_preset_fits(trunk):
         ({"target": "brand"}, r"\['brand'\]"),
         ({"shared_input": "sum"}, "shared_input='sum'"),
         ({"dim": 0}, "dim=0"),
-        ({"target": "item", "extractor": {"pooling": "max"}}, "pooling='max'"),
-        ({"extractor": {"pooling": "target"}}, "`target` must name a feature where.*Received: target=None"),
+        ({"target": "item", "pooling": "max"}, "pooling='max'"),
+        ({"pooling": "target"}, "`target` must name a feature where.*Received: target=None"),
     ],
 )
 def test_refuses(options, message):

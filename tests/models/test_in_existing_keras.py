@@ -78,7 +78,7 @@ class Subclassed(keras.Model):
             "item": keras.layers.Embedding(ITEMS, 8, name="item_table"),
         }
         self.mix = tfmtl.PLE((16, 8), num_task_experts=1, num_shared_experts=1)
-        self.towers = {task: tfmtl.TaskTower((4,), name=task) for task in TASKS}
+        self.towers = {task: tfmtl.layers.TaskTower((4,), name=task) for task in TASKS}
 
     def call(self, inputs, training=None):
         joined = keras.layers.concatenate([self.embed[name](inputs[name]) for name in ("user", "item")])

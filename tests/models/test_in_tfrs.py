@@ -22,7 +22,7 @@ def test_cgc_in_a_tfrs_model_with_one_ranking_task_each():
                 super().__init__()
                 self.embed = tf.keras.layers.Embedding(20, 8)
                 self.mix = tfmtl.CGCLayer(8, num_task_experts=1, num_shared_experts=2, update_shared=False)
-                self.towers = {task: tfmtl.TaskTower((4,)) for task in TASKS}
+                self.towers = {task: tfmtl.layers.TaskTower((4,)) for task in TASKS}
                 self.tasks = {
                     task: tfrs.tasks.Ranking(tf.keras.losses.BinaryCrossentropy(), metrics=[tfmtl.metrics.MaskedAUC(name=f"{task}_auc")])
                     for task in TASKS

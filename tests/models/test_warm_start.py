@@ -79,7 +79,7 @@ def test_ids_keep_their_rows_wherever_they_stand():
 
 
 def test_a_frozen_layer_keeps_its_weights_in_place():
-    old, model = (presets.ple(OLD, units=(6,), tower_units=(4,), towers={"batch_norm": True}) for _ in range(2))
+    old, model = (presets.ple(OLD, units=(6,), tower_units=(4,), tower_batch_norm=True) for _ in range(2))
     shaken(old).get_layer("head").trainable = False
     warm_start(model, OLD, old, OLD)
     np.testing.assert_allclose(said(model, OLD)["buy"], said(old, OLD)["buy"], rtol=1e-5, atol=1e-6)

@@ -109,7 +109,7 @@ data = tfmtl.read(log, schema, batch_size=8).map(tfmtl.Preprocessor(schema.featu
 def train(strategy):
     keras.utils.set_random_seed(7)
     with strategy.scope():
-        model = tfmtl.ple(schema, units=(6, 5), tower_units=(4,))
+        model = tfmtl.models.ple(schema, units=(6, 5), tower_units=(4,))
         model.compile(keras.optimizers.SGD(0.1), **tfmtl.objectives(schema.tasks))
     model.fit(data, epochs=2, verbose=0)
     return model.evaluate(data, verbose=0, return_dict=True), model.get_weights()

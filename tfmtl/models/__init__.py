@@ -1,0 +1,54 @@
+"""Whole models: `build` from three stages, a preset for each paper, and what is done with a model."""
+
+from tfmtl.models.build import build, encoded_inputs
+from tfmtl.models.presets import (
+    PLE_DEPTHS,
+    aitm,
+    asymmetric_sharing,
+    cgc,
+    cross_stitch,
+    customized_sharing,
+    dtrn,
+    esmm,
+    me_mmoe,
+    me_ple,
+    mfh,
+    ml_mmoe,
+    mmoe,
+    omoe,
+    ple,
+    shared_bottom,
+    single_task,
+    sluice,
+    stem_net,
+    stem_single_table,
+)
+from tfmtl.models.routed import routed
+from tfmtl.models.warm_start import warm_start
+
+__all__ = [
+    "PLE_DEPTHS",
+    "aitm",
+    "asymmetric_sharing",
+    "build",
+    "cgc",
+    "cross_stitch",
+    "customized_sharing",
+    "dtrn",
+    "encoded_inputs",
+    "esmm",
+    "me_mmoe",
+    "me_ple",
+    "mfh",
+    "ml_mmoe",
+    "mmoe",
+    "omoe",
+    "ple",
+    "routed",
+    "shared_bottom",
+    "single_task",
+    "sluice",
+    "stem_net",
+    "stem_single_table",
+    "warm_start",
+]

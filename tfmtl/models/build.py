@@ -8,6 +8,7 @@ from tfmtl.keras_host import keras, model_by_name
 from tfmtl.layers.join_streams import JoinStreams
 from tfmtl.schema import Categorical, Feature, Numeric, Sequence
 from tfmtl.schema.schema import Schema
+from tfmtl.stages.stage import Bottom, Head, Trunk, check_stage
 from tfmtl.typing import Predictions
 
 
@@ -30,13 +31,14 @@ def encoded_inputs(features: Iterable[Feature]) -> dict[str, Any]:
     return inputs
 
 
-def build(schema: Schema, bottom: Any, trunk: Any, head: Any, *, name: str = "tfmtl") -> keras.Model:
+def build(schema: Schema, bottom: Bottom, trunk: Trunk, head: Head, *, name: str = "tfmtl") -> keras.Model:
     """Composes any bottom, any trunk and any head into a functional Keras model.
 
     The model reads the encoded dict, in which other columns do no harm, and returns `{task: (B, 1)}`; its stages are
-    `get_layer("bottom")`, `"trunk"` and `"head"`. Where the bottom's streams differ (`task_specific`, `shared_specific`) and
-    the trunk's experts do not read some of them (`reads_own`, `reads_shared`), a `JoinStreams` layer `"join"` sets them
-    beside the trunk's output: nothing that a stage was given is dropped. Stages of your own say the same of themselves.
+    `get_layer("bottom")`, `"trunk"` and `"head"`. Where the bottom's streams differ (`task_specific`,
+    `shared_specific`) and the trunk's experts do not read some of them (`reads_own`, `reads_shared`), a `JoinStreams`
+    layer `"join"` sets them beside the trunk's output: nothing that a stage was given is dropped. Stages of your own
+    keep the contract of `tfmtl.stages.Bottom`, `Trunk` and `Head`.
 
     Args:
         schema: adapted; its features become the inputs.
@@ -46,11 +48,13 @@ def build(schema: Schema, bottom: Any, trunk: Any, head: Any, *, name: str = "tf
         name: of the model.
 
     Raises:
-        ValueError: a feature that was never adapted, or one with the name of a stage; two stages of one name; stages that
-            do not fit, or that were made for other features or tasks.
+        ValueError: a feature that was never adapted, or one with the name of a stage; two stages of one name; a stage
+            that lacks what its contract asks for; stages that do not fit, or that were made for other features or
+            tasks.
 
     Example:
 
+    >>> from tfmtl import Categorical, MMoE, Schema, SharedBottomRepresentation, Task, Towers, build
     >>> schema = Schema([Categorical("city", num_ids=100)], [Task("click"), Task("buy")])
     >>> bottom = SharedBottomRepresentation(schema.features, schema.task_names)
     >>> model = build(schema, bottom, MMoE(64, num_experts=4), Towers(schema.tasks))
@@ -58,14 +62,17 @@ def build(schema: Schema, bottom: Any, trunk: Any, head: Any, *, name: str = "tf
     ['buy', 'click']
     """
     inputs = encoded_inputs(schema.features)
+    check_stage("bottom", bottom, Bottom)
+    check_stage("trunk", trunk, Trunk)
+    check_stage("head", head, Head)
+    _check_names(inputs, [bottom.name, trunk.name, head.name])
     _check_features(schema, bottom)
     _check_streams(schema, bottom)
-    _check_names(inputs, (bottom, trunk, head))
 
     streams = bottom(inputs)
     mixed = trunk(streams)
-    own = _says(bottom, "task_specific") and not _says(trunk, "reads_own")
-    shared = _says(bottom, "shared_specific") and not _says(trunk, "reads_shared")
+    own = bottom.task_specific and not trunk.reads_own
+    shared = bottom.shared_specific and not trunk.reads_shared
     if own or shared:
         mixed = JoinStreams(own=own, shared=shared, name="join")([mixed, streams])
     predictions = head(mixed)
@@ -74,11 +81,20 @@ def build(schema: Schema, bottom: Any, trunk: Any, head: Any, *, name: str = "tf
     return model_by_name(inputs, predictions, name)
 
 
-def _check_features(schema: Schema, bottom: Any) -> None:
-    """Raises ValueError if `bottom` says which features it reads, and they are not those of `schema`."""
+def _check_names(columns: Iterable[str], stages: list[str]) -> None:
+    """Raises ValueError if a column or another stage is called like a stage: a Keras model has one layer of a name."""
+    names = {"join", *stages}
+    if len(names) <= len(stages):
+        raise ValueError(f"The stages of a model need names of their own, other than 'join'. Received: {stages}")
+    taken = sorted(set(columns) & names)
+    if taken:
+        raise ValueError(f"No column may be called like a stage of the model; stages take a `name`. Received: {taken}")
+
+
+def _check_features(schema: Schema, bottom: Bottom) -> None:
+    """Raises ValueError unless `bottom` was made for the features of `schema`."""
     wanted = {feature.name: _of_any_width(feature.encoded()) for feature in schema.features}
-    features = getattr(bottom, "features", None)
-    held = wanted if features is None else {feature.name: _of_any_width(feature) for feature in features}
+    held = {feature.name: _of_any_width(feature.encoded()) for feature in bottom.features}
     differing = sorted(name for name in wanted.keys() | held.keys() if wanted.get(name) != held.get(name))
     if differing:
         raise ValueError(
@@ -87,15 +103,14 @@ def _check_features(schema: Schema, bottom: Any) -> None:
         )
 
 
-def _check_streams(schema: Schema, bottom: Any) -> None:
-    """Raises ValueError if `bottom` says which tasks it makes streams for, and they are not those of `schema`.
+def _check_streams(schema: Schema, bottom: Bottom) -> None:
+    """Raises ValueError unless `bottom` makes streams for the tasks of `schema`.
 
     A stream too many would have experts and gates that no loss trains.
     """
-    tasks = getattr(bottom, "tasks", None)
-    if tasks is not None and set(tasks) != set(schema.task_names):
+    if set(bottom.tasks) != set(schema.task_names):
         raise ValueError(
-            f"The bottom must be made for the schema's tasks {schema.task_names}. Received: {tuple(tasks)}"
+            f"The bottom must be made for the schema's tasks {schema.task_names}. Received: {tuple(bottom.tasks)}"
         )
 
 
@@ -106,37 +121,13 @@ def _of_any_width(feature: Feature) -> Feature:
     return replace(feature, dim=1)
 
 
-def _check_names(inputs: Iterable[str], stages: Iterable[Any]) -> None:
-    """Raises ValueError if a column or another stage is called like a stage: a Keras model has one layer of a name."""
-    names = ["join", *(stage.name for stage in stages if hasattr(stage, "name"))]
-    if len(set(names)) < len(names):
-        raise ValueError(f"The stages of a model need names of their own, other than 'join'. Received: {names[1:]}")
-    taken = sorted(set(inputs) & set(names))
-    if taken:
-        raise ValueError(f"No column may be called like a stage of the model; stages take a `name`. Received: {taken}")
-
-
-def _says(stage: Any, what: str) -> bool:
-    if not hasattr(stage, what):
-        raise ValueError(
-            f"A stage of your own needs an attribute `{what}`: a bottom says whether its streams differ (`task_specific`, "
-            f"`shared_specific`), a trunk which of them its experts read (`reads_own`, `reads_shared`). "
-            f"Received: {type(stage).__name__}"
-        )
-    return bool(getattr(stage, what))
-
-
-def _name(stage: Any) -> str:
-    return getattr(stage, "name", type(stage).__name__)
-
-
-def _check_tasks(schema: Schema, head: Any, predictions: Predictions) -> None:
+def _check_tasks(schema: Schema, head: Head, predictions: Predictions) -> None:
     """Raises ValueError unless `head` predicts the tasks of `schema`, each as its kind asks for."""
     kinds = {task.name: task.kind for task in schema.tasks}
     if not isinstance(predictions, Mapping):
-        raise ValueError(f"The head must return {{task: (B, 1)}}. Received: {predictions!r} from {_name(head)!r}")
+        raise ValueError(f"The head must return {{task: (B, 1)}}. Received: {predictions!r} from {head.name!r}")
     if set(predictions) != set(kinds):
-        raise ValueError(f"The head must predict {sorted(kinds)}. Received: {sorted(predictions)} from {_name(head)!r}")
-    other = {task: kind for task, kind in getattr(head, "kinds", {}).items() if kind != kinds[task]}
+        raise ValueError(f"The head must predict {sorted(kinds)}. Received: {sorted(predictions)} from {head.name!r}")
+    other = {task: kind for task, kind in head.kinds.items() if kind != kinds.get(task)}
     if other:
         raise ValueError(f"The head was made for tasks of other kinds than the schema's. Received: {other}")

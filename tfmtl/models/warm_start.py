@@ -14,9 +14,9 @@ from tfmtl.schema.schema import Schema, table_readers
 def warm_start(model: keras.Model, schema: Schema, source: keras.Model, source_schema: Schema) -> None:
     """Gives `model` the weights of `source`, a model made alike over vocabularies of its own.
 
-    An id takes its row with it, wherever it stands in the new vocabulary. An id that `source` did not know starts from row
-    0 of its table, which is how `source` reads it. So until it is trained `model` says what `source` says of the same rows,
-    but for ids that it has itself forgotten. What an optimizer remembers is not carried over.
+    An id takes its row with it, wherever it stands in the new vocabulary. An id that `source` did not know starts from
+    row 0 of its table, which is how `source` reads it. So until it is trained `model` says what `source` says of the
+    same rows, but for ids that it has itself forgotten. What an optimizer remembers is not carried over.
 
     Args:
         model: changed in place; made by the same preset or stages with the same options as `source`.
@@ -25,8 +25,8 @@ def warm_start(model: keras.Model, schema: Schema, source: keras.Model, source_s
         source_schema: of `source`.
 
     Raises:
-        ValueError: schemas that differ in more than the ids of their tables, a schema that is not its model's, or weights
-            that do not pair off. `model` is then as it was.
+        ValueError: schemas that differ in more than the ids of their tables, a schema that is not its model's, or
+            weights that do not pair off. `model` is then as it was.
 
     Example:
 

@@ -1,7 +1,7 @@
 """The contract of a stage: what a bottom, a trunk and a head must say of themselves for `tfmtl.models.build`.
 
-A stage is a Keras layer. It needs no base class of ours: a layer of your own that has the attributes below is a stage, as
-here a trunk that adds the shared stream to every task's:
+A stage is a Keras layer. It needs no base class of ours: a layer of your own that has the attributes below is a stage,
+such as a trunk that adds the shared stream to every task's:
 
 >>> import keras
 >>> from tfmtl import Categorical, Schema, SharedBottomRepresentation, Task, Towers, build
@@ -30,20 +30,20 @@ class Stage(Protocol):
 
     @property
     def name(self) -> str:
-        """The name by which `model.get_layer` finds the stage; no column and no other stage of the model may have it."""
+        """The name by which `model.get_layer` finds the stage; no column and no other stage of a model may have it."""
 
 
 @runtime_checkable
 class Bottom(Stage, Protocol):
     """Turns encoded columns into a stream for every task and the shared one.
 
-    The two flags tell `build` what would be lost under a trunk that reads only some of the streams. Both are False where
-    all streams are one tensor.
+    The two flags tell `build` what would be lost under a trunk that reads only some of the streams. Both are False
+    where all streams are one tensor.
     """
 
     @property
     def features(self) -> Iterable[Feature]:
-        """The features that it was made for, encoded: `[feature.encoded() for feature in schema.features]`."""
+        """The features that it was made for, those of the schema, encoded or not."""
 
     @property
     def tasks(self) -> Iterable[str]:
@@ -65,8 +65,8 @@ class Bottom(Stage, Protocol):
 class Trunk(Stage, Protocol):
     """Turns streams into streams of the same tasks.
 
-    Where the flags say that a trunk passes over what only some streams hold, `build` sets these streams beside its output.
-    A trunk that has gates is `Gated` too.
+    Where the flags say that a trunk passes over what only some streams hold, `build` sets these streams beside its
+    output. A trunk that has gates is `Gated` too.
     """
 
     @property
@@ -86,9 +86,9 @@ class Gated(Protocol):
     """Mixes candidates by weights that can be looked at."""
 
     def gates(self, streams: Streams) -> Any:
-        """The mixing weights `{stream: (B, candidates)}`, which sum to 1 over the candidates; only streams that have a gate.
+        """The mixing weights `{stream: (B, candidates)}`, which sum to 1; only of streams that have a gate.
 
-        A trunk of several levels gives a list of them, one a level, and a tree a dict, one a node.
+        A trunk of several levels gives a list of such dicts, one a level, and a tree a dict of them, one a node.
         """
 
 

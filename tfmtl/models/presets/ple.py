@@ -1,192 +1,117 @@
-"""PLE and the models that it is measured against.
-
-By default all have the sizes of Tang et al. (PLE), RecSys 2020, section 5.1.3: an MLP of (256, 128, 64) for every task, experts
-of a single layer. So where there is one level of experts (`mmoe`, `omoe`, `cgc`), they are the first layer and the tower is the
-other two; where there are two (`ple`, `ml_mmoe`), or networks without gates, the tower is the last (`sluice` mixes its layers, so
-they have one width). That experts count as layers is our reading, the first of `PLE_DEPTHS`. The paper gives no number of
-experts; here a level has two for each task and two more, whoever reads them. A trunk by itself, which does not know the
-tasks, has the 8 of MMoE's paper.
-
-Every preset passes what it does not know on to its trunk, but for four options: `towers`, further options of `Towers` such as
-`{"dropout": 0.1, "base_rates": {"buy": 0.003}}`, `embeddings_initializer` and `embeddings_regularizer` of the tables, and `name`
-of the model.
-"""
+"""Progressive layered extraction."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tfmtl.keras_host import keras
-from tfmtl.models.presets.assembling import over_shared_bottom
-from tfmtl.schema.schema import Schema
+from tfmtl.layers.cgc_layer import CrossTask, GateInput
+from tfmtl.models.build import build
+from tfmtl.models.presets.sizes import PLE_DEPTHS
+from tfmtl.schema import Schema
+from tfmtl.stages import PLE, SharedBottomRepresentation, Towers
 from tfmtl.stages.heads import Units
-from tfmtl.stages.trunks import CGC, AsymmetricSharing, CustomizedSharing, MMoE, SharedBottom, SingleTask
-from tfmtl.stages.trunks.cross_stitch import CrossStitch
-from tfmtl.stages.trunks.ml_mmoe import MLMMoE
-from tfmtl.stages.trunks.omoe import OMoE
-from tfmtl.stages.trunks.ple import PLE
-from tfmtl.stages.trunks.sluice import Sluice
-
-Levels = Sequence[int | Sequence[int]]
-
-PLE_DEPTHS: dict[str, tuple[tuple[int, ...], tuple[int, ...]]] = {
-    "paper_depth_matched": ((256, 128), (64,)),
-    "paper_full_tower": ((256, 128), (256, 128, 64)),
-}
-"""The paper's MLP of [256, 128, 64] can be read in two ways: experts and tower together are as deep as a single-task
-model's, or the tower alone is. `{reading: (units of the levels, units of a tower)}`."""
-
-
-def single_task(
-    schema: Schema, *, units: Sequence[int] = (256, 128), tower_units: Units = (64,), **options: Any
-) -> keras.Model:
-    """One network a task over one set of embeddings. For a twin that shares nothing, pass `schema.with_tasks([name])`."""
-    return over_shared_bottom(schema, SingleTask, "single_task", units=units, tower_units=tower_units, **options)
-
-
-def shared_bottom(
-    schema: Schema, *, units: Sequence[int] = (256, 128), tower_units: Units = (64,), **options: Any
-) -> keras.Model:
-    """Hard parameter sharing: one MLP for all tasks, then a tower each."""
-    return over_shared_bottom(schema, SharedBottom, "shared_bottom", units=units, tower_units=tower_units, **options)
-
-
-def mmoe(
-    schema: Schema,
-    *,
-    units: int | Sequence[int] = 256,
-    num_experts: int | None = None,
-    tower_units: Units = (128, 64),
-    **options: Any,
-) -> keras.Model:
-    """Multi-gate mixture-of-experts. Ma et al., KDD 2018.
-
-    Args:
-        schema: adapted.
-        units: width of an expert, or of its layers.
-        num_experts: None takes as many as `cgc` and each level of `ple` have by default.
-        tower_units: hidden layers of a tower.
-        **options: of `MMoE`; `towers`, `embeddings_initializer` and `embeddings_regularizer` as in `ple`.
-    """
-    return over_shared_bottom(
-        schema, MMoE, "mmoe", units=units, num_experts=_experts(schema, num_experts), tower_units=tower_units, **options
-    )
-
-
-def omoe(
-    schema: Schema,
-    *,
-    units: int | Sequence[int] = 256,
-    num_experts: int | None = None,
-    tower_units: Units = (128, 64),
-    **options: Any,
-) -> keras.Model:
-    """Mixture-of-experts with one gate for all tasks. Ma et al., KDD 2018. `options` of `OMoE`; others as in `mmoe`."""
-    return over_shared_bottom(
-        schema, OMoE, "omoe", units=units, num_experts=_experts(schema, num_experts), tower_units=tower_units, **options
-    )
-
-
-def ml_mmoe(
-    schema: Schema,
-    *,
-    units: Sequence[int] = (256, 128),
-    num_experts: int | None = None,
-    tower_units: Units = (64,),
-    **options: Any,
-) -> keras.Model:
-    """MMoE of several levels whose gates read the raw input. Tang et al., RecSys 2020, section 5.1.2.
-
-    `units` has one entry a level, `num_experts` is of each, `options` are those of `MLMMoE`; others as in `mmoe`.
-    """
-    num = _experts(schema, num_experts)
-    return over_shared_bottom(
-        schema, MLMMoE, "ml_mmoe", units=units, num_experts=num, tower_units=tower_units, **options
-    )
-
-
-def customized_sharing(
-    schema: Schema, *, units: Sequence[int] = (256, 128), tower_units: Units = (64,), **options: Any
-) -> keras.Model:
-    """A network of its own for every task beside a shared one, without gates. Tang et al., RecSys 2020."""
-    return over_shared_bottom(
-        schema, CustomizedSharing, "customized_sharing", units=units, tower_units=tower_units, **options
-    )
-
-
-def asymmetric_sharing(
-    schema: Schema,
-    donors: Mapping[str, Sequence[str]],
-    *,
-    units: Sequence[int] = (256, 128),
-    tower_units: Units = (64,),
-    **options: Any,
-) -> keras.Model:
-    """A network for every task; `donors` says whose a task reads besides its own. Tang et al., RecSys 2020."""
-    return over_shared_bottom(
-        schema,
-        AsymmetricSharing,
-        "asymmetric_sharing",
-        donors=donors,
-        units=units,
-        tower_units=tower_units,
-        **options,
-    )
-
-
-def cross_stitch(
-    schema: Schema, *, units: Sequence[int] = (256, 128), tower_units: Units = (64,), **options: Any
-) -> keras.Model:
-    """A network for every task, their layers mixed by learned scalars. Misra et al., CVPR 2016."""
-    return over_shared_bottom(schema, CrossStitch, "cross_stitch", units=units, tower_units=tower_units, **options)
-
-
-def sluice(
-    schema: Schema, *, units: Sequence[int] = (256, 256), tower_units: Units = (64,), **options: Any
-) -> keras.Model:
-    """Cross-stitch over sub-spaces, with learned mixtures of layers. Ruder et al., AAAI 2019."""
-    return over_shared_bottom(schema, Sluice, "sluice", units=units, tower_units=tower_units, **options)
-
-
-def cgc(
-    schema: Schema, *, units: int | Sequence[int] = 256, tower_units: Units = (128, 64), **options: Any
-) -> keras.Model:
-    """Customized gate control, PLE of one level. `options` of `CGCLayer`. Tang et al., RecSys 2020."""
-    return over_shared_bottom(schema, CGC, "cgc", units=units, tower_units=tower_units, **options)
 
 
 def ple(
     schema: Schema,
     *,
     depth: str = "paper_depth_matched",
-    units: Levels | None = None,
+    units: Sequence[int | Sequence[int]] | None = None,
+    num_task_experts: int = 2,
+    num_shared_experts: int = 2,
+    gate_units: Sequence[int] = (),
+    gate_input: GateInput = "task",
+    gate_use_bias: bool = False,
+    cross_task: CrossTask = "none",
+    shared_stream_stop_specific: bool = False,
+    activation: Any = "relu",
+    dropout: float = 0.0,
+    kernel_initializer: Any = "glorot_uniform",
     tower_units: Units | None = None,
-    **options: Any,
+    tower_activation: Any = "relu",
+    tower_dropout: float = 0.0,
+    tower_batch_norm: bool = False,
+    base_rates: Mapping[str, float] | None = None,
+    embeddings_initializer: Any = "uniform",
+    embeddings_regularizer: Any = None,
+    name: str = "ple",
 ) -> keras.Model:
-    """Progressive layered extraction. Tang et al., RecSys 2020.
+    """Levels of task-specific and shared experts, mixed by a gate for each task.
 
     Args:
         schema: adapted.
         depth: a reading of the paper's sizes, a key of `PLE_DEPTHS`.
-        units: one entry a level, instead of the reading's.
-        tower_units: hidden layers of a tower, instead of the reading's.
-        **options: of `PLE`, such as `num_task_experts` and `num_shared_experts`; `towers`, further options of `Towers`;
-            `embeddings_initializer` and `embeddings_regularizer` of the tables.
+        units: one entry a level, the width of its experts or the widths of their layers; None takes the reading's.
+        num_task_experts: experts that each task owns, of every level.
+        num_shared_experts: experts that belong to no task, of every level.
+        gate_units: hidden layers of the gates; the paper has none.
+        gate_input: what task t's gate reads: `"task"` (x_t), `"sum"` (x_t + x_shared) or `"concat"` of the two.
+        gate_use_bias: whether gates have a bias; the papers' formula has none, Tencent's code has one.
+        cross_task: whether a task also reads other tasks' experts: `"none"`, `"detached"` (forward only: its loss does
+            not reach them) or `"full"`.
+        shared_stream_stop_specific: stop the gradient from the shared stream to task experts.
+        activation: of the experts.
+        dropout: share of an expert's units set to zero in training.
+        kernel_initializer: of the experts; each expert is drawn for itself.
+        tower_units: hidden layers of a tower, or `{task: hidden layers}`; None takes the reading's.
+        tower_activation: of the towers' hidden layers.
+        tower_dropout: share of a tower's hidden units set to zero in training.
+        tower_batch_norm: normalise after the activation of each of a tower's hidden layers.
+        base_rates: `{task: share of positives}`, where the towers of rare binary tasks start, as in `TaskTower`.
+        embeddings_initializer: of the tables.
+        embeddings_regularizer: of the tables, at every step as a whole.
+        name: of the model.
 
     Raises:
-        ValueError: an unknown reading, or what `PLE` refuses.
+        ValueError: an unknown reading, a feature that was never adapted, one with the name of a stage, or what `PLE`
+            and `Towers` refuse.
+
+    Example:
+
+    >>> from tfmtl import Categorical, Schema, Task
+    >>> from tfmtl.models import ple
+    >>> schema = Schema([Categorical("city", num_ids=100)], [Task("click"), Task("buy")])
+    >>> model = ple(schema, units=(64, 32), num_task_experts=1, tower_dropout=0.1)
+    >>> sorted(model.output)
+    ['buy', 'click']
+
+    Reference:
+        Tang et al., "Progressive Layered Extraction (PLE)", RecSys 2020, section 4.2; the sizes are those of its
+        section 5.1.3.
     """
     if depth not in PLE_DEPTHS:
         raise ValueError(f"`depth` must be one of {sorted(PLE_DEPTHS)}. Received: depth={depth!r}")
     levels, tower = PLE_DEPTHS[depth]
-    return over_shared_bottom(
-        schema,
-        PLE,
-        "ple",
-        units=levels if units is None else units,
-        tower_units=tower if tower_units is None else tower_units,
-        **options,
+    bottom = SharedBottomRepresentation(
+        schema.features,
+        schema.task_names,
+        embeddings_initializer=embeddings_initializer,
+        embeddings_regularizer=embeddings_regularizer,
     )
-
-
-def _experts(schema: Schema, num: int | None) -> int:
-    return 2 * len(schema.tasks) + 2 if num is None else num
+    head = Towers(
+        schema.tasks,
+        units=tower if tower_units is None else tower_units,
+        activation=tower_activation,
+        dropout=tower_dropout,
+        batch_norm=tower_batch_norm,
+        base_rates=base_rates,
+    )
+    return build(
+        schema,
+        bottom,
+        PLE(
+            levels if units is None else units,
+            num_task_experts=num_task_experts,
+            num_shared_experts=num_shared_experts,
+            gate_units=gate_units,
+            gate_input=gate_input,
+            gate_use_bias=gate_use_bias,
+            cross_task=cross_task,
+            shared_stream_stop_specific=shared_stream_stop_specific,
+            activation=activation,
+            dropout=dropout,
+            kernel_initializer=kernel_initializer,
+        ),
+        head,
+        name=name,
+    )

@@ -1,15 +1,18 @@
 """A representation for each task, from interests and importances of its own."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Sequence
 from typing import Any, Literal, TypeAlias
 
-from tfmtl.checks import check_count, check_option
+from tfmtl.checks import check_count, check_option, check_units
 from tfmtl.keras_host import keras, ops, register_freezable
+from tfmtl.layers.conditional_transformer import NormPosition
 from tfmtl.layers.encoded_columns import check_columns
 from tfmtl.layers.feature_embedding import FeatureEmbedding
-from tfmtl.layers.hyper_sequence_extractor import HyperSequenceExtractor
-from tfmtl.layers.task_senet import TaskSENet
-from tfmtl.schema import Categorical, Feature, Sequence
+from tfmtl.layers.hyper_sequence_extractor import HyperSequenceExtractor, Pooling
+from tfmtl.layers.norm_hypernetwork import Condition
+from tfmtl.layers.task_senet import Excitation, Granularity, Squeeze, TaskSENet
+from tfmtl.schema import Categorical, Feature
+from tfmtl.schema import Sequence as History
 from tfmtl.stages.bottoms.representation import Representation, embedding_config, total_width
 from tfmtl.typing import SHARED, Encoded, Streams, Tensor
 
@@ -36,11 +39,27 @@ class DTRNRepresentation(Representation):
         target: the feature, or features, that describe the item to score, which the histories are searched for; None
             pools them by their mean.
         dim: width of a field; None takes that of the first categorical feature.
-        refine: False leaves `TaskSENet` out (the paper's ablation without TRM).
         shared_input: what the shared stream is: `"mean"` over the tasks, or `"fixed"`, fields as they are.
-        extractor: options of `HyperSequenceExtractor`, such as `{"num_blocks": 2, "condition_on": "none"}`.
-        senet: options of `TaskSENet`.
-        embeddings_initializer, embeddings_regularizer: of the tables, as in `FeatureEmbedding`.
+        num_blocks: blocks of the transformer that reads the histories.
+        num_heads: heads of its attention; must divide `dim`.
+        ffn_units: hidden units of its feed-forward part; None is `4 dim`.
+        norm_position: of its layer normalisations, `"post"` or `"pre"`.
+        pooling: of the events of a history, `"target"`, `"mean"` or `"last"`; None searches for the target where there
+            is one, and takes the mean elsewhere.
+        condition_dim: width of the hypernetwork's task and behaviour embeddings.
+        hyper_units: hidden layers of the hypernetwork.
+        condition_on: what the hypernetwork reads: `"task+behavior"`, `"task"`, `"behavior"` or `"none"`, one plain
+            transformer for all tasks.
+        share_transformer_across_behaviors: False gives each behaviour a transformer of its own.
+        refine: False leaves `TaskSENet` out (the paper's ablation without TRM), and what follows is not read.
+        reduction: fields per hidden unit of `TaskSENet`.
+        squeeze: what it reads of a field: `"none"`, all of it, or `"mean"`.
+        granularity: of its importances: `"field"`, or `"element"`, one for each of a field's entries.
+        excitation: activation of the importances, `"sigmoid"` or `"2*sigmoid"`.
+        share_senet_across_tasks: one `TaskSENet` for all tasks, an ablation.
+        embeddings_initializer: of the tables.
+        embeddings_regularizer: of the tables, at every step as a whole.
+        name: of the layer.
 
     Input shape:
         The encoded dict, as `FeatureEmbedding` reads it.
@@ -49,8 +68,17 @@ class DTRNRepresentation(Representation):
         `{task: (B, (M0 + S) dim), ..., "shared": the same}`.
 
     Raises:
-        ValueError: a target that is no feature or is itself a history, or that `pooling="target"` lacks, an unknown option,
-            no width to take, a column that is missing, or what the parts refuse.
+        ValueError: a target that is no feature or is itself a history, or that `pooling="target"` lacks, an unknown
+            option, no width to take, a column that is missing, or what the parts refuse.
+
+    Example:
+
+    >>> from tfmtl import Categorical, DTRNRepresentation, Sequence
+    >>> item = Categorical("item", num_ids=1000, dim=8, table="item")
+    >>> features = [item, Sequence("seen", [item], length=20)]
+    >>> bottom = DTRNRepresentation(features, ["click", "buy"], target="item")
+    >>> bottom.compute_output_shape({"item": (None,), "seen_item": (None, 20), "seen_mask": (None, 20)})["buy"]
+    (None, 16)
 
     Reference:
         Liu et al., "Deep Task-specific Bottom Representation Network for Multi-Task Recommendation", CIKM 2023,
@@ -66,15 +94,28 @@ class DTRNRepresentation(Representation):
         *,
         target: str | Iterable[str] | None = None,
         dim: int | None = None,
-        refine: bool = True,
         shared_input: SharedInput = "mean",
-        extractor: Mapping[str, Any] | None = None,
-        senet: Mapping[str, Any] | None = None,
+        num_blocks: int = 1,
+        num_heads: int = 2,
+        ffn_units: int | None = None,
+        norm_position: NormPosition = "post",
+        pooling: Pooling | None = None,
+        condition_dim: int = 16,
+        hyper_units: Sequence[int] = (64,),
+        condition_on: Condition = "task+behavior",
+        share_transformer_across_behaviors: bool = True,
+        refine: bool = True,
+        reduction: int = 3,
+        squeeze: Squeeze = "none",
+        granularity: Granularity = "field",
+        excitation: Excitation = "sigmoid",
+        share_senet_across_tasks: bool = False,
         embeddings_initializer: Any = "uniform",
         embeddings_regularizer: Any = None,
+        name: str = "bottom",
         **kwargs: Any,
     ):
-        super().__init__(tasks, **kwargs)
+        super().__init__(tasks, name=name, **kwargs)
         self.embed = FeatureEmbedding(
             features,
             pool_sequences=False,
@@ -84,14 +125,30 @@ class DTRNRepresentation(Representation):
             name="embed",
         )
         read = self.embed.features
-        self.behaviors = tuple(f for f in read if isinstance(f, Sequence))
-        self.fields = tuple(f.name for f in read if not isinstance(f, Sequence))
+        self.behaviors = tuple(f for f in read if isinstance(f, History))
+        self.fields = tuple(f.name for f in read if not isinstance(f, History))
         self.target = (target,) if isinstance(target, str) else tuple(target or ())
         self.dim = _width(dim, read)
         self.refine = refine
         self.shared_input = shared_input
-        self.extractor_options = {"pooling": "target" if self.target else "mean", **(extractor or {})}
-        self.senet_options = dict(senet or {})
+        self.extractor_options: dict[str, Any] = {
+            "num_blocks": num_blocks,
+            "num_heads": num_heads,
+            "ffn_units": ffn_units,
+            "norm_position": norm_position,
+            "pooling": pooling or ("target" if self.target else "mean"),
+            "condition_dim": condition_dim,
+            "hyper_units": list(check_units("hyper_units", hyper_units)),
+            "condition_on": condition_on,
+            "share_transformer_across_behaviors": share_transformer_across_behaviors,
+        }
+        self.senet_options: dict[str, Any] = {
+            "reduction": reduction,
+            "squeeze": squeeze,
+            "granularity": granularity,
+            "activation": excitation,
+            "share_across_tasks": share_senet_across_tasks,
+        }
         self._check()
         self.extract = (
             HyperSequenceExtractor(
@@ -116,7 +173,7 @@ class DTRNRepresentation(Representation):
             )
         if self.extractor_options["pooling"] == "target" and not self.target:
             raise ValueError(
-                "`target` must name a feature where `extractor` has pooling='target'. Received: target=None"
+                "`target` must name a feature where pooling='target'. Received: target=None"
             )
         check_option("shared_input", self.shared_input, SharedInput)
 
@@ -147,7 +204,7 @@ class DTRNRepresentation(Representation):
         return (None, len(self.fields) + len(self.behaviors), self.dim)
 
     def call(self, encoded: Encoded, training: bool | None = None) -> Streams:
-        embedded = self.embed(encoded)
+        embedded = self.embed(encoded, training=training)
         fixed = [self._to_dim(name, embedded[name]) for name in self.fields]
         interests = self._interests(encoded, embedded)
         grids = {task: ops.concatenate([*(f[:, None] for f in fixed), *own], axis=1) for task, own in interests.items()}
@@ -170,7 +227,7 @@ class DTRNRepresentation(Representation):
         }
 
     def attention(self, encoded: Encoded) -> dict[str, dict[str, Tensor]]:
-        """What each task looks at in each history: `{task: {behavior: (B, L)}}`, weights that sum to 1 over the events."""
+        """What each task looks at in each history: `{task: {behavior: (B, L)}}`, which sum to 1 over the events."""
         if self.extract is None:
             return {task: {} for task in self.tasks}
         return self.extract.attention(*self._searched(self.extract, encoded, self.embed(encoded)))
@@ -196,10 +253,12 @@ class DTRNRepresentation(Representation):
             **embedding_config(self.embed),
             "target": list(self.target),
             "dim": self.dim,
-            "refine": self.refine,
             "shared_input": self.shared_input,
-            "extractor": self.extractor_options,
-            "senet": self.senet_options,
+            **self.extractor_options,
+            "refine": self.refine,
+            **{key: self.senet_options[key] for key in ("reduction", "squeeze", "granularity")},
+            "excitation": self.senet_options["activation"],
+            "share_senet_across_tasks": self.senet_options["share_across_tasks"],
         }
 
 

@@ -26,8 +26,8 @@ class AITMHead(keras.layers.Layer):
     loss += calibrator * mean_rows(sum_t max(y_t - y_{t-1}, 0))
     ```
 
-    The label of a step is 1 where the whole path to it happened and 0 elsewhere: the calibrator compares probabilities over
-    the same rows. So no step may have another step as its `sample_space`.
+    The label of a step is 1 where the whole path to it happened and 0 elsewhere: the calibrator compares probabilities
+    over the same rows. So no step may have another step as its `sample_space`.
 
     Args:
         tasks: the tasks; those outside of the chain get a tower.
@@ -45,9 +45,9 @@ class AITMHead(keras.layers.Layer):
         `{task: (B, 1)}` float32.
 
     Raises:
-        ValueError: a chain of fewer than two steps, with a step twice, that is no binary task, or that is defined only where
-            another one happened; `base_rates` that name other tasks; streams that lack a task, or, without `units`, of several
-            widths along the chain.
+        ValueError: a chain of fewer than two steps, with a step twice, that is no binary task, or that is defined only
+            where another one happened; `base_rates` that name other tasks; streams that lack a task, or, without
+            `units`, of several widths along the chain.
 
     Example:
 

@@ -22,14 +22,15 @@ class ESMMHead(keras.layers.Layer):
 
     With the chain click, buy these are pCTR and pCTCVR = pCTR pCVR. The label of a step is 1 where the whole path to it
     happened and 0 elsewhere, defined on every row: the conditional probability is trained on the entire space and never
-    on clicked rows alone. So no step may have another step as its `sample_space`. Tasks outside of the chain get a tower.
+    on clicked rows alone. So no step may have another step as its `sample_space`. Tasks outside of the chain get a
+    tower.
 
     Args:
         tasks: the tasks.
         chain: names of the steps, the first one first; two or more.
         units, activation, dropout, batch_norm: of the towers, as in `Towers`.
-        base_rates: `{task: share of positives}`; of steps over all rows, as they are labelled. A step's tower starts at its
-            share over that of the step before.
+        base_rates: `{task: share of positives}`; of steps over all rows, as they are labelled. A step's tower starts at
+            its share over that of the step before.
 
     Input shape:
         `{task: (B, D_task), ...}`; other streams are not read.
@@ -38,8 +39,9 @@ class ESMMHead(keras.layers.Layer):
         `{task: (B, 1)}` float32.
 
     Raises:
-        ValueError: a chain of fewer than two steps, with a step twice, that is no binary task, or that is defined only where
-            another one happened; a base rate of a step that is not below that of the step before; or what `Towers` refuses.
+        ValueError: a chain of fewer than two steps, with a step twice, that is no binary task, or that is defined only
+            where another one happened; a base rate of a step that is not below that of the step before; or what
+            `Towers` refuses.
 
     Example:
 
@@ -50,8 +52,8 @@ class ESMMHead(keras.layers.Layer):
     True
 
     Reference:
-        Ma et al., "Entire Space Multi-Task Model", SIGIR 2018, arXiv:1804.07931. The paper has two steps over one shared
-        embedding; here any number over any trunk.
+        Ma et al., "Entire Space Multi-Task Model", SIGIR 2018, arXiv:1804.07931. The paper has two steps over one
+        shared embedding; here any number over any trunk.
     """
 
     def __init__(

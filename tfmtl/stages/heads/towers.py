@@ -30,8 +30,8 @@ class Towers(keras.layers.Layer):
         `{task: (B, 1)}` float32.
 
     Raises:
-        ValueError: no task, `units` or `base_rates` that name other tasks, streams that lack a task, or what `TaskTower`
-            refuses.
+        ValueError: no task, `units` or `base_rates` that name other tasks, streams that lack a task, or what
+            `TaskTower` refuses.
 
     Example:
 

@@ -29,8 +29,8 @@ class AsymmetricSharing(StaticSharing):
         `{task: (B, units[-1])}`, with `"concat"` as many times wider as the task reads networks.
 
     Raises:
-        ValueError: no unit, an unknown fusion, donors that are one name, a donor or task that is no stream, a donor given
-            twice, a task as its own donor, or donors for `"shared"`.
+        ValueError: no unit, an unknown fusion, donors that are one name, a donor or task that is no stream, a donor
+            given twice, a task as its own donor, or donors for `"shared"`.
 
     Example:
 
@@ -42,8 +42,8 @@ class AsymmetricSharing(StaticSharing):
     ((8, 32), (8, 64))
 
     Reference:
-        Tang et al., "Progressive Layered Extraction (PLE)", RecSys 2020, section 5.1.2 and figure 1. The paper does not say
-        which task reads which, nor how the networks are fused.
+        Tang et al., "Progressive Layered Extraction (PLE)", RecSys 2020, section 5.1.2 and figure 1. The paper does not
+        say which task reads which, nor how the networks are fused.
     """
 
     def __init__(

@@ -12,7 +12,7 @@ class CGC(CGCLayer):
     """Mixes every task's own experts with the shared experts, in each task's own way: PLE of one level.
 
     ```
-    y_t = sum_i softmax(W_t x_t)_i e_i        candidates e: experts of task t over x_t, then the shared ones over x_shared
+    y_t = sum_i softmax(W_t x_t)_i e_i        e: the experts of task t over x_t, then the shared ones over x_shared
     ```
 
     Args:
@@ -22,8 +22,8 @@ class CGC(CGCLayer):
         gate_units: hidden layers of the gates; the paper has none.
         gate_input: what task t's gate reads: `"task"` (x_t), `"sum"` (x_t + x_shared) or `"concat"` of the two.
         gate_use_bias: whether gates have a bias; the paper's formula has none, Tencent's code has one.
-        cross_task: whether a task also reads other tasks' experts: `"none"`, `"detached"` (forward only: its loss does not
-            reach them) or `"full"`.
+        cross_task: whether a task also reads other tasks' experts: `"none"`, `"detached"` (forward only: its loss does
+            not reach them) or `"full"`.
         activation: of the experts.
         dropout: share of an expert's units set to zero in training.
         kernel_initializer: of the experts; each expert is drawn for itself.

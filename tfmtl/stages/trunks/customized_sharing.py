@@ -40,8 +40,8 @@ class CustomizedSharing(StaticSharing):
     (8, 64)
 
     Reference:
-        Tang et al., "Progressive Layered Extraction (PLE)", RecSys 2020, section 5.1.2 and figure 1. The paper does not say
-        how the networks are fused.
+        Tang et al., "Progressive Layered Extraction (PLE)", RecSys 2020, section 5.1.2 and figure 1. The paper does not
+        say how the networks are fused.
     """
 
     def __init__(

@@ -28,8 +28,8 @@ class PLE(keras.layers.Layer):
         gate_units: hidden layers of the gates; the paper has none.
         gate_input: what task t's gate reads: `"task"` (x_t), `"sum"` (x_t + x_shared) or `"concat"` of the two.
         gate_use_bias: whether gates have a bias; the paper's formula has none, Tencent's code has one.
-        cross_task: whether a task also reads other tasks' experts: `"none"`, `"detached"` (forward only: its loss does not
-            reach them) or `"full"`.
+        cross_task: whether a task also reads other tasks' experts: `"none"`, `"detached"` (forward only: its loss does
+            not reach them) or `"full"`.
         shared_stream_stop_specific: stop the gradient from the shared stream to task experts, as in `CGCLayer`.
         activation: of the experts.
         dropout: share of an expert's units set to zero in training.

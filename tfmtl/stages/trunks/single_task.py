@@ -15,8 +15,8 @@ class SingleTask(CGCLayer):
     y_t = MLP_t(x_t)
     ```
 
-    Over embeddings that tasks share it is their separate networks; with a schema of one task it is the single-task model
-    that a multi-task model is measured against.
+    Over embeddings that tasks share it is their separate networks; with a schema of one task it is the single-task
+    model that a multi-task model is measured against.
 
     Args:
         units: widths of the layers.

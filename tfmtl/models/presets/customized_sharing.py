@@ -1,0 +1,75 @@
+"""A network for each task beside a shared one."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from tfmtl.keras_host import keras
+from tfmtl.models.build import build
+from tfmtl.schema import Schema
+from tfmtl.stages import CustomizedSharing, SharedBottomRepresentation, Towers
+from tfmtl.stages.heads import Units
+from tfmtl.stages.trunks.static_sharing import Fusion
+
+
+def customized_sharing(
+    schema: Schema,
+    *,
+    units: Sequence[int] = (256, 128),
+    fusion: Fusion = "concat",
+    activation: Any = "relu",
+    tower_units: Units = (64,),
+    tower_activation: Any = "relu",
+    tower_dropout: float = 0.0,
+    tower_batch_norm: bool = False,
+    base_rates: Mapping[str, float] | None = None,
+    embeddings_initializer: Any = "uniform",
+    embeddings_regularizer: Any = None,
+    name: str = "customized_sharing",
+) -> keras.Model:
+    """A network of its own for every task beside a shared one, without gates.
+
+    Args:
+        schema: adapted.
+        units: layers of a network.
+        fusion: how a task's networks become one stream: `"concat"`, `"sum"` or `"mean"`.
+        activation: of the networks.
+        tower_units: hidden layers of a tower, or `{task: hidden layers}`.
+        tower_activation: of the towers' hidden layers.
+        tower_dropout: share of a tower's hidden units set to zero in training.
+        tower_batch_norm: normalise after the activation of each of a tower's hidden layers.
+        base_rates: `{task: share of positives}`, where the towers of rare binary tasks start, as in `TaskTower`.
+        embeddings_initializer: of the tables.
+        embeddings_regularizer: of the tables, at every step as a whole.
+        name: of the model.
+
+    Raises:
+        ValueError: a feature that was never adapted, one with the name of a stage, or what `CustomizedSharing` and
+            `Towers` refuse.
+
+    Example:
+
+    >>> from tfmtl import Categorical, Schema, Task
+    >>> from tfmtl.models import customized_sharing
+    >>> schema = Schema([Categorical("city", num_ids=100)], [Task("click"), Task("buy")])
+    >>> model = customized_sharing(schema, units=(64, 32))
+    >>> sorted(model.output)
+    ['buy', 'click']
+
+    Reference:
+        Tang et al., "Progressive Layered Extraction (PLE)", RecSys 2020, section 5.1.2.
+    """
+    bottom = SharedBottomRepresentation(
+        schema.features,
+        schema.task_names,
+        embeddings_initializer=embeddings_initializer,
+        embeddings_regularizer=embeddings_regularizer,
+    )
+    head = Towers(
+        schema.tasks,
+        units=tower_units,
+        activation=tower_activation,
+        dropout=tower_dropout,
+        batch_norm=tower_batch_norm,
+        base_rates=base_rates,
+    )
+    return build(schema, bottom, CustomizedSharing(units, fusion=fusion, activation=activation), head, name=name)

@@ -1,0 +1,84 @@
+"""One network for each task."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from tfmtl.keras_host import keras
+from tfmtl.models.build import build
+from tfmtl.schema import Schema
+from tfmtl.stages import SharedBottomRepresentation, SingleTask, Towers
+from tfmtl.stages.heads import Units
+
+
+def single_task(
+    schema: Schema,
+    *,
+    units: Sequence[int] = (256, 128),
+    activation: Any = "relu",
+    dropout: float = 0.0,
+    kernel_initializer: Any = "glorot_uniform",
+    tower_units: Units = (64,),
+    tower_activation: Any = "relu",
+    tower_dropout: float = 0.0,
+    tower_batch_norm: bool = False,
+    base_rates: Mapping[str, float] | None = None,
+    embeddings_initializer: Any = "uniform",
+    embeddings_regularizer: Any = None,
+    name: str = "single_task",
+) -> keras.Model:
+    """One network for each task over one set of embeddings.
+
+    For a twin that shares nothing at all, pass `schema.with_tasks([name])`.
+
+    Args:
+        schema: adapted.
+        units: layers of a network.
+        activation: of the networks.
+        dropout: share of a network's units set to zero in training.
+        kernel_initializer: of the networks; each kernel is drawn for itself.
+        tower_units: hidden layers of a tower, or `{task: hidden layers}`.
+        tower_activation: of the towers' hidden layers.
+        tower_dropout: share of a tower's hidden units set to zero in training.
+        tower_batch_norm: normalise after the activation of each of a tower's hidden layers.
+        base_rates: `{task: share of positives}`, where the towers of rare binary tasks start, as in `TaskTower`.
+        embeddings_initializer: of the tables.
+        embeddings_regularizer: of the tables, at every step as a whole.
+        name: of the model.
+
+    Raises:
+        ValueError: a feature that was never adapted, one with the name of a stage, or what `SingleTask` and `Towers`
+            refuse.
+
+    Example:
+
+    >>> from tfmtl import Categorical, Schema, Task
+    >>> from tfmtl.models import single_task
+    >>> schema = Schema([Categorical("city", num_ids=100)], [Task("click"), Task("buy")])
+    >>> model = single_task(schema, units=(64, 32))
+    >>> sorted(model.output)
+    ['buy', 'click']
+
+    Reference:
+        The single-task models of Tang et al., "Progressive Layered Extraction (PLE)", RecSys 2020, section 5.1.
+    """
+    bottom = SharedBottomRepresentation(
+        schema.features,
+        schema.task_names,
+        embeddings_initializer=embeddings_initializer,
+        embeddings_regularizer=embeddings_regularizer,
+    )
+    head = Towers(
+        schema.tasks,
+        units=tower_units,
+        activation=tower_activation,
+        dropout=tower_dropout,
+        batch_norm=tower_batch_norm,
+        base_rates=base_rates,
+    )
+    return build(
+        schema,
+        bottom,
+        SingleTask(units, activation=activation, dropout=dropout, kernel_initializer=kernel_initializer),
+        head,
+        name=name,
+    )

@@ -65,7 +65,7 @@ def extend(schema: Schema, dataset: Iterable[Any], tables: Iterable[str] | str, 
     """Appends the ids that are new in `dataset` to the vocabularies of `tables`, and returns a new schema that holds them.
 
     What the schema holds already keeps its place and its rows, so a model of the new schema can go on from the weights of
-    one of the old (`tfmtl.warm_start`).
+    one of the old (`tfmtl.models.warm_start`).
 
     Args:
         schema: adapted.

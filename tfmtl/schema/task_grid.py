@@ -124,7 +124,7 @@ class TaskGrid:
         return {task: given[group] for tasks in self.cells.values() for group, task in tasks.items()}
 
     def served(self, schema: Schema) -> Schema:
-        """The schema of a model whose towers are routed (`tfmtl.routed`): the behaviours are its tasks.
+        """The schema of a model whose towers are routed (`tfmtl.models.routed`): the behaviours are its tasks.
 
         The features are those of `schema`, and the column of the groups where it is not among them.
         """

@@ -2,22 +2,36 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 READY = $(VENV)/.ready
+INSTALL = -m pip install --quiet --disable-pip-version-check --editable '.[serving,onnx,tfrs,plots,dev]'
+PYTEST = -m pytest --numprocesses 2 --dist worksteal
 
 # Tests of everything that promises to run on both Keras generations.
 HOSTS = tests/layers tests/stages tests/models tests/losses tests/metrics tests/optimizers tests/training tests/test_compose.py
 
-.PHONY: help demo test lint bench bench-peers clean
+# What both ends of the versions in setup.cfg must pass: layers, models, training and export, and the demo's short form.
+ENDS = tests/layers tests/stages tests/models tests/losses tests/metrics tests/optimizers tests/training tests/exporting tests/test_demo.py
+ENDS_HOSTS = $(filter $(HOSTS), $(ENDS))
+
+# The oldest end: Python, and an environment with the oldest packages.
+OLDEST_PYTHON ?= python3.11
+FLOOR = $(VENV)/floor
+# The newest end: an environment for each Python.
+NEWEST = $(VENV)/newest-$(shell $(PYTHON) -c 'import platform; print(platform.python_version())')
+
+.PHONY: help demo test test-floor test-python lint bench bench-peers clean
 
 help:
 	@echo "make demo    train, compare, export, serve and query PLE on Census-Income (about 3 minutes on 2 cores)"
 	@echo "make test    linters and the whole suite, on both Keras generations"
 	@echo "make lint    ruff and mypy"
+	@echo "make test-floor                      layers, models, training, export and the demo with the oldest packages that setup.cfg allows"
+	@echo "make test-python PYTHON=python3.13   the same with the newest ones, on another Python"
 	@echo "make bench   side-by-side timings, written to benchmarks/results/ (make bench-peers installs the peers)"
 
 $(READY): setup.cfg constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "tfmtl needs Python 3.11 or newer; try: make PYTHON=python3.11 $(MAKECMDGOALS)"; exit 1; }
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[serving,onnx,tfrs,plots,dev]'
+	$(BIN)/python $(INSTALL) --constraint constraints.txt
 	@touch $(READY)
 
 demo: $(READY)
@@ -29,8 +43,28 @@ lint: $(READY)
 	$(BIN)/mypy
 
 test: lint
-	$(BIN)/python -m pytest --numprocesses 2 --dist worksteal
-	TF_USE_LEGACY_KERAS=1 $(BIN)/python -m pytest --numprocesses 2 --dist worksteal $(HOSTS)
+	$(BIN)/python $(PYTEST)
+	TF_USE_LEGACY_KERAS=1 $(BIN)/python $(PYTEST) $(HOSTS)
+
+# An environment's tests of the ends, on both Keras generations, after the versions that docs/versions.md notes.
+define test-end
+	@$(1)/bin/python --version && $(1)/bin/python -m pip freeze | grep -E '^(keras|numpy|pyarrow|tensorflow|tf_keras)=='
+	$(1)/bin/python $(PYTEST) $(ENDS)
+	TF_USE_LEGACY_KERAS=1 $(1)/bin/python $(PYTEST) $(ENDS_HOSTS)
+endef
+
+$(FLOOR)/.ready: setup.cfg constraints-floor.txt
+	$(OLDEST_PYTHON) -m venv $(FLOOR)
+	$(FLOOR)/bin/python $(INSTALL) --constraint constraints-floor.txt
+	@touch $@
+
+test-floor: $(FLOOR)/.ready
+	$(call test-end,$(FLOOR))
+
+test-python:
+	$(PYTHON) -m venv $(NEWEST)
+	$(NEWEST)/bin/python $(INSTALL) --upgrade --upgrade-strategy eager
+	$(call test-end,$(NEWEST))
 
 bench: $(READY)
 	$(BIN)/python benchmarks/run.py

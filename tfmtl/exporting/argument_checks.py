@@ -7,7 +7,7 @@ import tensorflow as tf
 
 from tfmtl.exporting.score import Score
 from tfmtl.exporting.traced_model import Encoder
-from tfmtl.keras_host import inputs_by_name, keras, layers_of
+from tfmtl.keras_host import keras, layers_of
 from tfmtl.schema import Schema, Sequence
 from tfmtl.schema.schema import table_readers
 from tfmtl.typing import TaskKind
@@ -32,15 +32,25 @@ class PredictsTasks(Protocol):
 
 
 def check_arguments(
-    model: keras.Model, schema: Schema, preprocessor: Encoder, tasks: Iterable[str] | None, score: Score | None
+    model: keras.Model,
+    inputs: Mapping[str, Any],
+    schema: Schema,
+    preprocessor: Encoder,
+    tasks: Iterable[str] | None,
+    score: Score | None,
 ) -> Schema:
-    """The schema with the tasks to serve; ValueError if the arguments of an export do not fit together."""
-    inputs, layers = inputs_by_name(model), layers_of(model)
+    """The schema with the tasks to serve; ValueError if the arguments of an export do not fit together.
+
+    Args:
+        model: what is exported.
+        inputs: its symbolic inputs by name.
+        schema, preprocessor, tasks, score: those of `export`.
+    """
     _check_adapted(schema)
     served = schema if tasks is None else schema.with_tasks([tasks] if isinstance(tasks, str) else tasks)
     _check_ends(model, inputs, schema, preprocessor)
-    _check_layers(layers, schema)
     _check_finite(model)
+    _check_layers(model, schema)
     if score is not None:
         _check_score(score, schema, served)
     return served
@@ -85,11 +95,11 @@ def _described(tensor: Any) -> str:
     return f"{tuple(tensor.shape)} {tf.as_dtype(tensor.dtype).name}"
 
 
-def _check_layers(layers: Iterable[keras.layers.Layer], schema: Schema) -> None:
+def _check_layers(model: keras.Model, schema: Schema) -> None:
     """Raises ValueError if tables or towers of ours were made for another schema: ids would read the rows of others."""
     rows = {table: field.rows for table, field in table_readers(feature.encoded() for feature in schema.features)}
     kinds = {task.name: task.kind for task in schema.tasks}
-    for layer in layers:
+    for layer in layers_of(model):
         if isinstance(layer, OwnsTables):
             _check_made_for(layer, layer.num_rows, rows)
         if isinstance(layer, PredictsTasks):

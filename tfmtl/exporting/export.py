@@ -117,12 +117,12 @@ def export(
     metrics = plain_metrics(metrics)
     sizes = batch_sizes(base)
     named_versions(base)  # an unreadable file must not be found after publishing
-    served = check_arguments(model, schema, preprocessor, tasks, score)
+    inputs = inputs_by_name(model)
+    served = check_arguments(model, inputs, schema, preprocessor, tasks, score)
     rows = None if examples is None else rows_of(examples, preprocessor.raw_signature, EXAMPLE_ROWS)
 
-    columns = list(inputs_by_name(model))
     predict = tf.function(
-        lambda encoded: model({name: encoded[name] for name in columns}, training=False), autograph=False
+        lambda encoded: model({name: encoded[name] for name in inputs}, training=False), autograph=False
     )
 
     def answer(rows: RawRows) -> Predictions:

@@ -34,7 +34,7 @@ class ExportedModel:
     """
 
     def __init__(self, path: str | os.PathLike[str]):
-        self.path = find_version(path)
+        self.path = newest_version(path)
         # The module owns the weights that its signatures read.
         self._module = tf.saved_model.load(str(self.path))
         self.signatures: Mapping[str, Any] = self._module.signatures
@@ -82,10 +82,10 @@ def _defaults(folder: Path) -> dict[str, dict[str, np.ndarray]]:
 
 def load_schema(path: str | os.PathLike[str]) -> Schema:
     """The schema that the highest version under a base path, or the version in a folder, was exported with."""
-    return Schema.from_json((find_version(path) / SCHEMA_FILE).read_text(encoding="utf-8"))
+    return Schema.from_json((newest_version(path) / SCHEMA_FILE).read_text(encoding="utf-8"))
 
 
-def find_version(path: str | os.PathLike[str]) -> Path:
+def newest_version(path: str | os.PathLike[str]) -> Path:
     """`path` if it is a version's folder, else the highest version in it."""
     base = Path(path).absolute()
     if (base / "saved_model.pb").is_file():

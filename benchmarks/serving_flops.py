@@ -7,20 +7,22 @@ import tensorflow as tf
 from serving_models import Workload
 
 from tfmtl.data.preprocessing import Preprocessor
-from tfmtl.exporting.traced_model import trace_model
 from tfmtl.exporting.graph.traced_function import concrete_function
 from tfmtl.exporting.rank_signature import rank_signature
+from tfmtl.exporting.traced_model import predictions, trace_model
 from tfmtl.keras_host import keras
 
 
 def ranking_flops(workload: Workload, model: keras.Model, candidates: int) -> tuple[int, int]:
     """Operations of all matmuls for one user and so many candidates: as full rows, and as `rank`."""
-    tasks = workload.schema.task_names
-    whole = trace_model(model, Preprocessor(workload.schema.features), tasks, None)
+    preprocessor = Preprocessor(workload.schema.features)
+    traced = trace_model(model, preprocessor, workload.schema.task_names, None)
     # The batch size is fixed, so that every shape in the graph is known.
-    fixed = {name: tf.TensorSpec((candidates, *_inner(spec)), spec.dtype) for name, spec in whole.raw_signature.items()}
-    full = concrete_function(lambda **columns: whole.predict(columns, tasks), fixed)
-    rank = rank_signature(replace(whole, raw_signature=fixed), workload.schema)
+    fixed = {
+        name: tf.TensorSpec((candidates, *_inner(spec)), spec.dtype) for name, spec in traced.raw_signature.items()
+    }
+    full = concrete_function(lambda **columns: predictions(model, preprocessor(columns)), fixed)
+    rank = rank_signature(replace(traced, raw_signature=fixed), workload.schema)
     if rank is None:
         raise ValueError(f"{workload.title} has no `rank`.")
     return _flops(full.graph), _flops(rank.concrete.graph)

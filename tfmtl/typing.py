@@ -1,6 +1,7 @@
 """The currency between stages: dicts of tensors, keyed by name."""
 
-from typing import Any, Literal, TypeAlias
+from collections.abc import Callable, Iterable
+from typing import Any, Literal, Protocol, TypeAlias, runtime_checkable
 
 Tensor: TypeAlias = Any
 """A tensor of whichever backend Keras runs on."""
@@ -24,3 +25,18 @@ SERVED = ("serving_default", "serving_ids", "examples", "classify", "rank", "sco
 TaskKind: TypeAlias = Literal["binary", "regression"]
 Side: TypeAlias = Literal["user", "item", "context"]
 IdDtype: TypeAlias = Literal["string", "int64"]
+
+
+@runtime_checkable
+class SeparableStreams(Protocol):
+    """A layer that gives `{stream: tensor}` from encoded columns, each stream from weights of its own.
+
+    An export that serves some tasks keeps the weights of the streams that these tasks read.
+    """
+
+    @property
+    def streams(self) -> tuple[str, ...]:
+        """Names of the streams."""
+
+    def for_streams(self, streams: Iterable[str]) -> Callable[[Encoded], Streams]:
+        """What gives some of the streams, with copies of the weights that they need and no others."""

@@ -7,8 +7,8 @@ import numpy as np
 import tensorflow as tf
 
 from tfmtl.exporting.example_rows import RawRows, length, tensors
-from tfmtl.exporting.graph.late_broadcast import LateBroadcast
 from tfmtl.exporting.graph.traced_function import Tensors, concrete_function
+from tfmtl.exporting.graph.user_once import UserOnce
 from tfmtl.exporting.served_signature import ServedSignature
 from tfmtl.exporting.traced_model import TracedModel
 from tfmtl.schema import Schema
@@ -32,10 +32,8 @@ def rank_signature(whole: TracedModel, schema: Schema) -> ServedSignature | None
         # A server does not check shapes: two users at once must fail, not be mixed.
         once = {name: tf.ensure_shape(inputs[name], signature[name].shape) for name in user}
         each = {name: tensor for name, tensor in inputs.items() if name not in user}
-        rows = LateBroadcast(whole.function, once, each)
-        predictions = dict(
-            zip(whole.tasks, rows.fetch([whole.function.outputs[task] for task in whole.tasks]), strict=True)
-        )
+        answers = UserOnce(whole.function, once, each).compute(whole.outputs(whole.tasks))
+        predictions = dict(zip(whole.tasks, answers, strict=True))
         return whole.scored(predictions, {name: tf.ensure_shape(weight, (1,)) for name, weight in given.items()})
 
     def ask(rows: RawRows) -> Tensors:

@@ -67,7 +67,7 @@ def _predict(whole: TracedModel, *, encoded: bool = False) -> Any:
 
 def _single(whole: TracedModel, task: str) -> Any:
     """From raw columns to one task."""
-    return concrete_function(lambda **columns: whole.predict(columns, [task]), whole.raw_signature)
+    return concrete_function(lambda **columns: whole.predict(columns, (task,)), whole.raw_signature)
 
 
 def _examples(whole: TracedModel) -> Any:

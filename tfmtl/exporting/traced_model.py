@@ -1,4 +1,4 @@
-"""What an exported signature is, and the graph that all of them are cut from."""
+"""Preprocessing and model in one graph, which every signature of an export is cut from."""
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
@@ -6,12 +6,10 @@ from typing import Any, Protocol
 
 import tensorflow as tf
 
-from tfmtl.exporting.example_rows import RawRows
-from tfmtl.exporting.graph.narrowing import Narrowing
-from tfmtl.exporting.graph.traced_function import Signature, Tensors, TracedFunction, trace
+from tfmtl.exporting.graph.traced_function import Signature, Tensors, TracedFunction, tensors_read, trace
 from tfmtl.exporting.score import SCORE, Score
 from tfmtl.keras_host import inputs_by_name, keras
-from tfmtl.typing import Encoded, Predictions, Tensor
+from tfmtl.typing import Encoded, Predictions, SeparableStreams, Tensor
 
 
 class Encoder(Protocol):
@@ -34,7 +32,7 @@ class Encoder(Protocol):
 
 @dataclass(frozen=True)
 class TracedModel:
-    """Preprocessing and model in one graph, from raw columns by way of encoded ones to predictions.
+    """From raw columns by way of encoded ones to predictions.
 
     Args:
         function: the graph.
@@ -51,14 +49,15 @@ class TracedModel:
     tasks: tuple[str, ...]
     score: Score | None
 
-    def predict(self, given: Mapping[str, Tensor], tasks: Iterable[str], *, encoded: bool = False) -> Predictions:
+    def outputs(self, tasks: Iterable[str]) -> list[Tensor]:
+        """The tensors of the graph that hold the predictions of `tasks`."""
+        return [self.function.outputs[task] for task in tasks]
+
+    def predict(self, given: Mapping[str, Tensor], tasks: tuple[str, ...], *, encoded: bool = False) -> Predictions:
         """Adds to the function being traced what predicts `tasks` from raw (or encoded) columns, and no more."""
-        tasks = tuple(tasks)
         ends = self.encoded if encoded else self.function.inputs
         replaced = {ends[name].name: tensor for name, tensor in given.items()}
-        fetched = [self.function.outputs[task] for task in tasks]
-        dead = Narrowing(self.function, fetched).dead if len(tasks) < len(self.tasks) else {}
-        return dict(zip(tasks, self.function.insert(replaced, fetched, dead), strict=True))
+        return dict(zip(tasks, self.function.insert(replaced, self.outputs(tasks)), strict=True))
 
     def scored(self, predictions: Predictions, weights: Mapping[str, Tensor] | None = None) -> Predictions:
         """`predictions` with the score."""
@@ -71,32 +70,63 @@ def predictions(model: keras.Model, encoded: Encoded) -> Predictions:
 
 
 def trace_model(model: keras.Model, preprocessor: Encoder, tasks: tuple[str, ...], score: Score | None) -> TracedModel:
-    """Traces `model(preprocessor(columns))`."""
+    """Traces `model(preprocessor(columns))` for `tasks`; layers give no streams that these tasks do not read."""
+    inputs = inputs_by_name(model)
+    layers = _separable_layers(model)
+    streams = [_streams_of(layer) for layer in layers]
+    wanted = {task: model.output[task] for task in tasks}
+    with_streams = keras.Model(inputs, [*wanted.values(), *tf.nest.flatten(streams)])
     encoded: Tensors = {}
+    inside: list[Tensor] = []
 
     def predict(columns: Tensors) -> Predictions:
         # An encoded column may be the raw one itself; identities keep the two apart.
         encoded.update({name: tf.identity(column) for name, column in preprocessor(columns).items()})
-        return predictions(model, encoded)
+        found = tf.nest.flatten(with_streams({name: encoded[name] for name in inputs}, training=False))
+        answers, inside[:] = found[: len(tasks)], found[len(tasks) :]
+        return dict(zip(tasks, answers, strict=True))
 
-    traced = trace(predict, preprocessor.raw_signature)
-    whole = TracedModel(traced, encoded, preprocessor.raw_signature, preprocessor.encoded_signature, tasks, score)
-    narrowing = Narrowing(traced, [traced.outputs[task] for task in tasks])
-    return _narrowed(whole, narrowing) if narrowing else whole
+    function = trace(predict, preprocessor.raw_signature)
+    traced = TracedModel(function, encoded, preprocessor.raw_signature, preprocessor.encoded_signature, tasks, score)
+    return _without_unread_streams(traced, zip(layers, tf.nest.pack_sequence_as(streams, inside), strict=True))
 
 
-def _narrowed(whole: TracedModel, narrowing: Narrowing) -> TracedModel:
-    """The same, without what only other tasks need."""
-    old = whole.function
+def _separable_layers(model: keras.Model) -> list[Any]:
+    """The layers of a functional model that read its inputs as they are and give streams of which some may be left out."""
+    inputs = {id(x) for x in inputs_by_name(model).values()}
+    layers: list[Any] = [layer for layer in model.layers if isinstance(layer, SeparableStreams)]
+    return [layer for layer in layers if all(id(x) in inputs for x in tf.nest.flatten(layer.input))]
+
+
+def _streams_of(layer: Any) -> dict[str, list[Any]]:
+    """A layer's symbolic outputs, stream by stream: a host hands them out in the order of the sorted names."""
+    names, outputs = sorted(layer.streams), tf.nest.flatten(layer.output)
+    size = len(outputs) // len(names)
+    return {name: outputs[place * size : (place + 1) * size] for place, name in enumerate(names)}
+
+
+def _without_unread_streams(traced: TracedModel, found: Iterable[tuple[Any, dict[str, list[Tensor]]]]) -> TracedModel:
+    """The same, each layer replaced by one that gives those of its streams alone that predictions depend on."""
+    function, outputs = traced.function, traced.outputs(traced.tasks)
+    read = tensors_read(function.needed_operations(outputs, ()), outputs)
+    replacing: list[tuple[Callable[[Encoded], Any], dict[str, list[Tensor]]]] = []
+    for layer, streams in found:
+        needed = [name for name, tensors in streams.items() if any(tensor.name in read for tensor in tensors)]
+        if 0 < len(needed) < len(streams):
+            replacing.append((layer.for_streams(needed), streams))
+    if not replacing:
+        return traced
     encoded: Tensors = {}
 
     def predict(columns: Tensors) -> Predictions:
-        raw = {old.inputs[name].name: tensor for name, tensor in columns.items()}
-        encoded.update(zip(whole.encoded, old.insert(raw, whole.encoded.values()), strict=True))
-        given = {tensor.name: encoded[name] for name, tensor in whole.encoded.items()}
-        copies = narrowing.insert(given, [old.outputs[task] for task in whole.tasks])
-        return dict(zip(whole.tasks, copies, strict=True))
+        raw = {function.inputs[name].name: tensor for name, tensor in columns.items()}
+        encoded.update(zip(traced.encoded, function.insert(raw, traced.encoded.values()), strict=True))
+        replaced = {traced.encoded[name].name: tensor for name, tensor in encoded.items()}
+        for part, streams in replacing:
+            for name, given in part(encoded).items():
+                replaced |= zip((tensor.name for tensor in streams[name]), tf.nest.flatten(given), strict=True)
+        return dict(zip(traced.tasks, function.insert(replaced, outputs), strict=True))
 
-    traced = trace(predict, whole.raw_signature)
-    variables = (*old.variables, *narrowing.tables.values())
-    return replace(whole, function=replace(traced, variables=variables), encoded=encoded)
+    again = trace(predict, traced.raw_signature)
+    variables = (*function.variables, *again.variables)
+    return replace(traced, function=replace(again, variables=variables), encoded=encoded)

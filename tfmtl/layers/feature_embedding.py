@@ -4,19 +4,16 @@ from collections.abc import Iterable
 from itertools import groupby
 from typing import Any
 
-from tfmtl.keras_host import keras, ops, register_freezable
-from tfmtl.layers.encoded_columns import check_columns, values_and_flags
-from tfmtl.layers.fused_tables import FusedTables, cut
-from tfmtl.layers.pooling import pool_events
-from tfmtl.layers.side_by_side import side_by_side
+from tfmtl.keras_host import ops, register_freezable
+from tfmtl.layers.field_embedding import FieldEmbedding
+from tfmtl.layers.fused_tables import cut
+from tfmtl.layers.join_fields import join_fields
 from tfmtl.schema import Categorical, Feature, Numeric, Sequence
-from tfmtl.schema.features import feature_from_dict, feature_to_dict
-from tfmtl.schema.schema import check_features
 from tfmtl.typing import Encoded, Tensor
 
 
 @register_freezable
-class FeatureEmbedding(keras.layers.Layer):
+class FeatureEmbedding(FieldEmbedding):
     """Embeds every feature of a row.
 
     ```
@@ -26,7 +23,7 @@ class FeatureEmbedding(keras.layers.Layer):
     sequence:               y = pool(E[id_1], ..., E[id_n])           over the events of the mask, for each of its fields
     ```
 
-    Tables of one width are one weight and one gather (`FusedTables`).
+    Tables of one width are one weight, read in one gather by a training step (`FusedTables`).
 
     Args:
         features: adapted features.
@@ -47,6 +44,9 @@ class FeatureEmbedding(keras.layers.Layer):
 
     Example:
 
+    >>> import numpy as np
+    >>> from tfmtl.layers import FeatureEmbedding
+    >>> from tfmtl.schema import Categorical, Numeric
     >>> embed = FeatureEmbedding([Categorical("city", num_ids=100, dim=8), Numeric("age", transform=None)])
     >>> fields = embed({"city": np.array([3, 0], "int32"), "age": np.array([31.0, np.nan], "float32")})
     >>> {name: tuple(field.shape) for name, field in fields.items()}
@@ -62,52 +62,36 @@ class FeatureEmbedding(keras.layers.Layer):
         embeddings_regularizer: Any = None,
         **kwargs: Any,
     ):
-        # Ids and NaN must reach `call` as they are; values are cast after the lookup.
-        super().__init__(autocast=False, **kwargs)
-        self.features = tuple(feature_from_dict(feature).encoded() for feature in features)
-        check_features(self.features)
-        self.pool_sequences = pool_sequences
-        self.embeddings_initializer = keras.initializers.get(embeddings_initializer)
-        self.embeddings_regularizer = keras.regularizers.get(embeddings_regularizer)
-        self.tables = FusedTables(
-            self.features,
-            initializer=self.embeddings_initializer,
-            regularizer=self.embeddings_regularizer,
-            dtype=self.dtype_policy,
-            name="tables",
+        super().__init__(
+            features,
+            copies=1,
+            embeddings_initializer=embeddings_initializer,
+            embeddings_regularizer=embeddings_regularizer,
+            **kwargs,
         )
-        self.projections = {
-            f.name: keras.layers.Dense(f.dim, dtype=self.dtype_policy, name=f"{f.name}_projection")
-            for f in self.features
-            if isinstance(f, Numeric) and f.dim
-        }
+        self.pool_sequences = pool_sequences
 
-    def build(self, input_shape: Any) -> None:
-        self.tables.build(input_shape)
-        for feature in self.features:
-            if isinstance(feature, Numeric) and feature.dim:
-                self.projections[feature.name].build((None, feature.width))
-        self.built = True
-
-    def call(self, encoded: Encoded) -> Encoded:
-        looked_up = self.tables(encoded)
+    def call(self, encoded: Encoded, training: bool | None = None) -> Encoded:
+        looked_up = self.tables(encoded, training=training)
         fields: Encoded = {}
         for feature in self.features:
             if isinstance(feature, Categorical):
                 fields[feature.name] = looked_up[feature.name]
             elif isinstance(feature, Numeric):
                 fields[feature.name] = self._numbers(feature, encoded)
+            elif self.pool_sequences:
+                fields.update(self._pooled(feature, looked_up, encoded))
             else:
-                fields.update(self._events(feature, looked_up, encoded))
+                fields[feature.name] = join_fields(looked_up[column] for column in feature.columns)  # (B, L, D)
         return fields
 
     def joined(self, encoded: Encoded) -> Tensor:
-        """All fields side by side, `(B, sum D)`: what `call` gives, once the layer is built, with sequences pooled.
+        """All fields in one tensor `(B, sum D)`, in training: what `call` gives, histories pooled, once the layer is built.
 
         Neighbours of one width are taken from the lookup as they lie there.
         """
         if any(isinstance(feature, Sequence) for feature in self.features):
-            return side_by_side(self(encoded).values())
+            return join_fields(self(encoded, training=True).values())
         runs = [(dim, list(run)) for dim, run in groupby(self.features, _table_width)]
         blocks = self.tables.blocks(encoded)
         found = {dim: iter(cut(block, [len(run) for d, run in runs if d == dim])) for dim, block in blocks.items()}
@@ -117,46 +101,13 @@ class FeatureEmbedding(keras.layers.Layer):
                 parts.append(ops.reshape(next(found[dim]), (-1, len(run) * dim)))
             else:
                 parts += [self._numbers(feature, encoded) for feature in run if isinstance(feature, Numeric)]
-        return side_by_side(parts)
-
-    def _numbers(self, feature: Numeric, encoded: Encoded) -> Tensor:
-        check_columns([feature.name], encoded)
-        values = values_and_flags(feature, encoded[feature.name], self.compute_dtype)
-        return self.projections[feature.name](values) if feature.dim else values
-
-    def _events(self, feature: Sequence, looked_up: Encoded, encoded: Encoded) -> Encoded:
-        events = {column: looked_up[column] for column in feature.columns}  # (B, L, D)
-        if not self.pool_sequences:
-            return {feature.name: ops.concatenate(list(events.values()), axis=-1)}
-        check_columns([feature.mask], encoded)
-        return {column: pool_events(e, encoded[feature.mask], feature.pooling) for column, e in events.items()}
+        return join_fields(parts)
 
     def compute_output_shape(self, input_shape: Any) -> dict[str, tuple[int | None, ...]]:
-        batch = next(iter(input_shape.values()))[0]
-        shapes: dict[str, tuple[int | None, ...]] = {}
-        for feature in self.features:
-            if isinstance(feature, Categorical):
-                shapes[feature.name] = (batch, feature.dim)
-            elif isinstance(feature, Numeric):
-                shapes[feature.name] = (batch, feature.dim or feature.width)
-            elif self.pool_sequences:
-                shapes.update({feature.column(field): (batch, field.dim) for field in feature.fields})
-            else:
-                events = input_shape[feature.columns[0]][1]
-                shapes[feature.name] = (batch, events, sum(field.dim for field in feature.fields))
-        return shapes
+        return self._field_shapes(input_shape, pooled=self.pool_sequences)
 
     def get_config(self) -> dict[str, Any]:
-        config = super().get_config()
-        config.pop("autocast", None)
-        regularizer = self.embeddings_regularizer
-        return {
-            **config,
-            "features": [feature_to_dict(feature) for feature in self.features],
-            "pool_sequences": self.pool_sequences,
-            "embeddings_initializer": keras.initializers.serialize(self.embeddings_initializer),
-            "embeddings_regularizer": keras.regularizers.serialize(regularizer) if regularizer else None,
-        }
+        return {**super().get_config(), "pool_sequences": self.pool_sequences}
 
 
 def _table_width(feature: Feature) -> int:

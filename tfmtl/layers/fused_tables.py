@@ -1,12 +1,12 @@
-"""Embedding tables of one width, kept in one weight and read in one gather."""
+"""Embedding tables of one width, kept in one weight and read together."""
 
 from collections.abc import Iterable, Mapping
 from itertools import accumulate
-from typing import Any
+from typing import Any, NamedTuple
 
 from tfmtl.checks import check_count
 from tfmtl.initializers import fresh
-from tfmtl.keras_host import dtype_of, keras, ops, register_freezable
+from tfmtl.keras_host import dtype_of, keras, ops, raw, register_freezable
 from tfmtl.layers.encoded_columns import check_columns
 from tfmtl.schema import Categorical, Feature, Sequence
 from tfmtl.schema.features import feature_from_dict, feature_to_dict
@@ -17,11 +17,12 @@ from tfmtl.typing import Encoded, Tensor
 
 @register_freezable
 class FusedTables(keras.layers.Layer):
-    """Looks up every id of a row in one gather for each embedding width.
+    """Looks up the ids of a row in one gather for each embedding width.
 
     Tables of one width lie behind each other in one `(rows, width)` weight; an id is moved by its table's first row. So a
-    step has one lookup and one sparse gradient a width, whatever the number of features, and features that name the same
-    `table` share its rows.
+    training step has one lookup and one sparse gradient a width, whatever the number of features, and features that name
+    the same `table` share its rows. Outside of training the columns of features with `side="user"` are looked up apart from
+    the others: where one user is ranked against many candidates, that lookup has one row.
 
     Args:
         features: categorical features, and sequences of them; others are not looked up.
@@ -68,33 +69,36 @@ class FusedTables(keras.layers.Layer):
             )
         self.built = True
 
-    def call(self, encoded: Encoded) -> Encoded:
+    def call(self, encoded: Encoded, training: bool | None = None) -> Encoded:
+        check_columns(self.columns, encoded)
         found: Encoded = {}
         for dim, group in self.groups.items():
-            ids = self._ids(group, encoded)
-            found.update(zip(ids, _parts(self._look_up(dim, ids), list(ids.values())), strict=True))
+            for columns in group.looked_up_together(training):
+                ids = self._ids(columns, encoded)
+                found.update(zip(columns, _parts(self._look_up(dim, ids), list(ids.values())), strict=True))
         return found
 
     def blocks(self, encoded: Encoded) -> dict[int, Tensor]:
         """For each width what was looked up, `(B, N, copies * dim)`: the ids of its columns in the order of the features."""
-        return {dim: self._look_up(dim, self._ids(group, encoded)) for dim, group in self.groups.items()}
+        check_columns(self.columns, encoded)
+        return {dim: self._look_up(dim, self._ids(group.columns, encoded)) for dim, group in self.groups.items()}
 
     def _look_up(self, dim: int, ids: Encoded) -> Tensor:
-        table, group = self.tables[str(dim)], self.groups[dim]
-        flat = [_as_rows(column, group.num_rows[name]) for name, column in ids.items()]
-        widths = [i.shape[1] for i in flat]
-        moved = ops.concatenate(flat, axis=1) if len(flat) > 1 else flat[0]
-        first, rows = (ops.convert_to_tensor(p, dtype="int32") for p in group.positions(widths))
+        table, columns = self.tables[str(dim)], self.groups[dim].columns
+        flat = {name: _as_rows(column, columns[name].rows) for name, column in ids.items()}
+        moved = ops.concatenate(list(flat.values()), axis=1) if len(flat) > 1 else next(iter(flat.values()))
+        places = [columns[name] for name, column in flat.items() for _ in range(column.shape[1])]  # one an id of a row
+        first = ops.convert_to_tensor([[place.first_row for place in places]], dtype="int32")
+        rows = ops.convert_to_tensor([[place.rows for place in places]], dtype="int32")
         # An id that no preprocessor made must not read another feature's rows.
         known = ops.logical_and(moved >= 0, moved < rows)
         rows_found = lookup(table, ops.where(known, moved, 0) + first)  # (B, N, copies * D)
         return ops.cast(rows_found, self.compute_dtype)
 
-    def _ids(self, group: "_Group", encoded: Encoded) -> dict[str, Tensor]:
+    def _ids(self, columns: Iterable[str], encoded: Encoded) -> dict[str, Tensor]:
         """The ids of each column: `(B,)`, or `(B, L)` of a sequence."""
-        check_columns(group.first_row, encoded)
         found = {}
-        for column in group.first_row:
+        for column in columns:
             ids = encoded[column]
             if column in self.events:
                 expected, fits = "(B, L)", len(ids.shape) == 2
@@ -110,7 +114,12 @@ class FusedTables(keras.layers.Layer):
     @property
     def num_rows(self) -> dict[str, int]:
         """`{table: its rows}`."""
-        return {table: rows for group in self.groups.values() for table, rows in group.rows_of.items()}
+        return {table: place.rows for group in self.groups.values() for table, place in group.tables.items()}
+
+    @property
+    def columns(self) -> list[str]:
+        """All columns that are looked up."""
+        return [column for group in self.groups.values() for column in group.columns]
 
     def take_rows(self, source: "FusedTables", rows: Mapping[str, Any]) -> None:
         """Fills each table with rows of the table called so in `source`.
@@ -121,14 +130,26 @@ class FusedTables(keras.layers.Layer):
         """
         for dim, group in self.groups.items():
             first, width = source.groups[dim].tables, str(dim)
-            moved = [first[table] + ops.convert_to_tensor(rows[table], dtype="int32") for table in group.tables]
+            moved = [
+                first[table].first_row + ops.convert_to_tensor(rows[table], dtype="int32") for table in group.tables
+            ]
             self.tables[width].assign(lookup(source.tables[width], ops.concatenate(moved)))
+
+    def take_copies(self, source: "FusedTables", copies: Iterable[int]) -> None:
+        """Fills all copies with those of `source` that stand at the places `copies`.
+
+        Args:
+            source: built, of the same features.
+            copies: a place for each copy.
+        """
+        for width, table in self.tables.items():
+            table.assign(take_chunks(source.tables[width], source.copies, copies))
 
     def compute_output_shape(self, input_shape: Any) -> dict[str, tuple[int | None, ...]]:
         return {
             column: (*input_shape[column][: 2 if column in self.events else 1], self.copies * dim)
             for dim, group in self.groups.items()
-            for column in group.first_row
+            for column in group.columns
         }
 
     def get_config(self) -> dict[str, Any]:
@@ -141,42 +162,48 @@ class FusedTables(keras.layers.Layer):
         }
 
 
+class _Place(NamedTuple):
+    """Where a table's rows lie in the weight."""
+
+    first_row: int
+    rows: int
+
+
 class _Group:
-    """The tables of one width: where each column's rows begin, and how many there are."""
+    """The tables of one width, and the columns that read them."""
 
     def __init__(self) -> None:
         self.rows = 0
-        self.first_row: dict[str, int] = {}
-        self.num_rows: dict[str, int] = {}
-        self.tables: dict[str, int] = {}  # table: its first row, in the order of the rows
-        self.rows_of: dict[str, int] = {}
+        self.tables: dict[str, _Place] = {}  # in the order of the rows
+        self.columns: dict[str, _Place] = {}
+        self.user_columns: list[str] = []
 
-    def add(self, column: str, table: str, rows: int) -> None:
+    def add(self, column: str, table: str, rows: int, side: str | None) -> None:
         """Gives `column` the rows of `table`, which are added if they are new."""
         if table not in self.tables:
-            self.tables[table] = self.rows
-            self.rows_of[table] = rows
+            self.tables[table] = _Place(self.rows, rows)
             self.rows += rows
-        self.first_row[column] = self.tables[table]
-        self.num_rows[column] = rows
+        self.columns[column] = self.tables[table]
+        if side == "user":
+            self.user_columns.append(column)
 
-    def positions(self, widths: list[int]) -> tuple[list[list[int]], list[list[int]]]:
-        """First row and number of rows for each of the ids of a row, both `(1, N)`."""
-        pairs = list(zip(self.first_row, widths, strict=True))
-        first = [self.first_row[column] for column, width in pairs for _ in range(width)]
-        rows = [self.num_rows[column] for column, width in pairs for _ in range(width)]
-        return [first], [rows]
+    def looked_up_together(self, training: bool | None) -> list[list[str]]:
+        """The columns of each gather."""
+        others = [column for column in self.columns if column not in self.user_columns]
+        return [list(self.columns)] if training else [each for each in (self.user_columns, others) if each]
 
 
 def _group_by_width(features: Iterable[Feature]) -> dict[int, _Group]:
     groups: dict[int, _Group] = {}
     for feature in features:
         if isinstance(feature, Categorical):
-            groups.setdefault(feature.dim, _Group()).add(feature.name, feature.table_name, feature.rows)
+            fields = {feature.name: (feature, feature.table_name)}
         elif isinstance(feature, Sequence):
-            for field in feature.fields:
-                column = feature.column(field)
-                groups.setdefault(field.dim, _Group()).add(column, feature.table_name(field), field.rows)
+            fields = {feature.column(field): (field, feature.table_name(field)) for field in feature.fields}
+        else:
+            continue
+        for column, (field, table) in fields.items():
+            groups.setdefault(field.dim, _Group()).add(column, table, field.rows, feature.side)
     return groups
 
 
@@ -199,3 +226,10 @@ def _parts(block: Tensor, ids: list[Tensor]) -> list[Tensor]:
 def cut(block: Tensor, sizes: list[int]) -> list[Tensor]:
     """Parts of a block, `(B, N, W)`, with as many ids as `sizes` says."""
     return ops.split(block, list(accumulate(sizes[:-1])), axis=1) if len(sizes) > 1 else [block]
+
+
+def take_chunks(weight: Any, num: int, chosen: Iterable[int]) -> Tensor:
+    """Of a weight whose last axis holds `num` chunks of one size side by side, those that are chosen."""
+    size = weight.shape[-1] // num
+    columns = [chunk * size + column for chunk in chosen for column in range(size)]
+    return ops.take(raw(weight), columns, axis=-1)

@@ -5,17 +5,14 @@ from typing import Any
 
 from tfmtl.checks import check_names
 from tfmtl.keras_host import keras, ops, register_freezable
-from tfmtl.layers.encoded_columns import check_columns, values_and_flags
-from tfmtl.layers.fused_tables import FusedTables
-from tfmtl.layers.pooling import pool_events
+from tfmtl.layers.field_embedding import FieldEmbedding
+from tfmtl.layers.fused_tables import take_chunks
 from tfmtl.schema import Categorical, Numeric
-from tfmtl.schema.features import feature_from_dict, feature_to_dict
-from tfmtl.schema.schema import check_features
 from tfmtl.typing import Encoded, Tensor
 
 
 @register_freezable
-class STEMEmbedding(keras.layers.Layer):
+class STEMEmbedding(FieldEmbedding):
     """Embeds every feature once for each stream.
 
     ```
@@ -42,6 +39,9 @@ class STEMEmbedding(keras.layers.Layer):
 
     Example:
 
+    >>> import numpy as np
+    >>> from tfmtl.layers import STEMEmbedding
+    >>> from tfmtl.schema import Categorical
     >>> embed = STEMEmbedding([Categorical("city", num_ids=100, dim=8)], ["click", "buy", "shared"])
     >>> tuple(embed({"city": np.array([3, 0], "int32")})["buy"]["city"].shape)
     (2, 8)
@@ -60,82 +60,53 @@ class STEMEmbedding(keras.layers.Layer):
         embeddings_regularizer: Any = None,
         **kwargs: Any,
     ):
-        super().__init__(autocast=False, **kwargs)
-        self.features = tuple(feature_from_dict(feature).encoded() for feature in features)
-        check_features(self.features)
-        self.streams = check_names("streams", streams)
-        default = keras.initializers.RandomNormal(stddev=1e-4)
-        self.embeddings_initializer = keras.initializers.get(embeddings_initializer or default)
-        self.embeddings_regularizer = keras.regularizers.get(embeddings_regularizer)
-        self.tables = FusedTables(
-            self.features,
-            copies=len(self.streams),
-            initializer=self.embeddings_initializer,
-            regularizer=self.embeddings_regularizer,
-            dtype=self.dtype_policy,
-            name="tables",
+        names = check_names("streams", streams)
+        super().__init__(
+            features,
+            copies=len(names),
+            embeddings_initializer=embeddings_initializer or keras.initializers.RandomNormal(stddev=1e-4),
+            embeddings_regularizer=embeddings_regularizer,
+            **kwargs,
         )
-        self.projections = {
-            f.name: keras.layers.Dense(len(self.streams) * f.dim, dtype=self.dtype_policy, name=f"{f.name}_projection")
-            for f in self.features
-            if isinstance(f, Numeric) and f.dim
-        }
+        self.streams = names
 
-    def build(self, input_shape: Any) -> None:
-        self.tables.build(input_shape)
-        for feature in self.features:
-            if isinstance(feature, Numeric) and feature.dim:
-                self.projections[feature.name].build((None, feature.width))
-        self.built = True
-
-    def call(self, encoded: Encoded) -> dict[str, Encoded]:
-        looked_up = self.tables(encoded)
+    def call(self, encoded: Encoded, training: bool | None = None) -> dict[str, Encoded]:
+        looked_up = self.tables(encoded, training=training)
         fields: dict[str, Encoded] = {stream: {} for stream in self.streams}
         for feature in self.features:
             if isinstance(feature, Categorical):
                 self._share_out(fields, feature.name, looked_up[feature.name])
-            elif isinstance(feature, Numeric):
-                check_columns([feature.name], encoded)
-                self._numbers(fields, feature, encoded[feature.name])
-            else:
-                check_columns([feature.mask], encoded)
-                for column in feature.columns:
-                    pooled = pool_events(looked_up[column], encoded[feature.mask], feature.pooling)
+            elif not isinstance(feature, Numeric):
+                for column, pooled in self._pooled(feature, looked_up, encoded).items():
                     self._share_out(fields, column, pooled)
+            elif feature.dim:
+                self._share_out(fields, feature.name, self._numbers(feature, encoded))
+            else:
+                numbers = self._numbers(feature, encoded)
+                for stream in self.streams:
+                    fields[stream][feature.name] = numbers
         return fields
 
     def _share_out(self, fields: dict[str, Encoded], name: str, wide: Tensor) -> None:
         for stream, part in zip(self.streams, ops.split(wide, len(self.streams), axis=-1), strict=True):
             fields[stream][name] = part
 
-    def _numbers(self, fields: dict[str, Encoded], feature: Numeric, x: Tensor) -> None:
-        values = values_and_flags(feature, x, self.compute_dtype)
-        if feature.dim:
-            self._share_out(fields, feature.name, self.projections[feature.name](values))
-        else:
-            for stream in self.streams:
-                fields[stream][feature.name] = values
+    def for_streams(self, streams: Iterable[str]) -> "STEMEmbedding":
+        """A layer, built, that gives some of the streams: with copies of their tables and maps, and no others'."""
+        layer = STEMEmbedding(
+            self.features, streams, embeddings_initializer="zeros", dtype=self.dtype_policy, name=self.name
+        )
+        layer.build(None)
+        chosen = [self.streams.index(stream) for stream in layer.streams]
+        layer.tables.take_copies(self.tables, chosen)
+        for name, projection in layer.projections.items():
+            for weight, source in zip(projection.weights, self.projections[name].weights, strict=True):
+                weight.assign(take_chunks(source, len(self.streams), chosen))
+        return layer
 
     def compute_output_shape(self, input_shape: Any) -> dict[str, dict[str, tuple[int | None, ...]]]:
-        batch = next(iter(input_shape.values()))[0]
-        shapes: dict[str, tuple[int | None, ...]] = {}
-        for feature in self.features:
-            if isinstance(feature, Categorical):
-                shapes[feature.name] = (batch, feature.dim)
-            elif isinstance(feature, Numeric):
-                shapes[feature.name] = (batch, feature.dim or feature.width)
-            else:
-                shapes.update({feature.column(field): (batch, field.dim) for field in feature.fields})
+        shapes = self._field_shapes(input_shape, pooled=True)
         return {stream: dict(shapes) for stream in self.streams}
 
     def get_config(self) -> dict[str, Any]:
-        config = super().get_config()
-        config.pop("autocast", None)
-        regularizer = self.embeddings_regularizer
-        return {
-            **config,
-            "features": [feature_to_dict(feature) for feature in self.features],
-            "streams": list(self.streams),
-            "embeddings_initializer": keras.initializers.serialize(self.embeddings_initializer),
-            "embeddings_regularizer": keras.regularizers.serialize(regularizer) if regularizer else None,
-        }
+        return {**super().get_config(), "streams": list(self.streams)}

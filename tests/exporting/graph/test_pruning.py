@@ -8,12 +8,12 @@ import tensorflow as tf
 
 from tfmtl.data.preprocessing import Preprocessor
 from tfmtl.exporting.export import export
-from tfmtl.exporting.loading import Bundle
+from tfmtl.exporting.exported_model import ExportedModel
 from tfmtl.models.build import build
 from tfmtl.schema import Categorical, Schema, Task
 from tfmtl.stages.bottoms import STEMRepresentation
 from tfmtl.stages.heads import Towers
-from tfmtl.stages.trunks.cells import CGC
+from tfmtl.stages.trunks import CGC
 
 SCHEMA = Schema(
     [Categorical("item", num_ids=5000, dim=8), Categorical("city", vocabulary=("Oslo", "Rome"), dim=8)],
@@ -37,7 +37,7 @@ def versions(tmp_path_factory):
 
 def test_the_heads_that_are_left_answer_the_same(versions):
     model, _, pruned = versions
-    answer = Bundle(pruned)(ROWS)
+    answer = ExportedModel(pruned)(ROWS)
     assert set(answer) == {"click"}
     expected = model.predict(Preprocessor(SCHEMA.features)(ROWS), verbose=0)
     np.testing.assert_allclose(answer["click"], expected["click"], atol=1e-6)
@@ -45,7 +45,7 @@ def test_the_heads_that_are_left_answer_the_same(versions):
 
 def test_only_the_signatures_of_exported_tasks_are_there(versions):
     _, everything, pruned = versions
-    assert "buy" in Bundle(everything).signatures and "buy" not in Bundle(pruned).signatures
+    assert "buy" in ExportedModel(everything).signatures and "buy" not in ExportedModel(pruned).signatures
 
 
 def test_experts_gates_and_towers_of_other_tasks_are_gone(versions):
@@ -77,7 +77,7 @@ def operations(folder):
 
 def matmuls(folder, signature="serving_default"):
     """How many matmuls one call runs."""
-    function = Bundle(folder).signatures[signature]
+    function = ExportedModel(folder).signatures[signature]
     (called,) = [op for op in function.graph.get_operations() if "PartitionedCall" in op.type]
     library = {f.signature.name: f for f in function.graph.as_graph_def().library.function}
     body = library[called.get_attr("f").name]

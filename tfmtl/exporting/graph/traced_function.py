@@ -1,7 +1,8 @@
 """A traced computation whose parts can be built into other functions, each with only the operations it needs."""
 
-from collections.abc import Callable, Container, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import tensorflow as tf
@@ -29,34 +30,78 @@ class TracedFunction:
     captures: tuple[tuple[Tensor, Tensor], ...]
     variables: tuple[tf.Variable, ...]
 
-    def insert(
-        self, replaced: Mapping[str, Tensor], fetched: Iterable[Tensor], instead: Mapping[str, Tensor] | None = None
-    ) -> list[Tensor]:
+    @cached_property
+    def captured(self) -> Tensors:
+        """What is read from outside, by the name of the tensor that the graph reads it as."""
+        return {inside.name: outside for outside, inside in self.captures}
+
+    @cached_property
+    def _definition(self) -> Any:
+        return self.graph.as_graph_def()
+
+    @cached_property
+    def _nodes(self) -> dict[str, Any]:
+        return {node.name: node for node in self._definition.node}
+
+    def insert(self, replaced: Mapping[str, Tensor], fetched: Iterable[Tensor]) -> list[Tensor]:
         """Copies the operations that `fetched` needs, and no others, into the function being traced.
 
         Args:
             replaced: for names of tensors of this graph, the tensors to use in their place; operations that only the
                 replaced tensors needed are not copied.
             fetched: tensors of this graph.
-            instead: for names of tensors of this graph other ones to read in their place.
 
         Returns:
             The copies of `fetched`.
         """
         fetched = list(fetched)
         outer = next(iter(replaced.values())).graph
-        handles = {inside.name: outside for outside, inside in self.captures}
-        instead = instead or {}
-        needed = needed_operations(fetched, {*replaced, *handles}, instead)
-        read = {instead.get(x.name, x).name for op in needed for x in op.inputs} | {tensor.name for tensor in fetched}
+        operations = self.needed_operations(fetched, replaced)
+        read = tensors_read(operations, fetched)
         mapped = {name: tensor for name, tensor in replaced.items() if name in read}
-        mapped |= {name: outer.capture(handle) for name, handle in handles.items() if name in read}
+        mapped |= {name: outer.capture(outside) for name, outside in self.captured.items() if name in read}
         copied = [tensor.name for tensor in fetched if tensor.name not in mapped]
-        whole, names = self.graph.as_graph_def(), {op.name for op in needed}
-        part = _part(whole, (node for node in whole.node if node.name in names), instead)
-        copies = tf.graph_util.import_graph_def(part, mapped, copied) if copied else []
-        mapped |= zip(copied, copies, strict=True)
+        if copied:
+            part = self._part(self._nodes[op.name] for op in operations)
+            mapped |= zip(copied, tf.graph_util.import_graph_def(part, mapped, copied), strict=True)
+        for tensor in fetched:
+            mapped[tensor.name].set_shape(tensor.shape)  # which Python code may have told the graph
         return [mapped[tensor.name] for tensor in fetched]
+
+    def copy(self, op: tf.Operation, inputs: Iterable[Tensor]) -> list[Tensor]:
+        """The outputs of a copy of one operation that reads `inputs`, in the function being traced."""
+        mapped = {old.name: new for old, new in zip(op.inputs, inputs, strict=True)}
+        return tf.graph_util.import_graph_def(self._part([self._nodes[op.name]]), mapped, [y.name for y in op.outputs])
+
+    def needed_operations(self, fetched: Iterable[Tensor], given: Iterable[str]) -> list[tf.Operation]:
+        """The operations that `fetched` depends on when the tensors named in `given` are there already.
+
+        In the order in which they were created: what an operation reads comes before it.
+        """
+        there = {*given, *self.captured}
+        needed: set[tf.Operation] = set()
+        waiting = [tensor.op for tensor in fetched if tensor.name not in there]
+        while waiting:
+            op = waiting.pop()
+            if op not in needed:
+                needed.add(op)
+                waiting += [x.op for x in op.inputs if x.name not in there]
+                waiting += [before for before in op.control_inputs if not all(y.name in there for y in before.outputs)]
+        return [op for op in self.graph.get_operations() if op in needed]
+
+    def _part(self, nodes: Iterable[Any]) -> Any:
+        """`nodes` as a GraphDef; what they read from other nodes is named but missing."""
+        nodes, library = list(nodes), self._definition.library
+        part = type(self._definition)(node=nodes, versions=self._definition.versions)
+        names = {node.name for node in nodes}
+        for node in part.node:
+            node.attr.pop("_class", None)  # colocation, perhaps with a node left behind
+            kept = [name for name in node.input if not name.startswith("^") or name[1:] in names]
+            node.ClearField("input")
+            node.input.extend(kept)
+        called = _called_functions(nodes, {function.signature.name: function for function in library.function})
+        part.library.function.extend(function for function in library.function if function.signature.name in called)
+        return part
 
 
 def trace(function: Callable[[Tensors], Tensors], signature: Signature) -> TracedFunction:
@@ -82,52 +127,9 @@ def concrete_function(function: Callable[..., Tensors], signature: Signature) ->
     return tf.function(function, autograph=False).get_concrete_function(**specs)
 
 
-def needed_operations(
-    fetched: Iterable[Tensor], given: Container[str], instead: Mapping[str, Tensor] | None = None
-) -> set[tf.Operation]:
-    """The operations that `fetched` depends on when the tensors named in `given` are there already."""
-    instead = instead or {}
-    needed: set[tf.Operation] = set()
-    waiting = [tensor.op for tensor in fetched if tensor.name not in given]
-    while waiting:
-        op = waiting.pop()
-        if op not in needed:
-            needed.add(op)
-            inputs = [instead.get(x.name, x) for x in op.inputs]
-            waiting.extend(x.op for x in inputs if x.name not in given)
-            waiting.extend(before for before in op.control_inputs if not all(y.name in given for y in before.outputs))
-    return needed
-
-
-class Copier:
-    """Copies single operations of a trace into the function being traced."""
-
-    def __init__(self, traced: TracedFunction):
-        self.whole = traced.graph.as_graph_def()
-        self.nodes = {node.name: node for node in self.whole.node}
-
-    def copy(self, op: tf.Operation, inputs: Iterable[Tensor]) -> list[Tensor]:
-        """The outputs of a copy of `op` that reads `inputs`."""
-        mapped = {old.name: new for old, new in zip(op.inputs, inputs, strict=True)}
-        return tf.graph_util.import_graph_def(
-            _part(self.whole, [self.nodes[op.name]]), mapped, [y.name for y in op.outputs]
-        )
-
-
-def _part(whole: Any, nodes: Iterable[Any], instead: Mapping[str, Tensor] | None = None) -> Any:
-    """`nodes` of the GraphDef `whole` as a GraphDef; what they read from other nodes is named but missing."""
-    nodes = list(nodes)
-    part = type(whole)(node=nodes, versions=whole.versions)
-    names = {node.name for node in nodes}
-    others = {name.removesuffix(":0"): tensor.name.removesuffix(":0") for name, tensor in (instead or {}).items()}
-    for node in part.node:
-        node.attr.pop("_class", None)  # colocation, perhaps with a node left behind
-        kept = [others.get(name, name) for name in node.input if not name.startswith("^") or name[1:] in names]
-        node.ClearField("input")
-        node.input.extend(kept)
-    called = _called_functions(nodes, {function.signature.name: function for function in whole.library.function})
-    part.library.function.extend(function for function in whole.library.function if function.signature.name in called)
-    return part
+def tensors_read(operations: Iterable[tf.Operation], fetched: Iterable[Tensor]) -> set[str]:
+    """The names of all tensors that `operations` read, and of those that are fetched."""
+    return {x.name for op in operations for x in op.inputs} | {tensor.name for tensor in fetched}
 
 
 def _called_functions(nodes: Iterable[Any], library: Mapping[str, Any]) -> set[str]:

@@ -5,7 +5,7 @@ from typing import Any
 
 from tfmtl.keras_host import register_freezable
 from tfmtl.layers.feature_embedding import FeatureEmbedding
-from tfmtl.layers.side_by_side import side_by_side
+from tfmtl.layers.join_fields import join_fields
 from tfmtl.stages.bottoms.representation import Representation, embedding_config, total_width
 from tfmtl.typing import Encoded, Streams
 
@@ -52,8 +52,7 @@ class SharedBottomRepresentation(Representation):
         self.built = True
 
     def call(self, encoded: Encoded, training: bool | None = None) -> Streams:
-        # A served graph keeps its fields apart: `rank` computes the user's once.
-        x = self.embed.joined(encoded) if training else side_by_side(self.embed(encoded).values())
+        x = self.embed.joined(encoded) if training else join_fields(self.embed(encoded, training=False).values())
         return dict.fromkeys(self.streams, x)
 
     def compute_output_shape(self, input_shape: Any) -> dict[str, tuple[int | None, ...]]:

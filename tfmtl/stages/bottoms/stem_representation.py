@@ -1,10 +1,10 @@
 """A representation for each task, from tables of its own."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from tfmtl.keras_host import register_freezable
-from tfmtl.layers.side_by_side import side_by_side
+from tfmtl.layers.join_fields import join_fields
 from tfmtl.layers.stem_embedding import STEMEmbedding
 from tfmtl.stages.bottoms.representation import Representation, embedding_config, total_width
 from tfmtl.typing import Encoded, Streams
@@ -58,8 +58,13 @@ class STEMRepresentation(Representation):
         self.embed.build(input_shape)
         self.built = True
 
-    def call(self, encoded: Encoded) -> Streams:
-        return {stream: side_by_side(fields.values()) for stream, fields in self.embed(encoded).items()}
+    def call(self, encoded: Encoded, training: bool | None = None) -> Streams:
+        return _joined(self.embed(encoded, training=training))
+
+    def for_streams(self, streams: Iterable[str]) -> Callable[[Encoded], Streams]:
+        """What gives some of the streams, with copies of their tables and no others'."""
+        embed = self.embed.for_streams(streams)
+        return lambda encoded: _joined(embed(encoded, training=False))
 
     def compute_output_shape(self, input_shape: Any) -> dict[str, tuple[int | None, ...]]:
         return {
@@ -69,3 +74,7 @@ class STEMRepresentation(Representation):
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), **embedding_config(self.embed)}
+
+
+def _joined(embedded: dict[str, Encoded]) -> Streams:
+    return {stream: join_fields(fields.values()) for stream, fields in embedded.items()}

@@ -6,10 +6,10 @@ import tensorflow as tf
 from small_ranker import SCHEMA, as_tensors, random_rows, small_model
 
 from tfmtl.data.preprocessing import Preprocessor
-from tfmtl.exporting.endpoints import trace_whole
-from tfmtl.exporting.graph.late_broadcast import LateBroadcast
-from tfmtl.exporting.graph.trace import concrete_function, trace
-from tfmtl.exporting.ranking import rank_endpoint
+from tfmtl.exporting.graph.user_once import UserOnce
+from tfmtl.exporting.graph.traced_function import concrete_function, trace
+from tfmtl.exporting.rank_signature import rank_signature
+from tfmtl.exporting.traced_model import trace_model
 from tfmtl.keras_host import keras
 from tfmtl.models.build import build, encoded_inputs
 from tfmtl.models.presets.dtrn import dtrn
@@ -17,7 +17,7 @@ from tfmtl.schema import Categorical, Numeric, Schema, Sequence, Task
 from tfmtl.serving.server.graph_session import GraphSession
 from tfmtl.stages.bottoms import SharedBottomRepresentation, STEMRepresentation
 from tfmtl.stages.heads import Towers
-from tfmtl.stages.trunks.cells import CGC, MMoE
+from tfmtl.stages.trunks import CGC, MMoE
 
 TASKS = SCHEMA.task_names
 USER = ["city", "age", "seen_item", "seen_city"]
@@ -84,7 +84,7 @@ def ranked(whole, user=USER, tasks=TASKS):
     def function(**given):
         once = {name: given[name] for name in user}
         each = {name: tensor for name, tensor in given.items() if name not in user}
-        copies = LateBroadcast(whole.traced, once, each).fetch([whole.traced.outputs[task] for task in tasks])
+        copies = UserOnce(whole.function, once, each).compute([whole.function.outputs[task] for task in tasks])
         return dict(zip(tasks, copies, strict=True))
 
     specs = {
@@ -97,7 +97,7 @@ def ranked(whole, user=USER, tasks=TASKS):
 @pytest.mark.parametrize("name", MODELS)
 def test_equals_the_repeated_rows(name):
     model, preprocessor = MODELS[name](), Preprocessor(SCHEMA.features)
-    function = ranked(trace_whole(model, preprocessor, TASKS, None))
+    function = ranked(trace_model(model, preprocessor, TASKS, None))
     rows = as_tensors(random_rows(40))
     for user in range(0, 40, 8):  # histories of several lengths, one of them empty
         one = {name: rows[name][user : user + 1] for name in USER}
@@ -110,7 +110,7 @@ def test_equals_the_repeated_rows(name):
 def test_looks_up_and_multiplies_the_users_columns_once():
     """Every table lookup and every matmul with the first layer's kernels that is not for candidates has one row."""
     model = MODELS["fused tables, experts"]()
-    rank = ranked(trace_whole(model, Preprocessor(SCHEMA.features), TASKS, None))
+    rank = ranked(trace_model(model, Preprocessor(SCHEMA.features), TASKS, None))
     lookups = [op for op in rank.graph.get_operations() if op.type == "ResourceGather"]
     assert sorted(op.outputs[0].shape[0] or 0 for op in lookups) == [0, 1]
     history = [op for op in lookups if op.outputs[0].shape[0] == 1]
@@ -123,18 +123,20 @@ def test_looks_up_and_multiplies_the_users_columns_once():
 
 
 @pytest.mark.parametrize("bottom", [SharedBottomRepresentation, STEMRepresentation])
-def test_columns_of_one_width_without_a_history_come_apart(bottom):
-    """A lookup that no sequence shares is unstacked."""
+def test_columns_of_one_width_are_looked_up_for_the_user_once(bottom):
+    """In one lookup for the user and one for the candidates, though in training one serves both."""
     user, item = ["city", "device", "age"], ["brand", "price"]
-    features = [Categorical(name, num_ids=9, dim=4) for name in (*user[:2], *item, user[2])]
+    sides = {name: "user" if name in user else "item" for name in (*user[:2], *item, user[2])}
+    features = [Categorical(name, num_ids=9, dim=4, side=side) for name, side in sides.items()]
     schema = Schema(features, [Task("click")])
     model = build(
         schema, bottom(features, ("click",)), MMoE((8,), num_experts=3), Towers(schema.tasks, units=(4,)), name="ranker"
     )
     preprocessor = Preprocessor(features)
-    rank = ranked(trace_whole(model, preprocessor, ("click",), None), user, ("click",))
-    kinds = [op.type for op in rank.graph.get_operations()]
-    assert "Unpack" not in kinds and "Tile" not in kinds
+    rank = ranked(trace_model(model, preprocessor, ("click",), None), user, ("click",))
+    lookups = [op.outputs[0].shape[:2] for op in rank.graph.get_operations() if op.type == "ResourceGather"]
+    assert sorted(lookups, key=str) == [(1, len(user)), (None, len(item))]
+    assert not [op for op in rank.graph.get_operations() if op.type == "Tile"]
     shapes = [op.inputs[0].shape for op in rank.graph.get_operations() if op.type == "MatMul"]
     assert 4 * len(user) not in {shape[1] for shape in shapes if shape[0] is None}
     rng = np.random.default_rng(0)
@@ -153,7 +155,7 @@ def test_what_is_not_made_of_rows_is_computed_from_the_repeated_rows():
     traced = trace(function, {"user": spec, "item": spec})
 
     def rank(user, item):
-        return {"z": LateBroadcast(traced, {"user": user}, {"item": item}).fetch([traced.outputs["z"]])[0]}
+        return {"z": UserOnce(traced, {"user": user}, {"item": item}).compute([traced.outputs["z"]])[0]}
 
     rank = concrete_function(rank, {"user": tf.TensorSpec((1, 1), tf.float32), "item": spec})
     np.testing.assert_allclose(rank(user=[[5.0]], item=tf.ones((3, 1)))["z"], [[15, 3]] * 3)
@@ -166,7 +168,7 @@ def test_a_prediction_of_the_user_alone_is_repeated():
     )
 
     def rank(user, item):
-        return {"z": LateBroadcast(traced, {"user": user}, {"item": item}).fetch([traced.outputs["z"]])[0]}
+        return {"z": UserOnce(traced, {"user": user}, {"item": item}).compute([traced.outputs["z"]])[0]}
 
     rank = concrete_function(
         rank, {"user": tf.TensorSpec((1,), tf.float32), "item": tf.TensorSpec((None,), tf.float32)}
@@ -175,10 +177,10 @@ def test_a_prediction_of_the_user_alone_is_repeated():
 
 
 @pytest.mark.parametrize("count", [0, 1, 2])
-def test_any_number_of_candidates(bundle, count):
+def test_any_number_of_candidates(loaded, count):
     rows = random_rows(count)
     user = {name: column[:1] for name, column in random_rows(3).items() if name in USER}
-    answer = bundle({**rows, **user, "click_weight": [1.0], "buy_weight": [1.0]}, "rank")
+    answer = loaded({**rows, **user, "click_weight": [1.0], "buy_weight": [1.0]}, "rank")
     assert {tuple(y.shape) for y in answer.values()} == {(count, 1)}
 
 
@@ -197,7 +199,7 @@ def rank_of(function, user, item):
     traced = trace(lambda given: {"z": function(given["user"], given["item"])}, specs)
 
     def rank(user, item):
-        return {"z": LateBroadcast(traced, {"user": user}, {"item": item}).fetch([traced.outputs["z"]])[0]}
+        return {"z": UserOnce(traced, {"user": user}, {"item": item}).compute([traced.outputs["z"]])[0]}
 
     once = specs | {"user": tf.TensorSpec(user.shape, tf.float32)}
     concrete = concrete_function(rank, once)
@@ -300,7 +302,7 @@ def test_dtrn_reads_the_users_histories_once():
     for weight in model.weights:  # what starts at zero would hide the hypernetwork
         weight.assign(weight + 0.3 * np.random.default_rng(len(weight.shape)).normal(size=weight.shape))
     preprocessor = Preprocessor(schema.features)
-    rank = rank_endpoint(trace_whole(model, preprocessor, schema.task_names, None), schema).concrete
+    rank = rank_signature(trace_model(model, preprocessor, schema.task_names, None), schema).concrete
     rng = np.random.default_rng(1)
     user = {f"{name}_item": rng.integers(-1, 20, (1, 6)) for name in ("seen", "bought", "liked")} | {
         "city": np.array([3])
@@ -326,7 +328,7 @@ def test_a_string_that_is_looked_up_counts_as_one_row():
     vectors = [keras.layers.Embedding(6, 4)(inputs[name]) for name in ("city", "item")]
     model = keras.Model(inputs, {"click": keras.layers.Dense(1)(keras.layers.Multiply()(vectors))})
     preprocessor = Preprocessor(schema.features)
-    rank = rank_endpoint(trace_whole(model, preprocessor, ("click",), None), schema).concrete
+    rank = rank_signature(trace_model(model, preprocessor, ("click",), None), schema).concrete
     answer = rank(city=tf.constant(["Rome"]), item=tf.range(5, dtype=tf.int64))["click"]
     full = {"city": tf.repeat("Rome", 5), "item": tf.range(5, dtype=tf.int64)}
     np.testing.assert_allclose(answer, model(preprocessor(full))["click"], rtol=1e-5)

@@ -15,6 +15,9 @@ from tfmtl.typing import Predictions
 def encoded_inputs(features: Iterable[Feature]) -> dict[str, Any]:
     """A `keras.Input` for every encoded column, by name: what `Preprocessor(features)` gives out.
 
+    Args:
+        features: adapted.
+
     Raises:
         ValueError: a feature that was never adapted.
     """

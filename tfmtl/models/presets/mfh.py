@@ -81,6 +81,9 @@ def mfh(
         raise ValueError(
             f"`schema` must hold the grid's tasks: Schema(features, grid.tasks). Received: {schema.task_names}"
         )
+    root = SharedBottom(root_units) if root_units else None
+    facet = PLE(facet_units, num_task_experts=2, num_shared_experts=2, gate_use_bias=gate_use_bias)
+    leaf = CGC(leaf_units, num_task_experts=1, num_shared_experts=1, gate_use_bias=gate_use_bias)
     bottom = SharedBottomRepresentation(
         schema.features,
         schema.task_names,
@@ -99,13 +102,7 @@ def mfh(
         schema,
         bottom,
         HierarchicalTaskTree(
-            grid.facets,
-            root=SharedBottom(root_units) if root_units else None,
-            facet=PLE(facet_units, num_task_experts=2, num_shared_experts=2, gate_use_bias=gate_use_bias),
-            leaf=CGC(leaf_units, num_task_experts=1, num_shared_experts=1, gate_use_bias=gate_use_bias),
-            merge=merge,
-            trees=trees,
-            tree_mode=tree_mode,
+            grid.facets, root=root, facet=facet, leaf=leaf, merge=merge, trees=trees, tree_mode=tree_mode
         ),
         head,
         name=name,

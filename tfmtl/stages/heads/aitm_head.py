@@ -37,6 +37,7 @@ class AITMHead(keras.layers.Layer):
         activation, dropout: of the hidden layers; the dropout also of what is handed on.
         attention_bias, share_attention: as in `InformationTransfer`.
         base_rates: `{task: share of positives}`, as in `Towers`.
+        name: of the layer.
 
     Input shape:
         `{task: (B, D_task), ...}`; other streams are not read.

@@ -31,6 +31,7 @@ class ESMMHead(keras.layers.Layer):
         units, activation, dropout, batch_norm: of the towers, as in `Towers`.
         base_rates: `{task: share of positives}`; of steps over all rows, as they are labelled. A step's tower starts at
             its share over that of the step before.
+        name: of the layer.
 
     Input shape:
         `{task: (B, D_task), ...}`; other streams are not read.

@@ -22,6 +22,7 @@ class Towers(keras.layers.Layer):
         units: hidden layers of every tower, or `{task: hidden layers}`.
         activation, dropout, batch_norm: as in `TaskTower`.
         base_rates: `{task: share of positives}`, as in `TaskTower`, for as many of the binary tasks as are known.
+        name: of the layer.
 
     Input shape:
         `{task: (B, D_task), ...}`; other streams are not read.

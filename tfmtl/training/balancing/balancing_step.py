@@ -1,0 +1,147 @@
+"""From the losses of a step to the gradients that the optimizer is given."""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import tensorflow as tf
+
+from tfmtl.keras_host import raw
+from tfmtl.training.balancing.balancer import Balancer, Signals, State
+from tfmtl.training.balancing.balancing_state import BalancingState
+from tfmtl.training.balancing.shared_weights import SharedWeights, as_jacobian
+from tfmtl.training.balancing.task_losses import TaskLosses, everywhere
+
+
+class Found(NamedTuple):
+    """What a balancer made of a step.
+
+    Attributes:
+        weights: of the tasks, `(K,)`.
+        own: the balancer's new state.
+        resized: for a balancer that resizes, the gradients of the shared weights; None otherwise.
+    """
+
+    weights: tf.Tensor
+    own: State
+    resized: list[tf.Tensor] | None = None
+
+
+class BalancingStep:
+    """What a `BalancedModel` holds beside its layers, out of reach of Keras's tracking, and the arithmetic of its step.
+
+    Args:
+        plain: the functional model.
+        balancer: finds the weights.
+        losses: of the tasks.
+        shared: the weights that the tasks share.
+        state: of the balancer.
+    """
+
+    def __init__(
+        self,
+        balancer: Balancer,
+        losses: TaskLosses,
+        shared: SharedWeights,
+        state: BalancingState,
+    ):
+        self.balancer = balancer
+        self.losses = losses
+        self.shared = shared
+        self.state = state
+
+    def signals(self, losses: Sequence[tf.Tensor], labels: Any) -> Signals:
+        """What the balancer reads, summed over the replicas; the gradients aside."""
+        count = len(losses)
+        summed = everywhere(tf.concat([tf.stack(losses), self.losses.labelled(labels)], axis=0))
+        return Signals(summed[:count], summed[count:] > 0, tf.convert_to_tensor(self.state.held["step"]))
+
+    def find(self, tape: tf.GradientTape, losses: Sequence[tf.Tensor], signals: Signals, scale: tf.Tensor) -> Found:
+        """Asks the balancer; where its answer is no number, or no task has a label, the weights and its state are held."""
+        own, every = self.state.own(), self.balancer.every
+        held = tf.convert_to_tensor(self.state.held["weights"])
+        if not self.balancer.needs_gradients:
+            return self._accepted(*self.balancer.weigh(signals, own), signals, held, own)
+        due = signals.step % every == 0
+        gradients: list[list[tf.Tensor]] = []
+
+        def measure() -> tf.Tensor:
+            gradients[:] = self.shared.gradients(tape, losses, scale)
+            return as_jacobian(gradients)
+
+        # The sum over replicas stands outside of the branches, since a branch cannot wait for other replicas.
+        shape = (len(losses), sum(self.shared.sizes))
+        jacobian = everywhere(measure() if every == 1 else tf.cond(due, measure, lambda: tf.zeros(shape)))
+        signals = signals._replace(jacobian=jacobian, sizes=self.shared.sizes)
+        if self.balancer.resizes:
+            weights, factors, new = self.balancer.resize(signals, own)
+            found = self._accepted(weights, new, signals, held, own)
+            factors = tf.where(tf.math.is_finite(factors), factors, 1.0)
+            return found._replace(resized=_combined(gradients, factors))
+        if every == 1:
+            return self._accepted(*self.balancer.weigh(signals, own), signals, held, own)
+        weights, own = tf.cond(
+            due, lambda: self._accepted(*self.balancer.weigh(signals, own), signals, held, own)[:2], lambda: (held, own)
+        )
+        return Found(weights, own)
+
+    def _accepted(self, weights: tf.Tensor, new: State, signals: Signals, held: tf.Tensor, old: State) -> Found:
+        used = tf.where(signals.present, weights, 1.0)
+        good = is_finite(used, tf.where(signals.present, signals.losses, 0.0)) & tf.reduce_any(signals.present)
+        return Found(
+            tf.where(good & signals.present, weights, held),
+            {name: tf.where(good, new.get(name, value), value) for name, value in old.items()},
+        )
+
+    def look_back(self, signals: Signals, after: tf.Tensor, own: State) -> State:
+        """The balancer's state after the step, given this replica's losses after it."""
+        after = everywhere(after)
+        new = self.balancer.look_back(signals, after, own)
+        good = is_finite(after, signals.losses)
+        return {name: tf.where(good, new.get(name, value), value) for name, value in own.items()}
+
+    def gradients(
+        self, tape: tf.GradientTape, losses: Sequence[tf.Tensor], rest: tf.Tensor | None, found: Found, scale: tf.Tensor
+    ) -> list[Any]:
+        """This replica's gradient of `sum_k w_k L_k + rest` by every trainable weight, times `scale`: one backward pass.
+
+        `rest` is regularisation and what layers added. Weights that a single task reaches follow its plain loss if the
+        balancer says so: a second backward pass, that ends where the layers of single tasks do.
+        """
+        targets = [*losses, *([] if rest is None else [rest])]
+        ones = [scale] * len(targets)
+        if self.balancer.resizes:
+            seeds = ones
+        else:
+            seeds = [*(scale * weight for weight in tf.unstack(found.weights, num=len(losses))), *ones[len(losses) :]]
+        towers = [] if self.balancer.weighs_towers else self.shared.towers
+        by_variable = {}
+        for group, group_seeds in ((without(self.shared.variables, towers), seeds), (towers, ones)):
+            if group:
+                sources = [raw(v) for v in group]
+                by_variable |= dict(zip(map(id, group), tape.gradient(targets, sources, group_seeds), strict=True))
+        if found.resized is not None:
+            dense = self.shared.dense
+            others = [None] * len(dense) if rest is None else tape.gradient(rest, [raw(v) for v in dense], scale)
+            for variable, gradient, other in zip(dense, found.resized, others, strict=True):
+                scaled = gradient * scale
+                by_variable[id(variable)] = tf.cast(scaled if other is None else scaled + other, variable.dtype)
+        return [by_variable[id(variable)] for variable in self.shared.variables]
+
+
+def is_finite(*values: tf.Tensor) -> tf.Tensor:
+    """Whether all elements are numbers."""
+    return tf.reduce_all([tf.reduce_all(tf.math.is_finite(value)) for value in values])
+
+
+def without(variables: list[Any], others: list[Any]) -> list[Any]:
+    """`variables` but for `others`; compared by identity, as `==` of variables compares their elements."""
+    left_out = set(map(id, others))
+    return [variable for variable in variables if id(variable) not in left_out]
+
+
+def _combined(gradients: list[list[tf.Tensor]], factors: tf.Tensor) -> list[tf.Tensor]:
+    """For each shared weight the sum of the tasks' gradients, each times its factor."""
+    return [
+        tf.add_n([factors[task, place] * of_task[place] for task, of_task in enumerate(gradients)])
+        for place in range(len(gradients[0]))
+    ]

@@ -9,7 +9,7 @@ import pytest
 from harness import ROOT
 
 PACKAGE = ROOT / "tfmtl"
-ROOMS = ("data", "exporting", "losses", "metrics", "schema")
+ROOMS = ("data", "exporting", "losses", "metrics", "models", "schema", "stages")
 FLAGS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
 
 pytestmark = pytest.mark.keras3

@@ -30,12 +30,15 @@ def warm_start(model: keras.Model, schema: Schema, source: keras.Model, source_s
 
     Example:
 
+    >>> import numpy as np
+    >>> from tfmtl import Categorical, Schema, Task
+    >>> from tfmtl.models import ple, warm_start
     >>> old_schema = Schema([Categorical("city", vocabulary=("Rome", "Oslo"))], [Task("click")])
     >>> schema = Schema([Categorical("city", vocabulary=("Oslo", "Lima"))], [Task("click")])
     >>> old, model = ple(old_schema, units=(8,)), ple(schema, units=(8,))
     >>> warm_start(model, schema, old, old_schema)
     >>> oslo = model({"city": np.array([1])})["click"], old({"city": np.array([2])})["click"]
-    >>> bool(ops.abs(oslo[0] - oslo[1]) < 1e-6)
+    >>> bool(abs(float(oslo[0][0, 0] - oslo[1][0, 0])) < 1e-6)
     True
     """
     rows = _old_rows(schema, source_schema)

@@ -1,21 +1,41 @@
 """The contract of a stage: what a bottom, a trunk and a head must say of themselves for `tfmtl.models.build`.
 
-A stage is a Keras layer. It needs no base class of ours: a layer of your own that has the attributes below is a stage,
-such as a trunk that adds the shared stream to every task's:
+A stage is a Keras layer. It needs no base class of ours: a layer of your own that has the attributes below is a stage. A
+bottom that gives all tasks one tensor, a trunk that adds the shared stream to every task's, and a head:
 
 >>> import keras
->>> from tfmtl import Categorical, Schema, SharedBottomRepresentation, Task, Towers, build
+>>> from tfmtl import Categorical, Schema, Task, build
+>>> from tfmtl.layers import FeatureEmbedding
+>>> class Fields(keras.layers.Layer):
+...     task_specific = False
+...     shared_specific = False
+...
+...     def __init__(self, schema):
+...         super().__init__(name="bottom")
+...         self.features, self.tasks = schema.features, schema.task_names
+...         self.embed = FeatureEmbedding(schema.features)
+...
+...     def call(self, encoded):
+...         x = keras.ops.concatenate(list(self.embed(encoded).values()), axis=-1)
+...         return dict.fromkeys([*self.tasks, "shared"], x)
 >>> class Sum(keras.layers.Layer):
 ...     reads_own = True
 ...     reads_shared = True
 ...
 ...     def call(self, streams):
 ...         return {task: x + streams["shared"] for task, x in streams.items() if task != "shared"}
->>> schema = Schema([Categorical("city", num_ids=100)], [Task("click"), Task("buy")])
->>> bottom = SharedBottomRepresentation(schema.features, schema.task_names)
->>> model = build(schema, bottom, Sum(name="trunk"), Towers(schema.tasks))
->>> isinstance(model.get_layer("trunk"), Trunk)
-True
+>>> class Probabilities(keras.layers.Layer):
+...     def __init__(self, schema):
+...         super().__init__(name="head")
+...         self.kinds = {task.name: task.kind for task in schema.tasks}
+...         self.dense = {task: keras.layers.Dense(1, "sigmoid", dtype="float32") for task in self.kinds}
+...
+...     def call(self, streams):
+...         return {task: dense(streams[task]) for task, dense in self.dense.items()}
+>>> schema = Schema([Categorical("city", num_ids=100), Categorical("item", num_ids=100)], [Task("click"), Task("buy")])
+>>> model = build(schema, Fields(schema), Sum(name="trunk"), Probabilities(schema))
+>>> sorted(model.output)
+['buy', 'click']
 """
 
 from collections.abc import Iterable, Mapping

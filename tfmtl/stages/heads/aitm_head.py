@@ -52,6 +52,8 @@ class AITMHead(keras.layers.Layer):
 
     Example:
 
+    >>> import keras
+    >>> from tfmtl import AITMHead, Task
     >>> x = keras.random.normal((8, 100))
     >>> y = AITMHead([Task("click"), Task("buy")], ["click", "buy"])({"click": x, "buy": x})
     >>> tuple(y["buy"].shape)

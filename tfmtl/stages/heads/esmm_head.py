@@ -46,10 +46,12 @@ class ESMMHead(keras.layers.Layer):
 
     Example:
 
+    >>> import keras
+    >>> from tfmtl import ESMMHead, Task
     >>> x = keras.random.normal((8, 100))
     >>> head = ESMMHead([Task("click"), Task("buy")], ["click", "buy"])
     >>> y = head({"click": x, "buy": x})
-    >>> bool(ops.all(y["buy"] <= y["click"]))
+    >>> bool(keras.ops.all(y["buy"] <= y["click"]))
     True
 
     Reference:

@@ -36,6 +36,8 @@ class Towers(keras.layers.Layer):
 
     Example:
 
+    >>> import keras
+    >>> from tfmtl import Task, Towers
     >>> x = keras.random.normal((8, 100))
     >>> y = Towers([Task("click"), Task("watch", "regression")], units=(32,))({"click": x, "watch": x})
     >>> tuple(y["watch"].shape)

@@ -83,7 +83,7 @@ class PLE(keras.layers.Layer):
         drawn = [fresh(self.kernel_initializer, level) for level in range(len(self.units))]
         levels: list[CGCLayer] = []
         for level in reversed(range(len(self.units))):
-            # Where the level above does not read the shared stream, its gate would have weights that never learn.
+            # Only for a level above that reads it: else the gate of the shared stream had weights that never learn.
             update_shared = bool(levels) and levels[0].needs_shared
             cell = CGCLayer(
                 self.units[level],

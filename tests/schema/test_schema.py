@@ -1,4 +1,4 @@
-"""Specs: what they know, what they refuse, and their JSON."""
+"""Schemas: what they know, what they refuse, and their JSON."""
 
 import dataclasses
 import json

@@ -6,8 +6,8 @@ import tensorflow as tf
 from small_ranker import SCHEMA, as_tensors, random_rows, small_model
 
 from tfmtl.data.preprocessing import Preprocessor
-from tfmtl.exporting.graph.user_once import UserOnce
 from tfmtl.exporting.graph.traced_function import concrete_function, trace
+from tfmtl.exporting.graph.user_once import UserOnce
 from tfmtl.exporting.rank_signature import rank_signature
 from tfmtl.exporting.traced_model import trace_model
 from tfmtl.keras_host import keras

@@ -11,6 +11,7 @@ ROWS, WIDTH = 8, 4
 MAKERS = {
     "lazy_adam": lambda: LazyAdam(0.01, weight_decay=0.01, global_clipnorm=0.1),
     "row_wise_adagrad": lambda: RowWiseAdagrad(0.05, weight_decay=0.01, clipnorm=0.05),
+    "clipped_values": lambda: RowWiseAdagrad(0.05, clipvalue=0.02),
     "split": lambda: optimizer(embeddings=RowWiseAdagrad(0.05), dense=LazyAdam(0.01)),
     "schedule": lambda: LazyAdam(keras.optimizers.schedules.ExponentialDecay(0.01, 4, 0.5)),
     "average": lambda: LazyAdam(0.01, use_ema=True, ema_momentum=0.9),

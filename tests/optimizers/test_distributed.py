@@ -1,4 +1,7 @@
-"""Two replicas train as one device does: sums, clipping and decay see the global batch."""
+"""Two replicas train as one device does: sums, clipping and decay see the global batch.
+
+Also where Keras has renamed the step that we stand in for, unless the norm of all gradients is needed, which is refused.
+"""
 
 import numpy as np
 import pytest
@@ -13,6 +16,7 @@ CASES = [
     ("lazy_adam", "mixed_bfloat16", 2e-2),
     ("split", "mixed_float16", 1e-3),
 ]
+RENAMED = CASES.index(("row_wise_adagrad", "float32", 1e-5))
 
 # A strategy needs a process of its own; the optimizers share it.
 SCRIPT = """
@@ -22,10 +26,21 @@ import tensorflow as tf
 devices = [tf.config.LogicalDeviceConfiguration()] * 2
 tf.config.set_logical_device_configuration(tf.config.list_physical_devices("CPU")[0], devices)
 sys.path.insert(0, sys.argv[1])
-from test_distributed import CASES, train
+from test_distributed import CASES, RENAMED, train
+from test_renamed_hooks import renamed
+from tfmtl.keras_host import LEGACY
 strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
 assert strategy.num_replicas_in_sync == 2
 weights = [train(strategy, name, policy) for name, policy, _ in CASES]
+renamed()
+weights.append(train(strategy, *CASES[RENAMED][:2]))
+if not LEGACY:
+    try:
+        train(strategy, "lazy_adam", "float32")
+    except RuntimeError as error:
+        assert "needs the gradients of all variables at once" in str(error)
+    else:
+        raise AssertionError("clipped by the norm of nobody knows what")
 np.savez(sys.argv[2], **{f"{case}-{i}": w for case, ws in enumerate(weights) for i, w in enumerate(ws)})
 """
 
@@ -53,3 +68,8 @@ def test_two_replicas_train_as_one(case, two_replicas):
     name, policy, tolerance = CASES[case]
     for i, alone in enumerate(train(tf.distribute.get_strategy(), name, policy)):
         np.testing.assert_allclose(two_replicas[f"{case}-{i}"], alone, atol=tolerance)
+
+
+def test_two_replicas_sum_rows_without_a_hook(two_replicas):
+    for i in range(5):
+        np.testing.assert_allclose(two_replicas[f"{len(CASES)}-{i}"], two_replicas[f"{RENAMED}-{i}"], atol=1e-7)

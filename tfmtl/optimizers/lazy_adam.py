@@ -71,8 +71,8 @@ class LazyAdam(RowOptimizer):
         self._momentums = [self.add_slot(v, "momentum") for v in variables]
         self._velocities = [self.add_slot(v, "velocity") for v in variables]
 
-    def update_rows(self, rows: tf.Tensor, gradient: tf.Tensor, index: int, learning_rate: tf.Tensor) -> tf.Tensor:
-        momentum, velocity = raw(self._momentums[index]), raw(self._velocities[index])
+    def update_rows(self, rows: tf.Tensor, gradient: tf.Tensor, place: int, learning_rate: tf.Tensor) -> tf.Tensor:
+        momentum, velocity = raw(self._momentums[place]), raw(self._velocities[place])
         old_m, old_v = tf.gather(momentum, rows), tf.gather(velocity, rows)
         m = old_m + (gradient - old_m) * (1 - self.beta_1)
         v = old_v + (tf.square(gradient) - old_v) * (1 - self.beta_2)
@@ -81,13 +81,13 @@ class LazyAdam(RowOptimizer):
         power_1, power_2 = self._powers(gradient.dtype)
         return m * (learning_rate * tf.sqrt(1 - power_2) / (1 - power_1)) / (tf.sqrt(v) + self.epsilon)
 
-    def update_dense(self, gradient: tf.Tensor, variable: tf.Variable, index: int, learning_rate: tf.Tensor) -> None:
+    def update_dense(self, gradient: tf.Tensor, variable: tf.Variable, place: int, learning_rate: tf.Tensor) -> None:
         power_1, power_2 = self._powers(gradient.dtype)
         # One pass over memory for all of it; the same formula in separate operations takes half as long again.
         tf.raw_ops.ResourceApplyAdam(
             var=variable.handle,
-            m=raw(self._momentums[index]).handle,
-            v=raw(self._velocities[index]).handle,
+            m=raw(self._momentums[place]).handle,
+            v=raw(self._velocities[place]).handle,
             beta1_power=power_1,
             beta2_power=power_2,
             lr=learning_rate,

@@ -67,14 +67,14 @@ class RowWiseAdagrad(RowOptimizer):
             for v in variables
         ]
 
-    def update_rows(self, rows: tf.Tensor, gradient: tf.Tensor, index: int, learning_rate: tf.Tensor) -> tf.Tensor:
-        accumulator = raw(self._accumulators[index])
+    def update_rows(self, rows: tf.Tensor, gradient: tf.Tensor, place: int, learning_rate: tf.Tensor) -> tf.Tensor:
+        accumulator = raw(self._accumulators[place])
         total = tf.gather(accumulator, rows) + row_mean(tf.square(gradient))
         accumulator.scatter_update(tf.IndexedSlices(total, rows))
         return learning_rate * gradient * tf.math.rsqrt(total + self.epsilon)
 
-    def update_dense(self, gradient: tf.Tensor, variable: tf.Variable, index: int, learning_rate: tf.Tensor) -> None:
-        accumulator = raw(self._accumulators[index])
+    def update_dense(self, gradient: tf.Tensor, variable: tf.Variable, place: int, learning_rate: tf.Tensor) -> None:
+        accumulator = raw(self._accumulators[place])
         accumulator.assign_add(row_mean(tf.square(gradient)))
         variable.assign_sub(learning_rate * gradient * tf.math.rsqrt(accumulator + self.epsilon))
 

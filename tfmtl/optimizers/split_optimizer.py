@@ -45,11 +45,11 @@ class SplitOptimizer(HostOptimizer):
 
     def apply(self, grads: Iterable[Any], trainable_variables: Iterable[Any] | None = None) -> None:
         """Keras 3's way in, also under a `LossScaleOptimizer`."""
-        if trainable_variables is None and not self.built:
+        if trainable_variables is None and not self.index.variables:
             raise ValueError(
                 "`trainable_variables` must be given where the optimizer is not built. Received: trainable_variables=None"
             )
-        variables = self._trainable_variables if trainable_variables is None else trainable_variables
+        variables = self.index.variables if trainable_variables is None else trainable_variables
         self.apply_gradients(zip(grads, variables, strict=True))
 
     def apply_gradients(self, grads_and_vars: Iterable[tuple[Any, Any]], *arguments: Any, **options: Any) -> Any:
@@ -117,10 +117,9 @@ class SplitOptimizer(HostOptimizer):
         self.dense.learning_rate = value
 
     def _scheduled(self) -> list[str]:
-        """Which of the two optimizers follows a schedule."""
-        schedule = keras.optimizers.schedules.LearningRateSchedule
+        """Which of the two optimizers follows a schedule: what has a config of its own where others have a number."""
         parts = {"embeddings": self.embeddings, "dense": self.dense}
-        return [name for name, part in parts.items() if isinstance(getattr(part, "_learning_rate", None), schedule)]
+        return [name for name, part in parts.items() if isinstance(part.get_config().get("learning_rate"), dict)]
 
     def _found_ratio(self) -> float | None:
         if self._scheduled():

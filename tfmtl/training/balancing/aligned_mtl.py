@@ -6,7 +6,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfmtl.training.balancing.balancer import Signals, State, check_between, check_known, vector
-from tfmtl.training.balancing.gramian_balancer import GramianBalancer, gramian_of, isolated, moved
+from tfmtl.training.balancing.gramian_balancer import GramianBalancer, gramian_of, moved, rank_tolerance
 
 
 class AlignedMTL(GramianBalancer):
@@ -53,10 +53,9 @@ class AlignedMTL(GramianBalancer):
 
     def weights(self, gramian: tf.Tensor, present: tf.Tensor, preferred: tf.Tensor | None = None) -> tf.Tensor:
         members = tf.cast(present, gramian.dtype)
-        own = isolated(gramian, present) * members[:, None] * members[None, :]
+        own = tf.where(present[:, None] & present[None, :], gramian, 0.0)
         values, vectors = tf.linalg.eigh(own)
-        # What float32 gradients leave of an eigenvalue that is 0, as in the paper's code.
-        kept = values > tf.reduce_max(values) * values.shape[0] * np.finfo("float32").eps
+        kept = values > rank_tolerance(values)
         smallest = tf.reduce_min(tf.where(kept, values, np.inf))
         scale = tf.where(kept, tf.sqrt(smallest / tf.where(kept, values, 1.0)), 0.0)
         wanted = members if preferred is None else members * tf.cast(preferred, members.dtype)

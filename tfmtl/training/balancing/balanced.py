@@ -2,6 +2,8 @@
 
 from collections.abc import Mapping
 
+import tensorflow as tf
+
 from tfmtl.keras_host import BACKEND, inputs_by_name, keras
 from tfmtl.training.balancing.balanced_model import BalancedModel
 from tfmtl.training.balancing.balancer import Balancer
@@ -34,7 +36,7 @@ def balanced(model: keras.Model, balancer: Balancer) -> BalancedModel:
 
     Raises:
         ValueError: a backend other than TensorFlow, a model that is not functional or has no dict of outputs, or something
-            else than a balancer; and, at `compile`, a task that the model does not have, or no shared dense weight.
+            else than a balancer, or a parameter server strategy; and, at `compile`, a task that the model does not have, or no shared dense weight.
 
     Example:
 
@@ -62,5 +64,10 @@ def balanced(model: keras.Model, balancer: Balancer) -> BalancedModel:
         raise ValueError(
             "`model` must return a dict, {task: prediction}, so that each loss has a name. "
             f"Received: outputs of type {type(model.output).__name__}"
+        )
+    if isinstance(model.distribute_strategy, tf.distribute.ParameterServerStrategy):
+        raise ValueError(
+            "`balanced` needs replicas that take each step together, as MirroredStrategy's do. "
+            f"Received: {type(model.distribute_strategy).__name__}"
         )
     return BalancedModel(model, balancer)

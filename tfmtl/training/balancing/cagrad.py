@@ -3,7 +3,7 @@
 import tensorflow as tf
 
 from tfmtl.training.balancing.balancer import check_between
-from tfmtl.training.balancing.gramian_balancer import GramianBalancer, isolated, positive, shares
+from tfmtl.training.balancing.gramian_balancer import GramianBalancer, regular, shares
 from tfmtl.training.balancing.interior_point import interior_point
 
 SMALLEST = 1e-3
@@ -43,7 +43,7 @@ class CAGrad(GramianBalancer):
         super().__init__(every=every)
 
     def weights(self, gramian: tf.Tensor, present: tf.Tensor) -> tf.Tensor:
-        matrix = positive(isolated(gramian, present))
+        matrix = regular(gramian, present)
         members = tf.cast(present, matrix.dtype)
         mean = tf.math.divide_no_nan(members, tf.reduce_sum(members))
         by_mean = tf.linalg.matvec(matrix, mean)

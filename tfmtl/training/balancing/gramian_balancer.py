@@ -2,14 +2,15 @@
 
 from typing import ClassVar
 
+import numpy as np
 import tensorflow as tf
 
 from tfmtl.checks import check_count
 from tfmtl.training.balancing.balancer import Balancer, Signals, State
 
 RIDGE = 1e-9
-"""Smallest eigenvalue of a Gramian of trace 1 that a solver sees: below it there is rounding. Where gradients are
-linearly dependent and many weights give the same direction, it makes the smallest weights the answer."""
+"""Smallest eigenvalue of the cosines that a solver sees: below it there is rounding. Where gradients are linearly
+dependent and many weights give the same direction, it makes the smallest weights the answer."""
 
 
 class GramianBalancer(Balancer):
@@ -54,18 +55,10 @@ def moved(gramian: tf.Tensor, present: tf.Tensor) -> tf.Tensor:
     return present & (tf.linalg.diag_part(gramian) > 0)
 
 
-def isolated(gramian: tf.Tensor, present: tf.Tensor) -> tf.Tensor:
-    """`G` with a trace of 1 over the present tasks; an absent one has a 1 on the diagonal and meets no other."""
-    both = present[:, None] & present[None, :]
-    own = tf.where(both, gramian, 0.0)
-    own = tf.math.divide_no_nan(own, tf.linalg.trace(own))
-    return own + tf.linalg.diag(1.0 - tf.cast(present, own.dtype))
-
-
 def cosines(gramian: tf.Tensor, present: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     """The lengths of the gradients, `(K,)`, and their cosines, `(K, K)`; an absent task has length 1 and meets no other.
 
-    Methods that do not mind the scale of a task are solved on these: the lengths may lie many orders apart.
+    Lengths may lie many orders apart, so solvers look at the cosines for what is singular.
     """
     lengths = tf.where(present, tf.sqrt(tf.linalg.diag_part(gramian)), 1.0)
     both = present[:, None] & present[None, :]
@@ -73,10 +66,23 @@ def cosines(gramian: tf.Tensor, present: tf.Tensor) -> tuple[tf.Tensor, tf.Tenso
     return lengths, tf.linalg.set_diag(own, tf.ones_like(lengths))
 
 
-def positive(gramian: tf.Tensor, least: float = RIDGE) -> tf.Tensor:
-    """The same symmetric matrix with its eigenvalues raised to `least` where they are below."""
-    values, vectors = tf.linalg.eigh((gramian + tf.transpose(gramian)) / 2)
-    return tf.matmul(vectors * tf.maximum(values, least), vectors, transpose_b=True)
+def positive(matrix: tf.Tensor) -> tf.Tensor:
+    """The same symmetric matrix with its eigenvalues raised to `RIDGE` where they are below."""
+    values, vectors = tf.linalg.eigh((matrix + tf.transpose(matrix)) / 2)
+    return tf.matmul(vectors * tf.maximum(values, RIDGE), vectors, transpose_b=True)
+
+
+def regular(gramian: tf.Tensor, present: tf.Tensor) -> tf.Tensor:
+    """`G` with a trace of 1 over the present tasks, made positive definite; an absent one has a 1 on the diagonal."""
+    lengths, between = cosines(gramian, present)
+    whole = tf.sqrt(tf.reduce_sum(tf.where(present, tf.square(lengths), 0.0)))
+    lengths = tf.where(present, tf.math.divide_no_nan(lengths, whole), 1.0)
+    return positive(between) * lengths[:, None] * lengths[None, :]
+
+
+def rank_tolerance(values: tf.Tensor) -> tf.Tensor:
+    """What float32 gradients leave of an eigenvalue that is 0, given all eigenvalues `(K,)`."""
+    return tf.reduce_max(values) * values.shape[0] * np.finfo("float32").eps
 
 
 def shares(values: tf.Tensor, present: tf.Tensor) -> tf.Tensor:

@@ -30,8 +30,12 @@ def additional_loss(losses: list[tf.Tensor]) -> tf.Tensor:
 def record_loss(model: keras.Model, total: tf.Tensor, rows: tf.Tensor) -> None:
     """Adds a batch to the `loss` in the logs, which tf_keras did while it computed the loss."""
     if not LEGACY:
-        tracker = next(metric for metric in model.metrics if metric.name == "loss")
-        tracker.update_state(total * num_replicas(), sample_weight=rows)
+        trackers = [metric for metric in model.metrics if metric.name == "loss"]
+        if len(trackers) != 1:
+            raise RuntimeError(
+                f"One metric called 'loss' was expected, which Keras makes in `compile`. Received: {trackers}"
+            )
+        trackers[0].update_state(total * num_replicas(), sample_weight=rows)
 
 
 def loss_scale(optimizer: Any) -> tf.Tensor:
@@ -55,8 +59,8 @@ class _Function(keras.losses.Loss):
     def __init__(self, function: Any):
         super().__init__(name=getattr(function, "__name__", "loss"))
         self.function = function
-        if LEGACY:
-            self._allow_sum_over_batch_size = True
+        # `share_of_loss` divides by the replicas. Should tf_keras rename this, it refuses such losses under a strategy.
+        self._allow_sum_over_batch_size = True
 
     def call(self, y_true: tf.Tensor, y_pred: tf.Tensor) -> tf.Tensor:
         if y_true.shape.rank is not None and y_true.shape.rank + 1 == y_pred.shape.rank:

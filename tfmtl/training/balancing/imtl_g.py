@@ -2,7 +2,7 @@
 
 import tensorflow as tf
 
-from tfmtl.training.balancing.gramian_balancer import GramianBalancer, cosines, positive
+from tfmtl.training.balancing.gramian_balancer import GramianBalancer, cosines, rank_tolerance
 
 
 class IMTLG(GramianBalancer):
@@ -12,8 +12,9 @@ class IMTLG(GramianBalancer):
     d = sum_k w_k g_k        d . g_1 / |g_1| = ... = d . g_K / |g_K|        sum_k w_k = 1
     ```
 
-    which is `w = G^-1 n / sum(G^-1 n)`, `n_k = |g_k|`. Weights can be negative, and they grow without bound where
-    `sum(G^-1 n)` passes through 0: where it is not positive, the weights are those of the plain loss over K.
+    which is `w = G^-1 n / sum(G^-1 n)`, `n_k = |g_k|`. Weights can be negative, and they grow without bound as
+    `sum(G^-1 n)` nears 0: where it is not positive, all weights are `1 / K`. Linearly dependent gradients, for which there
+    may be no such combination but 0, get the one that is nearest (by the pseudoinverse).
 
     Args:
         every: int, steps from one measurement to the next.
@@ -36,7 +37,10 @@ class IMTLG(GramianBalancer):
         # With w = b / |g| this is C b = 1, C the cosines.
         lengths, matrix = cosines(gramian, present)
         members = tf.cast(present, matrix.dtype)
-        solved = tf.linalg.cholesky_solve(tf.linalg.cholesky(positive(matrix)), members[:, None])[:, 0] / lengths
-        total = tf.reduce_sum(members * solved)
+        values, vectors = tf.linalg.eigh(matrix)
+        kept = values > rank_tolerance(values)
+        along = tf.where(kept, tf.linalg.matvec(vectors, members, transpose_a=True) / values, 0.0)
+        solved = members * tf.linalg.matvec(vectors, along) / lengths
+        total = tf.reduce_sum(solved)
         even = tf.math.divide_no_nan(members, tf.reduce_sum(members))
-        return tf.where(total > 0, members * solved / tf.where(total > 0, total, 1.0), even)
+        return tf.where(total > 0, solved / tf.where(total > 0, total, 1.0), even)

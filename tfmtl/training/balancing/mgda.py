@@ -9,9 +9,8 @@ from tfmtl.training.balancing.balancer import Signals, State
 from tfmtl.training.balancing.gramian_balancer import (
     GramianBalancer,
     gramian_of,
-    isolated,
     moved,
-    positive,
+    regular,
     shares,
 )
 from tfmtl.training.balancing.interior_point import interior_point
@@ -62,7 +61,7 @@ class MGDA(GramianBalancer):
         return tf.cast(self.weights(gramian, present), "float32"), state
 
     def weights(self, gramian: tf.Tensor, present: tf.Tensor) -> tf.Tensor:
-        matrix = positive(isolated(gramian, present))
+        matrix = regular(gramian, present)
         members = tf.cast(present, matrix.dtype)
         even = tf.where(present, tf.math.divide_no_nan(1.0, tf.reduce_sum(members)), 1.0)
         return shares(interior_point(lambda w: (tf.linalg.matvec(matrix, w), matrix), even, members), present)

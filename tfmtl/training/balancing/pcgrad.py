@@ -53,16 +53,18 @@ class PCGrad(GramianBalancer):
     def weights(self, gramian: tf.Tensor, present: tf.Tensor, order: tf.Tensor | None = None) -> tf.Tensor:
         """As in `GramianBalancer`; `order`, `(K, K)`, has in row i the order in which task i meets the others."""
         tasks = gramian.shape[0]
-        order = tf.tile(tf.range(tasks)[None], (tasks, 1)) if order is None else order
-        own = tf.range(tasks)
-        # Row i holds the projected g_i as a combination of the original gradients.
-        combined = tf.eye(tasks, dtype=gramian.dtype)
-        for place in range(tasks):
+        own, squares = tf.range(tasks), tf.linalg.diag_part(gramian)
+        order = tf.tile(own[None], (tasks, 1)) if order is None else tf.cast(order, "int32")
+
+        def project(place: tf.Tensor, combined: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
             other = order[:, place]
-            column = tf.gather(gramian, other)
-            product = tf.reduce_sum(combined * column, axis=1)
+            product = tf.reduce_sum(combined * tf.gather(gramian, other), axis=1)
             meets = (product < 0) & (other != own) & tf.gather(present, other)
-            length = tf.math.divide_no_nan(product, tf.gather(tf.linalg.diag_part(gramian), other))
-            combined -= tf.one_hot(other, tasks, dtype=gramian.dtype) * tf.where(meets, length, 0.0)[:, None]
+            length = tf.where(meets, tf.math.divide_no_nan(product, tf.gather(squares, other)), 0.0)
+            return place + 1, combined - tf.one_hot(other, tasks, dtype=gramian.dtype) * length[:, None]
+
+        # Row i holds the projected g_i as a combination of the original gradients.
+        start = (tf.constant(0), tf.eye(tasks, dtype=gramian.dtype))
+        combined = tf.while_loop(lambda place, _: place < tasks, project, start)[1]
         members = tf.cast(present, gramian.dtype)
         return tf.linalg.matvec(combined, members, transpose_a=True) * members

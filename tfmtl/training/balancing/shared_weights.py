@@ -6,7 +6,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from tfmtl.keras_host import inputs_by_name, keras, raw
+from tfmtl.keras_host import keras, raw
 from tfmtl.tables import is_table
 
 
@@ -68,7 +68,7 @@ def _reached(model: keras.Model, tasks: Sequence[str], variables: list[Any]) -> 
     counts, sparse = [0] * len(variables), [False] * len(variables)
     sources = [raw(v) for v in variables]
 
-    def forward(inputs: dict[str, tf.Tensor]) -> None:
+    def forward(inputs: Any) -> None:
         with tf.GradientTape(persistent=True) as tape:
             outputs = model(inputs, training=False)
         for task in tasks:
@@ -76,9 +76,6 @@ def _reached(model: keras.Model, tasks: Sequence[str], variables: list[Any]) -> 
                 counts[place] += gradient is not None
                 sparse[place] |= isinstance(gradient, tf.IndexedSlices)
 
-    specs = {
-        name: tf.TensorSpec([None, *column.shape[1:]], column.dtype, name=f"column_{place}")
-        for place, (name, column) in enumerate(inputs_by_name(model).items())
-    }
+    specs = tf.nest.map_structure(lambda column: tf.TensorSpec([None, *column.shape[1:]], column.dtype), model.input)
     tf.function(forward, autograph=False).get_concrete_function(specs)
     return counts, sparse

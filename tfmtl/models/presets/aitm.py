@@ -28,7 +28,7 @@ def aitm(
     embeddings_regularizer: Any = None,
     name: str = "aitm",
 ) -> keras.Model:
-    """One network for each step of a chain; every step draws on the step before.
+    """Builds adaptive information transfer (AITM): every step of a chain draws on the step before.
 
     Args:
         schema: adapted.

@@ -27,7 +27,7 @@ def asymmetric_sharing(
     embeddings_regularizer: Any = None,
     name: str = "asymmetric_sharing",
 ) -> keras.Model:
-    """A network for every task, and the networks of its donors.
+    """Builds asymmetric sharing: a network for every task, which chosen other tasks read too.
 
     Args:
         schema: adapted.

@@ -33,7 +33,7 @@ def cgc(
     embeddings_regularizer: Any = None,
     name: str = "cgc",
 ) -> keras.Model:
-    """Task-specific and shared experts, mixed by a gate for each task: PLE of one level.
+    """Builds customized gate control (CGC): task-specific and shared experts, mixed by a gate for each task.
 
     Args:
         schema: adapted.

@@ -31,7 +31,7 @@ def cross_stitch(
     embeddings_regularizer: Any = None,
     name: str = "cross_stitch",
 ) -> keras.Model:
-    """A network for every task, and after every layer a learned mixture of all of them.
+    """Builds a cross-stitch network: a network for every task, mixed with all others after every layer.
 
     Args:
         schema: adapted.

@@ -26,7 +26,7 @@ def customized_sharing(
     embeddings_regularizer: Any = None,
     name: str = "customized_sharing",
 ) -> keras.Model:
-    """A network of its own for every task beside a shared one, without gates.
+    """Builds customized sharing: a network for every task beside a shared one, without gates.
 
     Args:
         schema: adapted.

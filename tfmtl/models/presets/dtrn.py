@@ -47,7 +47,7 @@ def dtrn(
     embeddings_regularizer: Any = None,
     name: str = "dtrn",
 ) -> keras.Model:
-    """Histories read by a transformer that a hypernetwork steers, fields weighed, both in each task's own way.
+    """Builds DTRN: each task reads the histories and weighs the fields in its own way.
 
     Args:
         schema: adapted, with a `Sequence` for each behaviour.

@@ -27,7 +27,7 @@ def esmm(
     embeddings_regularizer: Any = None,
     name: str = "esmm",
 ) -> keras.Model:
-    """One network for each step of a chain over shared embeddings, and each step's probability as a product.
+    """Builds an entire-space multi-task model (ESMM): each step's probability is a product along the chain.
 
     Args:
         schema: adapted.

@@ -35,7 +35,7 @@ def me_mmoe(
     embeddings_regularizer: Any = None,
     name: str = "me_mmoe",
 ) -> keras.Model:
-    """MMoE in which as many experts read each table, and every task mixes all of them.
+    """Builds MMoE over several embeddings: as many experts read each table, every task mixes all of them.
 
     The paper names it ME-MMoE and publishes no design; here gates read the sum of the task's and the shared stream, and
     gradients pass everywhere.

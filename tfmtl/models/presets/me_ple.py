@@ -35,7 +35,7 @@ def me_ple(
     embeddings_regularizer: Any = None,
     name: str = "me_ple",
 ) -> keras.Model:
-    """PLE whose task experts read the task's table and whose shared experts read the shared one.
+    """Builds PLE over several embeddings: task experts read the task's table, shared experts the shared one.
 
     The paper names it ME-PLE and publishes no design; here gates read their own stream.
 

@@ -31,7 +31,7 @@ def mfh(
     embeddings_regularizer: Any = None,
     name: str = "mfh",
 ) -> keras.Model:
-    """A tree of switchers for every facet of the tasks, such as behaviour and user group.
+    """Builds MFH: a tree of switchers for every facet of the tasks, such as behaviour and user group.
 
     The sizes are those of the authors' tuned model for nine tasks (their supplement, figure 11): a shared bottom
     between the facets, PLE of two levels with 2 + 2 experts in each facet, CGC with 1 + 1 experts at the leaves. Flat

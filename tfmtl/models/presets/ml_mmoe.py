@@ -29,7 +29,7 @@ def ml_mmoe(
     embeddings_regularizer: Any = None,
     name: str = "ml_mmoe",
 ) -> keras.Model:
-    """Levels of shared experts, mixed by gates that read the raw input.
+    """Builds an MMoE of several levels (ML-MMoE), whose gates between the levels read the raw input.
 
     Args:
         schema: adapted.

@@ -32,7 +32,7 @@ def mmoe(
     embeddings_regularizer: Any = None,
     name: str = "mmoe",
 ) -> keras.Model:
-    """Shared experts, mixed by a gate for each task.
+    """Builds a multi-gate mixture-of-experts (MMoE): shared experts, mixed by a gate for each task.
 
     Args:
         schema: adapted.

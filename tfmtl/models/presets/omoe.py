@@ -30,7 +30,7 @@ def omoe(
     embeddings_regularizer: Any = None,
     name: str = "omoe",
 ) -> keras.Model:
-    """Shared experts, mixed by one gate in one way for all tasks.
+    """Builds a one-gate mixture-of-experts (OMoE): shared experts, mixed in one way for all tasks.
 
     Args:
         schema: adapted.

@@ -36,7 +36,7 @@ def ple(
     embeddings_regularizer: Any = None,
     name: str = "ple",
 ) -> keras.Model:
-    """Levels of task-specific and shared experts, mixed by a gate for each task.
+    """Builds progressive layered extraction (PLE): levels of task-specific and shared experts under gates.
 
     Args:
         schema: adapted.

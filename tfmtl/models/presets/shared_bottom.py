@@ -26,7 +26,7 @@ def shared_bottom(
     embeddings_regularizer: Any = None,
     name: str = "shared_bottom",
 ) -> keras.Model:
-    """One network for all tasks, then a tower for each.
+    """Builds a shared-bottom model (hard parameter sharing): one network for all tasks, then a tower for each.
 
     Args:
         schema: adapted.

@@ -26,7 +26,7 @@ def single_task(
     embeddings_regularizer: Any = None,
     name: str = "single_task",
 ) -> keras.Model:
-    """One network for each task over one set of embeddings.
+    """Builds single-task networks over shared embeddings: one network for each task, nothing else shared.
 
     For a twin that shares nothing at all, pass `schema.with_tasks([name])`.
 

@@ -32,7 +32,7 @@ def sluice(
     embeddings_regularizer: Any = None,
     name: str = "sluice",
 ) -> keras.Model:
-    """Cross-stitch over parts of layers, with learned mixtures of layers.
+    """Builds a sluice network: cross-stitch over parts of layers, with learned mixtures of layers.
 
     Its layers are mixed, so by default they have one width.
 

@@ -35,7 +35,7 @@ def stem_net(
     embeddings_regularizer: Any = None,
     name: str = "stem_net",
 ) -> keras.Model:
-    """Shared and task-specific embeddings under all-forward task-specific-backward gates.
+    """Builds STEM-Net: shared and task-specific embeddings under all-forward task-specific-backward gates.
 
     Sizes are those of the authors' TikTok configuration. `gate_input="task"` is the paper's figure where its code sums,
     `cross_task="full"` lets gradients pass between tasks, and over several layers `shared_stream_stop_specific=True`

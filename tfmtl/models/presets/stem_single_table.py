@@ -36,7 +36,7 @@ def stem_single_table(
     embeddings_regularizer: Any = None,
     name: str = "stem_single_table",
 ) -> keras.Model:
-    """One table, T + 1 times as wide as STEM-Net's, which every stream reads.
+    """Builds STEM-Net's capacity without its idea: one table, T + 1 times as wide, which every stream reads.
 
     Gates and gradients are PLE's by default, since there is nothing of a task's own to protect.
 

@@ -12,7 +12,7 @@ from tfmtl.data.reading import read
 from tfmtl.exporting.example_rows import rows_of, take
 from tfmtl.exporting.export import export
 from tfmtl.exporting.exported_model import ExportedModel
-from tfmtl.exporting.signature_set import ask_examples
+from tfmtl.exporting.tf_examples import as_examples
 from tfmtl.models.presets import ple
 
 COUNT = 10_000
@@ -50,7 +50,7 @@ def test_every_signature_equals_predict(schema, rows, tmp_path):
     answers = {
         "serving_default": loaded(rows),
         "serving_ids": loaded(encoded, "serving_ids"),
-        "examples": loaded(ask_examples(take(rows, slice(1000))), "examples"),
+        "examples": loaded(as_examples(take(rows, slice(1000))), "examples"),
         "income": loaded(rows, "income"),
     }
     for name, predictions in answers.items():

@@ -18,7 +18,7 @@ from tfmtl.exporting.export import export
 from tfmtl.exporting.exported_model import ExportedModel, load_schema
 from tfmtl.exporting.parity import ParityError, check_parity
 from tfmtl.exporting.served_signature import ServedSignature
-from tfmtl.exporting.signature_set import ask_examples
+from tfmtl.exporting.tf_examples import as_examples
 from tfmtl.keras_host import LEGACY, keras
 from tfmtl.schema import Categorical, Schema, Task
 
@@ -46,7 +46,7 @@ LOAD_AS_A_SERVER_DOES = """
 
 
 def serialised(rows):
-    return ask_examples(rows_of(rows, Preprocessor(SCHEMA.features).raw_signature, len(rows["city"])))
+    return as_examples(rows_of(rows, Preprocessor(SCHEMA.features).raw_signature, len(rows["city"])))
 
 
 @pytest.fixture(scope="module")

@@ -32,9 +32,11 @@ def rank_signature(whole: TracedModel, schema: Schema) -> ServedSignature | None
         # A server does not check shapes: two users at once must fail, not be mixed.
         once = {name: tf.ensure_shape(inputs[name], signature[name].shape) for name in user}
         each = {name: tensor for name, tensor in inputs.items() if name not in user}
-        answers = UserOnce(whole.function, once, each).compute(whole.outputs(whole.tasks))
+        answers = UserOnce(whole.function, once, each).compute([whole.function.outputs[task] for task in whole.tasks])
         predictions = dict(zip(whole.tasks, answers, strict=True))
         return whole.scored(predictions, {name: tf.ensure_shape(weight, (1,)) for name, weight in given.items()})
+
+    served = _with_defaults(function, signature, weights) if weights else concrete_function(function, signature)
 
     def ask(rows: RawRows) -> Tensors:
         one = {name: column[:1] if name in user else column for name, column in rows.items()}
@@ -44,7 +46,6 @@ def rank_signature(whole: TracedModel, schema: Schema) -> ServedSignature | None
         first = np.zeros(length(rows), np.int64)
         return {name: column[first] if name in user else column for name, column in rows.items()}
 
-    served = _with_defaults(function, signature, weights) if weights else concrete_function(function, signature)
     return ServedSignature(served, ask, meant)
 
 

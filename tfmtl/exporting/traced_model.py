@@ -72,7 +72,7 @@ def predictions(model: keras.Model, encoded: Encoded) -> Predictions:
 def trace_model(model: keras.Model, preprocessor: Encoder, tasks: tuple[str, ...], score: Score | None) -> TracedModel:
     """Traces `model(preprocessor(columns))` for `tasks`; layers give no streams that these tasks do not read."""
     inputs = inputs_by_name(model)
-    layers = _separable_layers(model)
+    layers = _separable_layers(model, inputs)
     streams = [_streams_of(layer) for layer in layers]
     wanted = {task: model.output[task] for task in tasks}
     with_streams = keras.Model(inputs, [*wanted.values(), *tf.nest.flatten(streams)])
@@ -91,11 +91,11 @@ def trace_model(model: keras.Model, preprocessor: Encoder, tasks: tuple[str, ...
     return _without_unread_streams(traced, zip(layers, tf.nest.pack_sequence_as(streams, inside), strict=True))
 
 
-def _separable_layers(model: keras.Model) -> list[Any]:
+def _separable_layers(model: keras.Model, inputs: Mapping[str, Any]) -> list[Any]:
     """The layers of a functional model that read its inputs as they are and give streams of which some may be left out."""
-    inputs = {id(x) for x in inputs_by_name(model).values()}
+    read = {id(x) for x in inputs.values()}
     layers: list[Any] = [layer for layer in model.layers if isinstance(layer, SeparableStreams)]
-    return [layer for layer in layers if all(id(x) in inputs for x in tf.nest.flatten(layer.input))]
+    return [layer for layer in layers if all(id(x) in read for x in tf.nest.flatten(layer.input))]
 
 
 def _streams_of(layer: Any) -> dict[str, list[Any]]:

@@ -76,7 +76,8 @@ class UserOnce:
             return value.tensor
         if tensor.name not in self.repeated:
             if isinstance(value, JoinedColumns):
-                self.repeated[tensor.name] = value.whole(self._tile(value.user))
+                user = self._tile(value.user)
+                self.repeated[tensor.name] = value.whole(user)
             elif (axis := rows_axis(tensor, value.tensor)) is not None:
                 self.repeated[tensor.name] = self._tile(value.tensor, axis)
             else:  # not made of rows, such as a shape: it has to be computed from the repeated rows

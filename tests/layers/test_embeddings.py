@@ -10,6 +10,7 @@ from tfmtl.layers.stem_embedding import STEMEmbedding
 from tfmtl.models.build import encoded_inputs
 from tfmtl.schema import Categorical, Numeric, Sequence
 from tfmtl.stages.bottoms import SharedBottomRepresentation, STEMRepresentation
+from tfmtl.typing import SeparableStreams
 
 FEATURES = (
     Categorical("city", vocabulary=("Oslo", "Rome"), dim=4),
@@ -149,6 +150,34 @@ def test_stem_is_one_table_a_stream():
         np.testing.assert_array_equal(
             np.asarray(fields[stream]["city"]), table[ROWS["city"], 4 * chunk : 4 * chunk + 4]
         )
+
+
+@pytest.mark.parametrize("streams", [("buy",), ("shared", "click")])
+@pytest.mark.parametrize("policy", ["float32", "mixed_bfloat16"])
+def test_some_of_a_stems_streams_hold_their_own_weights_only(streams, policy):
+    layer = STEMEmbedding(FEATURES, ["click", "buy", "shared"], dtype=policy)
+    layer(ROWS)
+    for weight in layer.weights:
+        weight.assign(np.random.default_rng(len(weight.shape)).normal(size=weight.shape))
+    some, expected = layer.for_streams(streams), layer(ROWS)
+    found = some(ROWS)
+    assert tuple(found) == streams == some.streams
+    for stream, fields in found.items():
+        for name, field in fields.items():
+            wanted = expected[stream][name]
+            assert field.dtype == wanted.dtype
+            np.testing.assert_array_equal(*(np.asarray(ops.cast(x, "float32")) for x in (field, wanted)))
+    assert some.count_params() == layer.count_params() * len(streams) // 3
+
+
+def test_a_bottom_with_a_table_a_task_gives_some_streams_alone():
+    bottom = STEMRepresentation(FEATURES, ["click", "buy"])
+    expected = bottom(ROWS)
+    found = bottom.for_streams(["click"])(ROWS)
+    assert list(found) == ["click"]
+    np.testing.assert_array_equal(np.asarray(found["click"]), np.asarray(expected["click"]))
+    assert isinstance(bottom, SeparableStreams)
+    assert not isinstance(SharedBottomRepresentation(FEATURES, ["click"]), SeparableStreams)
 
 
 def test_a_stems_stream_learns_in_its_own_columns_only():

@@ -1,5 +1,7 @@
 """One gather for many tables, against one table each."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -78,6 +80,21 @@ def test_one_sparse_gradient_a_width(policy):
     assert kinds == [tf.IndexedSlices] * 2
     assert [g.dtype for g in dense] == [tf.float32] * 2
     np.testing.assert_array_equal(np.asarray(dense[0])[:6, 0], [1, 0, 0, 0, 0, 1])
+
+
+def test_the_users_columns_are_looked_up_apart_outside_of_training():
+    """One gather a width in training; otherwise one a width and side, and the same rows."""
+    sides = {"city": "user", "item": "item", "brand": "item", "seen": "user"}
+    layer = FusedTables([replace(feature, side=sides[feature.name]) for feature in FEATURES])
+    found = layer(IDS)
+    for column, rows in layer(IDS, training=True).items():
+        np.testing.assert_array_equal(np.asarray(rows), np.asarray(found[column]))
+    gathered = {}
+    for training in (True, False):
+        function = tf.function(lambda training=training: list(layer(IDS, training=training).values()))
+        lookups = [op for op in function.get_concrete_function().graph.get_operations() if op.type == "ResourceGather"]
+        gathered[training] = sorted((op.outputs[0].shape[1], op.outputs[0].shape[2]) for op in lookups)
+    assert gathered == {True: [(1 + 3, 2), (1 + 1 + 3, 4)], False: [(1, 2), (1, 4), (3, 2), (1 + 3, 4)]}
 
 
 def test_copies_lie_side_by_side():

@@ -30,6 +30,11 @@ def test_recipes(tmp_path, monkeypatch):
     assert (tmp_path / "models" / "corrected" / "1" / "saved_model.pb").exists()
 
 
+def test_losses(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    run(ROOT / "docs" / "losses.md", {})
+
+
 def test_readme(tmp_path, monkeypatch):
     """But for serving, whose clients need features of their own; on fewer rows."""
     monkeypatch.chdir(tmp_path)

@@ -3,14 +3,19 @@
 from typing import Any, NamedTuple
 
 from tfmtl.keras_host import ops
-from tfmtl.typing import Tensor
+from tfmtl.label_checks import checked_labels, checked_weights
+from tfmtl.typing import TaskKind, Tensor
 
 EPSILON = 1e-7
 """Probabilities are read as lying in `[EPSILON, 1 - EPSILON]`; float32 knows no finer step below 1."""
 
+HARMLESS = 0.5
+"""Stands for the prediction of a row without a label: logarithms, roots and quotients are finite there, and so are their
+slopes, which a weight of 0 could not undo."""
 
-class Rows(NamedTuple):
-    """A batch of one task, float32, every field `(B,)`. A row that does not count is all zeros."""
+
+class MaskedRows(NamedTuple):
+    """A batch of one task, float32, every field `(B,)`. A row that does not count has weight 0, label 0, prediction 0.5."""
 
     labels: Tensor
     predictions: Tensor
@@ -18,20 +23,32 @@ class Rows(NamedTuple):
     valid: Tensor
 
 
-def mask(y_true: Tensor, y_pred: Tensor, sample_weight: Tensor | None = None) -> Rows:
-    """Leaves out the rows whose label is NaN.
+def mask(
+    y_true: Tensor,
+    y_pred: Tensor,
+    sample_weight: Tensor | None = None,
+    *,
+    kind: TaskKind = "regression",
+    of: str = "y_true",
+    in_graphs: bool = True,
+) -> MaskedRows:
+    """Leaves out the rows whose label is NaN, and refuses labels and weights that nothing can be computed from.
 
-    Label, prediction and weight of such a row are replaced *before* anything is computed from them: multiplying by a
-    zero weight would not do, since `0 * NaN` is NaN, in the loss and in its gradient. Rows that count are left as they
-    are, so a NaN prediction still shows.
+    Label, prediction and weight of a row without a label are replaced *before* anything is computed from them:
+    multiplying by a zero weight would not do, since `0 * NaN` is NaN, in the loss and in its gradient. Rows that count
+    are left as they are, so a NaN prediction still shows.
 
     Args:
         y_true: labels, `(B,)` or `(B, 1)`.
         y_pred: predictions, `(B,)` or `(B, 1)`.
         sample_weight: None, a scalar, `(B,)` or `(B, 1)`.
+        kind: of the task: what its labels can be.
+        of: the name of the task, loss or metric, for the message.
+        in_graphs: whether a compiled step fails too, as in `checked_labels`.
 
     Raises:
-        ValueError: one of them is not one column, or their lengths are known and differ.
+        ValueError: one of them is not one column, their lengths are known and differ, a label is not of the task's kind,
+            or a weight is negative or not finite.
     """
     labels, predictions = _column("y_true", y_true), _column("y_pred", y_pred)
     _check_lengths(y_true=labels, y_pred=predictions)
@@ -44,7 +61,9 @@ def mask(y_true: Tensor, y_pred: Tensor, sample_weight: Tensor | None = None) ->
             given = _column("sample_weight", given)
             _check_lengths(y_true=labels, sample_weight=given)
         weights = ops.where(valid, ops.cast(given, "float32"), 0.0)
-    return Rows(ops.where(valid, labels, 0.0), ops.where(valid, predictions, 0.0), weights, counted)
+        weights = checked_weights(weights, of, in_graphs=in_graphs)
+    labels = checked_labels(ops.where(valid, labels, 0.0), kind, of, in_graphs=in_graphs)
+    return MaskedRows(labels, ops.where(valid, predictions, HARMLESS), weights, counted)
 
 
 def crossentropy(labels: Tensor, probabilities: Tensor) -> Tensor:

@@ -1,6 +1,9 @@
 """evaluate() and the Validation callback against scikit-learn, row by row, user by user and slice by slice."""
 
+import copy
+import gc
 import tracemalloc
+import weakref
 
 import numpy as np
 import pytest
@@ -191,7 +194,7 @@ def test_refuses_arrays(model):
 def test_refuses_datasets_of_another_shape(model):
     data = batches(X, Y, 64)
     with pytest.raises(ValueError, match="must give"):
-        evaluate(model, data.map(lambda x, y: (x, y, y)), SCHEMA)
+        evaluate(model, data.map(lambda x, y: (x, y, y, y)), SCHEMA)
     with pytest.raises(ValueError, match="gave no batch"):
         evaluate(model, data.take(0), SCHEMA)
     with pytest.raises(ValueError, match="No prediction of task 'late'"):
@@ -289,10 +292,136 @@ def test_validation_checks_its_dataset_before_the_first_step(wrong):
     model = small_model()
     model.compile("sgd", **objectives(TASKS))
     if wrong == "shape":
-        validation = Validation(data.map(lambda x, y: (x, y, y)), SCHEMA)
+        validation = Validation(data.map(lambda x, y: (x, y, (y["sale"], y["click"], y["price"]))), SCHEMA)
     else:
         validation = Validation(data, SCHEMA, group="usr")
     count = keras.callbacks.LambdaCallback(on_train_batch_end=lambda batch, logs: steps.append(batch))
     with pytest.raises(ValueError, match=r"must give|lacks: \['usr'\]"):
         model.fit(data, verbose=0, callbacks=[count, validation])
     assert not steps
+
+
+WEIGHTS = {name: np.random.default_rng(seed).uniform(0, 3, 300).astype("float32") for seed, name in enumerate(Y)}
+USERS_OF_WEIGHT = np.array([f"u{i % 11}" for i in range(300)])
+
+
+def weighted_gauc(labels, scores, users, weights):
+    """Of every user with both classes, weighted by the sum of the rows' weights."""
+    of = {user: users == user for user in np.unique(users)}
+    counted = {user: rows for user, rows in of.items() if len(set(labels[rows])) == 2}
+    areas = [roc_auc_score(labels[rows], scores[rows], sample_weight=weights[rows]) for rows in counted.values()]
+    sizes = [weights[rows].sum() for rows in counted.values()]
+    return np.average(areas, weights=sizes), len(counted) / len(of), sum(sizes) / weights.sum()
+
+
+@pytest.mark.parametrize("form", ["by task", "one for all", "one column"])
+def test_weighs_every_mean(model, predictions, form):
+    """Labels that are missing have weights that nobody may look at."""
+    weights = WEIGHTS if form == "by task" else dict.fromkeys(Y, WEIGHTS["click"])
+    given = {name: np.where(np.isnan(Y[name]), np.nan, w).astype("float32") for name, w in weights.items()}
+    if form != "by task":
+        given = weights["click"][:, None] if form == "one column" else weights["click"]
+    data = tf.data.Dataset.from_tensor_slices(({**X, "user_id": USERS_OF_WEIGHT}, Y, given)).batch(64)
+    figures = evaluate(model, data, SCHEMA, group="user_id", slices={"low": lambda x: x["a"] < 0})
+    for prefix, keep in {"": np.ones(300, bool), "low=True/": X["a"] < 0}.items():
+        expected = {}
+        for task in TASKS:
+            valid = keep & ~np.isnan(Y[task.name])
+            labels, scores, w = (column[valid] for column in (Y[task.name], predictions[task.name], weights[task.name]))
+            found = {"rows": len(labels)}
+            if task.kind == "regression":
+                rmse = root_mean_squared_error(labels, scores, sample_weight=w)
+                found |= {"rmse": rmse, "mse": rmse**2}
+            else:
+                found |= {
+                    "positives": labels.sum(),
+                    "auc": roc_auc_score(labels, scores, sample_weight=w),
+                    "logloss": log_loss(labels, scores, sample_weight=w),
+                    "calibration": np.average(scores, weights=w) / np.average(labels, weights=w),
+                }
+                gauc = weighted_gauc(labels, scores, USERS_OF_WEIGHT[valid], w)
+                found |= dict(zip(("gauc", "gauc_group_coverage", "gauc_row_coverage"), gauc, strict=True))
+            expected |= {f"{prefix}{task.name}_{name}": value for name, value in found.items()}
+        assert {name: figures[name] for name in expected} == pytest.approx(expected, rel=1e-5)
+
+
+def test_weights_count_as_repetitions(model):
+    times = np.random.default_rng(5).integers(0, 4, 300)
+    repeated = [{name: np.repeat(column, times) for name, column in part.items()} for part in (X, Y)]
+    weighted = tf.data.Dataset.from_tensor_slices((X, Y, times.astype("float32"))).batch(64)
+    ours, theirs = evaluate(model, weighted, SCHEMA), evaluate(model, batches(*repeated, 64), SCHEMA)
+    for name in ("click_auc", "click_logloss", "sale_calibration", "price_rmse"):
+        assert ours[name] == pytest.approx(theirs[name], rel=1e-6)
+
+
+def test_validation_weighs_as_evaluate_does():
+    model = small_model()
+    model.compile("sgd", **objectives(TASKS))
+    data = tf.data.Dataset.from_tensor_slices((X, Y, WEIGHTS)).batch(64)
+    history = fit_callbackless(model, data, callbacks=[Validation(data, SCHEMA)])
+    assert history["val_click_auc"] == [evaluate(model, data, SCHEMA)["click_auc"]]
+
+
+@pytest.mark.parametrize(
+    ("y", "weights", "message"),
+    [
+        ({"click": np.full(300, -1.0)}, None, "The labels of `click` must be 0, 1 or NaN.*Received: -1"),
+        ({"sale": np.full(300, 0.5)}, None, "The labels of `sale` must be 0, 1 or NaN.*Received: 0.5"),
+        ({"price": np.full(300, np.inf)}, None, "The labels of `price` must be .*finite.*Received: inf"),
+        ({}, {**WEIGHTS, "click": -WEIGHTS["click"]}, "The sample weights of `click` must be finite and >= 0"),
+        ({}, {"click": WEIGHTS["click"]}, r"No sample weight of task 'sale'. Received: \['click'\]"),
+    ],
+)
+def test_refuses_labels_and_weights_by_task(model, y, weights, message):
+    columns = (X, {**Y, **y}) if weights is None else (X, {**Y, **y}, weights)
+    with pytest.raises(ValueError, match=message):
+        evaluate(model, tf.data.Dataset.from_tensor_slices(columns).batch(64), SCHEMA)
+
+
+def test_refuses_weights_by_position(model):
+    data = tf.data.Dataset.from_tensor_slices((X, Y, tuple(WEIGHTS.values()))).batch(64)
+    with pytest.raises(ValueError, match="the weights as a dict by task or as one column"):
+        evaluate(model, data, SCHEMA)
+
+
+def test_shows_the_figures_that_were_asked_for(model):
+    figures = evaluate(model, batches(X, Y, 64), SCHEMA, figures=("auc", "rmse"), slices={"low": lambda x: x["a"] < 0})
+    names = {"sale_auc", "click_auc", "price_rmse"}
+    assert set(figures) == {f"{prefix}{name}" for prefix in ("", "low=True/", "low=False/") for name in names}
+    for wrong in ("auc", ["click_auc"]):
+        with pytest.raises(ValueError, match=r"`figures` must be some of .*Received: figures="):
+            evaluate(model, batches(X, Y, 64), SCHEMA, figures=wrong)
+
+
+def test_a_model_is_traced_once_for_all_evaluations():
+    plain, traced = small_model(), []
+
+    class Counting(keras.Model):
+        def call(self, x, training=False):
+            traced.append(1)
+            return plain(x)
+
+    counting = Counting()
+    for _ in range(8):
+        evaluate(counting, batches(X, Y, 300), SCHEMA)
+    assert len(traced) == 1
+    gone = weakref.ref(counting)
+    del counting
+    gc.collect()
+    assert gone() is None
+
+
+def test_copies_of_validation_are_callbacks_of_their_own():
+    """As KerasTuner makes them, one a trial: over a dataset and a preprocessor that have no copies."""
+    original = Validation(batches(X, Y, 64), SCHEMA, preprocessor=lambda x: x, group="user")
+    copied = copy.deepcopy([original])[0]
+    histories = []
+    for callback in (original, copied):
+        keras.utils.set_random_seed(3)
+        model = small_model()
+        model.compile("sgd", **objectives(TASKS))
+        histories.append(fit_callbackless(model, batches(X, Y, 64), callbacks=[callback]))
+        assert callback.model is model
+    assert histories[0] == pytest.approx(histories[1], nan_ok=True)
+    assert original.model is not copied.model
+    assert copy.deepcopy(copied).dataset is original.dataset  # once it has been used, too

@@ -2,13 +2,16 @@
 
 import numpy as np
 import pytest
-from harness import fit_callbackless
+import tensorflow as tf
+from harness import fit_callbackless, run_fresh
 from sklearn.metrics import log_loss, roc_auc_score
 from training.models import TASKS, batches, rows, small_model
 
 from tfmtl.keras_host import keras
+from tfmtl.losses import MaskedMeanSquaredError
+from tfmtl.metrics import MaskedAUC
 from tfmtl.schema import Task
-from tfmtl.training import objectives
+from tfmtl.training import masked, objectives
 
 NAMES = {
     "loss",
@@ -203,3 +206,185 @@ def test_early_stopping_knows_the_better_figure(data, figure, rises):
     one = data.map(lambda x, y: (x, {"click": y["click"]}))
     model.fit(one, validation_data=one, verbose=0, callbacks=[stop])
     assert bool(stop.monitor_op(1.0, 0.0)) is rises
+
+
+def test_losses_and_metrics_of_keras_by_task(data):
+    """Masked as ours: the logs of a batch that holds everything are those of Keras over the rows with a label."""
+    x, y = rows(210)
+    losses = {"sale": keras.losses.BinaryFocalCrossentropy(), "price": "mae"}
+    metrics = {"sale": ["auc", keras.metrics.AUC(2000, name="keras_auc"), "accuracy"], "click": [], "price": ["mse"]}
+    model = small_model()
+    model.compile("sgd", **objectives(TASKS, losses=losses, metrics=metrics))
+    logs = model.evaluate(batches(x, y, 210), verbose=0, return_dict=True)
+    assert set(logs) == {
+        "loss",
+        *(f"{task.name}_loss" for task in TASKS),
+        *(f"sale_{name}" for name in ("auc", "keras_auc", "accuracy")),
+        "price_mse" if "price_mse" in logs else "price_mean_squared_error",
+    }
+    scores = {task: np.asarray(p)[:, 0] for task, p in model(x).items()}
+    valid = ~np.isnan(y["sale"])
+    labels, answers = y["sale"][valid], scores["sale"][valid]
+    focal = keras.losses.BinaryFocalCrossentropy()(labels[:, None], answers[:, None])
+    assert logs["sale_loss"] == pytest.approx(float(focal), rel=1e-5)
+    assert logs["sale_keras_auc"] == pytest.approx(roc_auc_score(labels, answers), abs=2e-3)
+    assert logs["sale_accuracy"] == pytest.approx(np.mean((answers > 0.5) == labels), rel=1e-5)
+    assert logs["price_loss"] == pytest.approx(np.nanmean(np.abs(y["price"] - scores["price"])), rel=1e-5)
+    assert np.isfinite(fit_callbackless(model, data)["loss"]).all()
+
+
+def test_masked_goes_into_compile_by_itself(data):
+    model = small_model()
+    losses = {task.name: masked(keras.losses.MeanSquaredError(), name=task.name) for task in TASKS}
+    model.compile("sgd", losses, metrics={"sale": [masked(keras.metrics.AUC(), kind="binary")]})
+    history = fit_callbackless(model, data)
+    assert np.isfinite(history["loss"]).all() and 0 < history["sale_auc"][0] < 1
+
+
+def test_masked_leaves_ours_as_they_are_and_refuses_the_rest():
+    for ours in (MaskedMeanSquaredError(), MaskedAUC()):
+        assert masked(ours) is ours
+    with pytest.raises(ValueError, match=r"must be a loss or a metric object.*Received: of='mse'"):
+        masked("mse")
+
+
+def test_one_result_serves_several_models(data):
+    """Each gets metrics of its own, those that were given too, under the same names."""
+    chosen = objectives(TASKS, metrics={"sale": [MaskedAUC(), keras.metrics.AUC(name="other")]})
+    models = [small_model(), small_model()]
+    for model in models:
+        model.compile("sgd", **chosen)
+    histories = [fit_callbackless(model, data) for model in models]
+    assert set(histories[0]) == set(histories[1])
+    states = [{id(variable) for metric in model.metrics for variable in metric.variables} for model in models]
+    assert states[0] and not states[0] & states[1]
+
+
+def test_what_objectives_gives_can_be_changed():
+    chosen = objectives(TASKS)
+    assert set(chosen) == set({**chosen}) == {"loss", "loss_weights", "metrics"}
+    del chosen["metrics"]
+    assert set(chosen) == {"loss", "loss_weights"}
+    chosen["metrics"] = {"sale": ["mse"]}
+    assert chosen["metrics"] is chosen["metrics"]
+
+
+def test_files_hold_masked_losses_and_metrics(data, tmp_path):
+    model = small_model()
+    chosen = objectives(
+        TASKS, losses={"price": keras.losses.Huber(2.0)}, metrics={"price": [keras.metrics.MeanAbsoluteError()]}
+    )
+    model.compile(keras.optimizers.SGD(0.05), **chosen)
+    fit_callbackless(model, data)
+    model.save(tmp_path / "model.keras")
+    loaded = keras.models.load_model(tmp_path / "model.keras")
+    ours, theirs = (m.evaluate(data, verbose=0, return_dict=True) for m in (model, loaded))
+    assert theirs == pytest.approx(ours, rel=1e-6)
+
+
+@pytest.mark.parametrize("where", ["fit", "evaluate", "train_on_batch"])
+@pytest.mark.parametrize(
+    ("task", "label", "message"),
+    [
+        ("sale", -1.0, r"labels of `sale` must be 0, 1 or NaN .missing.\. Received:\]? \[?-1"),
+        ("click", 4.0, r"labels of `click` must be 0, 1 or NaN .missing.\. Received:\]? \[?4"),
+        ("price", 1e30, r"labels of `price` must be NaN .missing. or finite.*Received:\]? \[?1e\+30"),
+    ],
+)
+def test_labels_that_a_task_cannot_have_end_training(where, task, label, message):
+    x, y = rows(64)
+    y[task][7] = label
+    model = small_model()
+    model.compile("sgd", **objectives(TASKS))
+    with pytest.raises((ValueError, tf.errors.InvalidArgumentError), match=message):
+        getattr(model, where)(x, y, **({} if where == "train_on_batch" else {"verbose": 0}))
+
+
+def test_eager_steps_refuse_with_a_plain_error():
+    x, y = rows(64)
+    y["sale"][7] = -1
+    model = small_model()
+    model.compile("sgd", **objectives(TASKS), run_eagerly=True)
+    with pytest.raises(ValueError, match=r"The labels of `sale` must be 0, 1 or NaN .missing.. Received: -1"):
+        model.fit(x, y, verbose=0)
+
+
+@pytest.mark.keras3
+@pytest.mark.parametrize("legacy", ["0", "1"])
+def test_labels_are_refused_under_a_strategy(legacy):
+    """On whichever replica they lie."""
+    run_fresh(
+        """
+        import pytest
+        import tensorflow as tf
+        from training.models import TASKS, batches, rows, small_model
+        from tfmtl.training import objectives
+
+        cpu = tf.config.list_physical_devices("CPU")[0]
+        tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
+        with tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"]).scope():
+            model = small_model()
+            model.compile("sgd", **objectives(TASKS))
+        x, y = rows(32)
+        model.fit(batches(x, y, 16), verbose=0)
+        for row in (3, 29):
+            wrong = {**y, "sale": y["sale"].copy()}
+            wrong["sale"][row] = -1
+            with pytest.raises(tf.errors.InvalidArgumentError, match="labels of `sale` must be 0, 1 or NaN"):
+                model.fit(batches(x, wrong, 16), verbose=0)
+        """,
+        env={"TF_USE_LEGACY_KERAS": legacy},
+    )
+
+
+@pytest.mark.keras3
+@pytest.mark.parametrize("legacy", ["0", "1"])
+def test_mixed_precision_under_replicas(legacy):
+    """Sums and results are not cast: what is logged is what one replica logs."""
+    run_fresh(
+        """
+        import numpy as np
+        import tensorflow as tf
+        from training.models import TASKS, batches, rows, small_model
+        from tfmtl.keras_host import keras
+        from tfmtl.training import objectives
+
+        cpu = tf.config.list_physical_devices("CPU")[0]
+        tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
+        keras.mixed_precision.set_global_policy("mixed_bfloat16")
+
+        def logs(strategy):
+            keras.utils.set_random_seed(7)
+            with strategy.scope():
+                model = small_model()
+                model.compile("sgd", **objectives(TASKS, metrics={"click": ["auc", keras.metrics.AUC(name="other")]}))
+            history = model.fit(batches(*rows(64), 32), verbose=0).history
+            return {**history, **model.evaluate(batches(*rows(64), 32), verbose=0, return_dict=True)}
+
+        one = logs(tf.distribute.get_strategy())
+        two = logs(tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"]))
+        for name in one:
+            np.testing.assert_allclose(two[name], one[name], rtol=0.02, atol=0.02, err_msg=name)
+        """,
+        env={"TF_USE_LEGACY_KERAS": legacy},
+    )
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"losses": {"sell": "mse"}}, r"`losses` must be a dict by task, of \['sale', 'click', 'price'\]"),
+        ({"losses": ["mse"]}, "`losses` must be a dict by task"),
+        ({"metrics": {"sell": []}}, "`metrics` must be a dict by task"),
+        ({"metrics": {"sale": "auc"}}, "`metrics` of task 'sale' must be a list. Received: 'auc'"),
+        (
+            {"metrics": {"sale": ["auc", keras.metrics.AUC(name="auc")]}},
+            "Two metrics have the same name. Received: name='auc' twice",
+        ),
+        ({"losses": {"sale": "cosine_similarity"}}, "must depend on a prediction of one column"),
+        ({"metrics": {"sale": [keras.metrics.Mean()]}}, "`metric` must have"),
+    ],
+)
+def test_refuses_losses_and_metrics(options, message):
+    with pytest.raises(ValueError, match=message):
+        objectives(TASKS, **options)

@@ -3,7 +3,7 @@
 from tfmtl.keras_host import register
 from tfmtl.losses.masked_loss import MaskedLoss
 from tfmtl.masked_rows import crossentropy
-from tfmtl.typing import Tensor
+from tfmtl.typing import TaskKind, Tensor
 
 
 @register
@@ -27,7 +27,7 @@ class MaskedBinaryCrossentropy(MaskedLoss):
         A scalar. Under a strategy it is this replica's share of the loss: the shares of all replicas add up to it.
 
     Raises:
-        ValueError: labels or predictions of more than one column.
+        ValueError: as `MaskedLoss`: a label that is not 0, 1 or NaN, for one.
 
     Example:
 
@@ -40,6 +40,8 @@ class MaskedBinaryCrossentropy(MaskedLoss):
         Tang et al., "Progressive Layered Extraction (PLE)", RecSys 2020, equation 9: a task's loss is the mean over its
         own sample space. The paper says nothing of several devices; here the sample space is that of the global batch.
     """
+
+    kind: TaskKind = "binary"
 
     def __init__(self, name: str = "masked_binary_crossentropy"):
         super().__init__(name)

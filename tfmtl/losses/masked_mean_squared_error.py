@@ -26,7 +26,8 @@ class MaskedMeanSquaredError(MaskedLoss):
         A scalar. Under a strategy it is this replica's share of the loss: the shares of all replicas add up to it.
 
     Raises:
-        ValueError: labels or predictions of more than one column.
+        ValueError: as `MaskedLoss`: a label that is infinite or beyond 1e16, for one, whose square would make every
+            weight NaN.
 
     Example:
 

@@ -4,9 +4,9 @@ from typing import Any
 
 from tfmtl.checks import check_count
 from tfmtl.keras_host import ops, register
-from tfmtl.masked_rows import Rows
+from tfmtl.masked_rows import MaskedRows
 from tfmtl.metrics.masked_metric import MaskedMetric
-from tfmtl.typing import Tensor
+from tfmtl.typing import TaskKind, Tensor
 
 LIMIT = 20.0
 """Log-odds beyond this (probabilities below 2e-9) share the outermost bins."""
@@ -42,15 +42,14 @@ class MaskedAUC(MaskedMetric):
         dtype: as Keras passes it on.
 
     Input shape:
-        `y_true`, `y_pred` and `sample_weight`: `(B,)` or `(B, 1)`. `y_true` is 0, 1 or NaN (a value between counts for
-        both classes in its proportion); `y_pred` a probability.
+        `y_true`, `y_pred` and `sample_weight`: `(B,)` or `(B, 1)`. `y_true` is 0, 1 or NaN; `y_pred` a probability.
 
     Output shape:
         A scalar. NaN without a positive or without a negative, and when a labelled row's prediction is NaN or not in
         [0, 1].
 
     Raises:
-        ValueError: fewer than 2 bins; labels or predictions of more than one column.
+        ValueError: fewer than 2 bins; what `MaskedMetric` refuses.
 
     Example:
 
@@ -61,13 +60,14 @@ class MaskedAUC(MaskedMetric):
     0.5
     """
 
+    kind: TaskKind = "binary"
     _direction = "up"  # what Keras 3's callbacks read where no `mode` is given
 
     def __init__(self, num_bins: int = 16_384, name: str = "auc", dtype: Any = None):
         self.num_bins = check_count("num_bins", num_bins, least=2)
         super().__init__((2, self.num_bins), name, dtype)
 
-    def measure(self, rows: Rows) -> Tensor:
+    def measure(self, rows: MaskedRows) -> Tensor:
         log_odds = ops.log(rows.predictions) - ops.log(1.0 - rows.predictions)
         undefined = ops.isnan(log_odds)
         position = ops.clip((log_odds + LIMIT) * (self.num_bins / (2 * LIMIT)), 0, self.num_bins - 1)

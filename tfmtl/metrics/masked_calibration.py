@@ -3,9 +3,9 @@
 from typing import Any
 
 from tfmtl.keras_host import ops, register
-from tfmtl.masked_rows import Rows
+from tfmtl.masked_rows import MaskedRows
 from tfmtl.metrics.masked_metric import MaskedMetric
-from tfmtl.typing import Tensor
+from tfmtl.typing import TaskKind, Tensor
 
 
 @register
@@ -37,10 +37,12 @@ class MaskedCalibration(MaskedMetric):
     0.75
     """
 
+    kind: TaskKind = "binary"
+
     def __init__(self, name: str = "calibration", dtype: Any = None):
         super().__init__((2,), name, dtype)
 
-    def measure(self, rows: Rows) -> Tensor:
+    def measure(self, rows: MaskedRows) -> Tensor:
         return ops.stack([ops.sum(rows.weights * rows.predictions), ops.sum(rows.weights * rows.labels)])
 
     def figure(self, sums: Tensor) -> Tensor:

@@ -3,9 +3,9 @@
 from typing import Any
 
 from tfmtl.keras_host import ops, register
-from tfmtl.masked_rows import Rows, crossentropy
+from tfmtl.masked_rows import MaskedRows, crossentropy
 from tfmtl.metrics.masked_metric import MaskedMetric
-from tfmtl.typing import Tensor
+from tfmtl.typing import TaskKind, Tensor
 
 
 @register
@@ -38,12 +38,13 @@ class MaskedLogLoss(MaskedMetric):
     0.6931
     """
 
+    kind: TaskKind = "binary"
     _direction = "down"  # what Keras 3's callbacks read where no `mode` is given
 
     def __init__(self, name: str = "logloss", dtype: Any = None):
         super().__init__((2,), name, dtype)
 
-    def measure(self, rows: Rows) -> Tensor:
+    def measure(self, rows: MaskedRows) -> Tensor:
         losses = rows.weights * crossentropy(rows.labels, rows.predictions)
         return ops.stack([ops.sum(losses), ops.sum(rows.weights)])
 

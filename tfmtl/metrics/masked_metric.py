@@ -5,8 +5,8 @@ from typing import Any
 import numpy as np
 
 from tfmtl.keras_host import BACKEND, keras, ops
-from tfmtl.masked_rows import Rows, mask
-from tfmtl.typing import Tensor
+from tfmtl.masked_rows import MaskedRows, mask
+from tfmtl.typing import TaskKind, Tensor
 
 PRECISE = "float64" if BACKEND == "tensorflow" else "float32"
 """Type of the running sums: a float32 count stands still at 2^24 rows. JAX and PyTorch keep to 32 bits by default."""
@@ -18,18 +18,29 @@ class MaskedMetric(keras.metrics.Metric):
     All state is one variable. Keras adds it up over replicas when it is read, so the figure of N replicas is that of
     one device for every `measure` that is a sum over rows.
 
+    A metric of your own says what rows add up to and what the sums mean: a subclass gives `measure` and `figure`, and
+    `kind` where its labels are 0 and 1. `docs/losses.md` has an example.
+
     Args:
         shape: of the sums.
         name: of the metric.
         dtype: accepted because Keras passes it on; rows are read in float32 and summed in float64 where the backend can.
+
+    Raises:
+        ValueError: labels or predictions of more than one column, a label that is not of the metric's `kind`, a sample
+            weight that is negative or not finite. In a compiled step the loss raises; without one the metric is NaN.
     """
 
+    kind: TaskKind = "regression"
+    """What labels can be: 0 and 1 (`"binary"`), or any finite value (`"regression"`)."""
+
     def __init__(self, shape: tuple[int, ...], name: str, dtype: Any = None):
-        super().__init__(name=name, dtype=dtype)
+        # Whatever the policy: under mixed precision tf_keras would cast the sums, and cannot under replicas.
+        super().__init__(name=name, dtype=dtype or "float32")
         self.own_name = name
         self.sums = self.add_weight(name="sums", shape=shape, initializer="zeros", dtype=PRECISE)
 
-    def measure(self, rows: Rows) -> Tensor:
+    def measure(self, rows: MaskedRows) -> Tensor:
         """What these rows add to the sums."""
         raise NotImplementedError
 
@@ -38,7 +49,9 @@ class MaskedMetric(keras.metrics.Metric):
         raise NotImplementedError
 
     def update_state(self, y_true: Tensor, y_pred: Tensor, sample_weight: Tensor | None = None) -> None:
-        self.sums.assign_add(ops.cast(self.measure(mask(y_true, y_pred, sample_weight)), PRECISE))
+        # In a compiled step the loss refuses wrong labels, by the task's name; here they would be looked at once more.
+        rows = mask(y_true, y_pred, sample_weight, kind=self.kind, of=self.own_name, in_graphs=False)
+        self.sums.assign_add(ops.cast(self.measure(rows), PRECISE))
 
     def result(self) -> Tensor:
         return ops.cast(self.figure(ops.convert_to_tensor(self.sums)), "float32")

@@ -3,7 +3,7 @@
 from typing import Any
 
 from tfmtl.keras_host import ops, register
-from tfmtl.masked_rows import Rows
+from tfmtl.masked_rows import MaskedRows
 from tfmtl.metrics.masked_metric import MaskedMetric
 from tfmtl.typing import Tensor
 
@@ -40,7 +40,7 @@ class MaskedRootMeanSquaredError(MaskedMetric):
     def __init__(self, name: str = "rmse", dtype: Any = None):
         super().__init__((2,), name, dtype)
 
-    def measure(self, rows: Rows) -> Tensor:
+    def measure(self, rows: MaskedRows) -> Tensor:
         errors = rows.weights * ops.square(rows.labels - rows.predictions)
         return ops.stack([ops.sum(errors), ops.sum(rows.weights)])
 

@@ -3,7 +3,8 @@
 from tfmtl.training.decaying_weight import DecayingWeight
 from tfmtl.training.distribution import strategy
 from tfmtl.training.evaluation import Evaluation, evaluate
+from tfmtl.training.masked import masked
 from tfmtl.training.objectives import objectives
 from tfmtl.training.validation import Validation
 
-__all__ = ["DecayingWeight", "Evaluation", "Validation", "evaluate", "objectives", "strategy"]
+__all__ = ["DecayingWeight", "Evaluation", "Validation", "evaluate", "masked", "objectives", "strategy"]

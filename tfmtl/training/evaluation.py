@@ -1,19 +1,24 @@
 """Exact figures of every task in one pass, with those that no Keras metric can see: per group and per slice."""
 
-from collections.abc import Callable, Iterator, Mapping
-from typing import Any, TypeAlias
+import weakref
+from collections.abc import Callable, Collection, Iterator, Mapping, MutableMapping
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 import tensorflow as tf
 
-from tfmtl.keras_host import BACKEND, inputs_by_name, keras
-from tfmtl.metrics import exact
+from tfmtl.keras_host import BACKEND, inputs_by_name, keras, ops
+from tfmtl.label_checks import checked_labels, checked_weights
 from tfmtl.schema import Schema, Sequence, Task
 from tfmtl.schema.categorical import MISSING_ID
 from tfmtl.training.codes import Codes
+from tfmtl.training.figures import FIGURES, task_figures
 
 Slice: TypeAlias = str | Callable[[dict[str, Any]], Any]
 """A column, or a function of the dict of columns that gives one value for each row."""
+
+_COMPILED: MutableMapping[keras.Model, Callable[[dict[str, Any]], dict[str, Any]]] = weakref.WeakKeyDictionary()
+"""What was traced of a model is used by every evaluation of it."""
 
 MAX_SLICES = 1000
 """More values than this make no slices: a column of ids is a group."""
@@ -27,6 +32,7 @@ def evaluate(
     preprocessor: Callable[[dict[str, Any]], dict[str, Any]] | None = None,
     group: str | None = None,
     slices: Mapping[str, Slice] | None = None,
+    figures: Collection[str] | None = None,
 ) -> dict[str, float]:
     """Predicts `dataset` once and returns exact figures of every task, under flat names that log well.
 
@@ -39,25 +45,29 @@ def evaluate(
     | `{task}_gauc_group_coverage`, `{task}_gauc_row_coverage` | the share of groups, and of labelled rows, in that mean: groups with both classes |
     | `{slice}={value}/{name}` | each of the above, over the rows of a slice |
 
-    Rows whose label is NaN are left out of their task. What is undefined is NaN: an AUC with one class, a mean of
-    nothing. Predictions run on one device, whatever strategy the model was trained under.
+    Rows whose label is NaN are left out of their task. With sample weights every mean is a weighted one, a pair of an AUC
+    counts by the product of its weights and a group by the sum of its rows'; `rows` and `positives` count rows. What is
+    undefined is NaN: an AUC with one class, a mean of nothing. Predictions run on one device, whatever strategy the model was trained under.
 
-    Memory: 8 bytes a row and task, 4 a row for `group` and for each slice, and about 100 a labelled row while one task
+    Memory: 8 bytes a row and task, 4 more with weights, 4 a row for `group` and for each slice, and about 100 a labelled row while one task
     is computed.
 
     Args:
         model: reads a dict of columns and returns `{task: (B, 1)}`. Columns that it does not read are taken out first.
-        dataset: `tf.data` batches `(x, y)`, `y = {task: (B,)}`.
+        dataset: `tf.data` batches `(x, y)` or `(x, y, sample_weight)`, as `fit` takes them: `y = {task: (B,)}`, the weights
+            a dict by task or one `(B,)` for all tasks.
         schema: its tasks are evaluated.
         preprocessor: applied to `x` before the model; None where `dataset` is encoded already.
         group: the column of `x`, as it comes from `dataset`, within whose values rows are compared, such as the user. Rows
             without one belong to no group: `""` among strings, -1 among integers, NaN, and row 0 in an int32 column of a
             feature where no `preprocessor` is given, which is taken for encoded: all unknown ids share that row.
         slices: by name, a column of `x` or a function of `x`; each distinct value is a slice.
+        figures: names of the table, without the task's, such as `("auc", "gauc")`; all where None.
 
     Raises:
-        ValueError: a batch that is not `(x, y)`, a model that returns no dict, a missing column, label or prediction, no
-            batch at all, a function that gives something else than one value a row, or a slice of more than 1000 values.
+        ValueError: a batch that is neither `(x, y)` nor `(x, y, sample_weight)`, a label that is not 0, 1 or NaN of a binary
+            task, or not finite of a regression, a weight of a labelled row that is negative or not finite, a model that returns no dict, a missing column, label or prediction, no
+            batch at all, a function that gives something else than one value a row, an unknown figure, or a slice of more than 1000 values.
 
     Example:
 
@@ -66,7 +76,28 @@ def evaluate(
     figures["click_gauc"], figures["cold=True/click_auc"]
     ```
     """
-    return Evaluation(model, schema, preprocessor=preprocessor, group=group, slices=slices)(dataset)
+    return Evaluation(model, schema, preprocessor=preprocessor, group=group, slices=slices, figures=figures)(dataset)
+
+
+class _Batches(NamedTuple):
+    """Columns of one task, batch by batch; without sample weights there are none."""
+
+    labels: list[np.ndarray]
+    predictions: list[np.ndarray]
+    weights: list[np.ndarray]
+
+    def add(self, task: Task, y: Mapping[str, Any], outputs: Mapping[str, Any], weights: Any, rows: int) -> None:
+        """Appends a batch; raises ValueError for labels that the task cannot have, and weights that no row can."""
+        labels = _column(task.name, "label", y, rows)
+        labelled = ~np.isnan(labels)
+        checked_labels(ops.convert_to_tensor(np.where(labelled, labels, 0)), task.kind, task.name)
+        self.labels.append(labels)
+        self.predictions.append(_column(task.name, "prediction", outputs, rows))
+        if weights is not None:
+            by_task = weights if isinstance(weights, Mapping) else {task.name: weights}
+            of_task = np.where(labelled, _column(task.name, "sample weight", by_task, rows), 0)
+            checked_weights(ops.convert_to_tensor(of_task), task.name)
+            self.weights.append(of_task)
 
 
 class Evaluation:
@@ -80,53 +111,42 @@ class Evaluation:
         preprocessor: Callable[[dict[str, Any]], dict[str, Any]] | None = None,
         group: str | None = None,
         slices: Mapping[str, Slice] | None = None,
+        figures: Collection[str] | None = None,
     ):
         self.schema = schema
         self.preprocessor = preprocessor
         self.group = group
         self.slices = dict(slices or {})
+        self.figures = _checked_figures(figures)
         self.columns = _columns_read(model, schema)
         self.predict = _compiled(model)
 
     def __call__(self, dataset: tf.data.Dataset) -> dict[str, float]:
-        columns, _ = self.check(dataset)
-        names = self.schema.task_names
-        labels: dict[str, list[np.ndarray]] = {name: [] for name in names}
-        predictions: dict[str, list[np.ndarray]] = {name: [] for name in names}
-        groups, slices = Codes(self._missing(columns)), {name: Codes() for name in self.slices}
-        for x, inputs, y in self._batches(dataset):
-            outputs = self.predict(inputs)
-            if not isinstance(outputs, Mapping):
-                raise ValueError(f"`model` must return {{task: (B, 1)}}. Received: {type(outputs).__name__}")
-            rows = len(next(iter(inputs.values())))
-            for name in names:
-                labels[name].append(_column(name, "label", y, rows))
-                predictions[name].append(_column(name, "prediction", outputs, rows))
-            if self.group is not None:
-                groups.add(_one_a_row("`group`", x[self.group], rows))
-            for name, source in self.slices.items():
-                slices[name].add(_one_a_row(f"slice {name!r}", source(x) if callable(source) else x[source], rows))
-        if not labels[names[0]]:
-            raise ValueError("`dataset` gave no batch.")
-
-        group_of = None if self.group is None else groups.array()
+        tasks, groups, slices = self._columns(dataset)
         parts = _parts(slices)
         figures: dict[str, float] = {}
         for task in self.schema.tasks:
             # Popped, so that the batches go once they are one array.
-            truth, answers = np.concatenate(labels.pop(task.name)), np.concatenate(predictions.pop(task.name))
+            batches = tasks.pop(task.name)
+            labels, predictions = np.concatenate(batches.labels), np.concatenate(batches.predictions)
+            weights = np.concatenate(batches.weights) if batches.weights else None
+            del batches
             for prefix, codes, code in parts:
-                rows = ~np.isnan(truth) if codes is None else ~np.isnan(truth) & (codes == code)
-                found = task_figures(task, truth[rows], answers[rows], None if group_of is None else group_of[rows])
-                figures.update({f"{prefix}{task.name}_{name}": value for name, value in found.items()})
+                rows = ~np.isnan(labels) if codes is None else ~np.isnan(labels) & (codes == code)
+                of_part = (None if column is None else column[rows] for column in (groups, weights))
+                found = task_figures(task, labels[rows], predictions[rows], *of_part)
+                wanted = found if self.figures is None else [name for name in found if name in self.figures]
+                figures.update({f"{prefix}{task.name}_{name}": found[name] for name in wanted})
         return figures
 
-    def check(self, dataset: tf.data.Dataset) -> tuple[dict[str, Any], dict[str, Any]]:
-        """The specs of x and y; raises ValueError unless `dataset` gives both and x has the columns of groups and slices."""
-        spec = getattr(dataset, "element_spec", type(dataset).__name__)
-        if not (isinstance(spec, tuple) and len(spec) == 2 and all(isinstance(part, dict) for part in spec)):
+    def check(self, dataset: tf.data.Dataset) -> dict[str, Any]:
+        """The spec of x; raises ValueError unless `dataset` gives x and y, and x has the columns of groups and slices."""
+        spec: Any = getattr(dataset, "element_spec", type(dataset).__name__)
+        fits = isinstance(spec, tuple) and 2 <= len(spec) <= 3 and all(isinstance(part, dict) for part in spec[:2])
+        if not fits or (len(spec) == 3 and not isinstance(spec[2], dict | tf.TensorSpec)):
             raise ValueError(
-                f"`dataset` must give (x, y), two dicts of columns, as a tf.data.Dataset does. Received: element_spec={spec}"
+                "`dataset` must give (x, y) or (x, y, sample_weight), x and y as dicts of columns, the weights as a dict by "
+                f"task or as one column, as a tf.data.Dataset does. Received: element_spec={spec}"
             )
         sources = (self.group, *self.slices.values())
         named = {source for source in sources if isinstance(source, str)}
@@ -134,7 +154,28 @@ class Evaluation:
             raise ValueError(
                 f"`group` or `slices` name columns that x lacks: {sorted(named - set(spec[0]))}. Received: {sorted(spec[0])}"
             )
-        return spec
+        columns: dict[str, Any] = spec[0]
+        return columns
+
+    def _columns(self, dataset: tf.data.Dataset) -> tuple[dict[str, _Batches], np.ndarray | None, dict[str, Codes]]:
+        """Predicts `dataset`: what figures are made of, by task, the number of each row's group, and each slice's."""
+        tasks = {task.name: _Batches([], [], []) for task in self.schema.tasks}
+        groups, slices = Codes(self._missing(self.check(dataset))), {name: Codes() for name in self.slices}
+        rows = 0
+        for x, inputs, y, *weights in self._batches(dataset):
+            outputs = self.predict(inputs)
+            if not isinstance(outputs, Mapping):
+                raise ValueError(f"`model` must return {{task: (B, 1)}}. Received: {type(outputs).__name__}")
+            rows = len(next(iter(inputs.values())))
+            for task in self.schema.tasks:
+                tasks[task.name].add(task, y, outputs, weights[0] if weights else None, rows)
+            if self.group is not None:
+                groups.add(_one_a_row("`group`", x[self.group], rows))
+            for name, source in self.slices.items():
+                slices[name].add(_one_a_row(f"slice {name!r}", source(x) if callable(source) else x[source], rows))
+        if not rows:
+            raise ValueError("`dataset` gave no batch.")
+        return tasks, None if self.group is None else groups.array(), slices
 
     def _missing(self, columns: dict[str, Any]) -> tuple[Any, ...]:
         """What says "no group": an encoded feature, row numbers in int32, with row 0, a raw column with the missing id."""
@@ -146,41 +187,21 @@ class Evaluation:
         encoded = self.preprocessor is None and self.group in self.schema.feature_columns and dtype == tf.int32
         return (0,) if encoded else (MISSING_ID["int64"],)
 
-    def _batches(self, dataset: tf.data.Dataset) -> Iterator[tuple[dict[str, Any], dict[str, Any], dict[str, Any]]]:
-        """`(columns for groups and slices, what the model reads, labels)` of every batch."""
-        columns, _ = self.check(dataset)
+    def _batches(self, dataset: tf.data.Dataset) -> Iterator[tuple[Any, ...]]:
+        """`(columns for groups and slices, what the model reads, labels)` of every batch, and weights where there are."""
+        columns = self.check(dataset)
         sources = (self.group, *self.slices.values())
         named = {source for source in sources if isinstance(source, str)}
         kept = sorted(columns if any(callable(source) for source in sources) else named)
 
-        def split(x: dict[str, Any], y: dict[str, Any]) -> tuple[Any, ...]:
+        def split(x: dict[str, Any], *y_and_weights: Any) -> tuple[Any, ...]:
             encoded = x if self.preprocessor is None else self.preprocessor(x)
             absent = sorted(set(self.columns) - set(encoded))
             if absent:
                 raise ValueError(f"The model reads columns that x lacks: {absent}. Received: {sorted(encoded)}")
-            return {name: x[name] for name in kept}, {name: encoded[name] for name in self.columns}, y
+            return {name: x[name] for name in kept}, {name: encoded[name] for name in self.columns}, *y_and_weights
 
         return iter(dataset.map(split, num_parallel_calls=tf.data.AUTOTUNE).prefetch(tf.data.AUTOTUNE))
-
-
-def task_figures(
-    task: Task, labels: np.ndarray, predictions: np.ndarray, groups: np.ndarray | None
-) -> dict[str, float]:
-    """The figures of one task over rows that all have a label."""
-    figures: dict[str, float] = {"rows": len(labels)}
-    if task.kind == "regression":
-        mse = exact.mean_squared_error(labels, predictions)
-        return {**figures, "rmse": mse**0.5, "mse": mse}
-    figures["positives"] = int(labels.sum(dtype="float64"))
-    figures["auc"] = exact.auc(labels, predictions)
-    figures["logloss"] = exact.log_loss(labels, predictions)
-    figures["calibration"] = exact.calibration(labels, predictions)
-    if groups is not None:
-        gauc = exact.group_auc(labels, predictions, groups)
-        figures["gauc"] = gauc.auc
-        figures["gauc_group_coverage"] = gauc.group_coverage
-        figures["gauc_row_coverage"] = gauc.row_coverage
-    return figures
 
 
 def _parts(slices: dict[str, Codes]) -> list[tuple[str, np.ndarray | None, int]]:
@@ -209,7 +230,16 @@ def _compiled(model: keras.Model) -> Callable[[dict[str, Any]], dict[str, Any]]:
     """`predict_on_batch`, but for TensorFlow: under a strategy that one would predict the batch once for each replica."""
     if BACKEND != "tensorflow":
         return model.predict_on_batch
-    return tf.function(lambda inputs: model(inputs, training=False), reduce_retracing=True)
+    if model not in _COMPILED:
+        alive: Any = weakref.proxy(model)  # or the dict's value would keep its key
+        _COMPILED[model] = tf.function(lambda inputs: alive(inputs, training=False), reduce_retracing=True)
+    return _COMPILED[model]
+
+
+def _checked_figures(figures: Collection[str] | None) -> Collection[str] | None:
+    if figures is not None and (isinstance(figures, str) or not set(figures) <= set(FIGURES)):
+        raise ValueError(f"`figures` must be some of {FIGURES}, without the task's name. Received: figures={figures!r}")
+    return figures
 
 
 def _column(task: str, what: str, columns: Mapping[str, Any], rows: int) -> np.ndarray:

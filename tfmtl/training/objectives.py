@@ -1,20 +1,57 @@
 """From the tasks of a schema to the arguments of `compile`."""
 
-from collections.abc import Iterable
+from collections import UserDict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from tfmtl.checks import check_count
 from tfmtl.keras_host import BACKEND, keras
-from tfmtl.losses import MaskedBinaryCrossentropy, MaskedLoss, MaskedMeanSquaredError
-from tfmtl.metrics import MaskedAUC, MaskedCalibration, MaskedLogLoss, MaskedRootMeanSquaredError
+from tfmtl.losses import MaskedBinaryCrossentropy, MaskedKerasLoss, MaskedLoss, MaskedMeanSquaredError
+from tfmtl.metrics import (
+    MaskedAUC,
+    MaskedCalibration,
+    MaskedKerasMetric,
+    MaskedLogLoss,
+    MaskedMetric,
+    MaskedRootMeanSquaredError,
+)
 from tfmtl.schema import Task
 from tfmtl.schema.names import check_distinct
 from tfmtl.training.decaying_weight import DecayingWeight
 
+METRICS: dict[str, Callable[..., MaskedMetric]] = {
+    "auc": MaskedAUC,
+    "logloss": MaskedLogLoss,
+    "calibration": MaskedCalibration,
+    "rmse": MaskedRootMeanSquaredError,
+}
+SHOWN = {"binary": ("auc", "logloss", "calibration"), "regression": ("rmse",)}
+"""The metrics of a task for which none are asked for."""
+
+
+class Objectives(UserDict[str, Any]):
+    """The arguments of `compile` by name; every look at `"metrics"` makes new ones, so that no two models share a state."""
+
+    latest: dict[str, Any] | None = None
+    """The metrics of the last look."""
+
+    def __getitem__(self, name: str) -> Any:
+        held = super().__getitem__(name)
+        if not callable(held):
+            return held
+        self.latest = held()
+        return self.latest
+
 
 def objectives(
-    tasks: Iterable[Task], *, optimizer: keras.optimizers.Optimizer | None = None, decay_steps: int | None = None
-) -> dict[str, dict[str, Any]]:
+    tasks: Iterable[Task],
+    *,
+    losses: Mapping[str, Any] | None = None,
+    metrics: Mapping[str, Sequence[Any]] | None = None,
+    optimizer: keras.optimizers.Optimizer | None = None,
+    decay_steps: int | None = None,
+) -> Objectives:
     """Returns what `compile` needs to train and watch every task: losses, loss weights and metrics, by task.
 
     ```
@@ -29,23 +66,37 @@ def objectives(
     | `regression` | `MaskedMeanSquaredError` | `{task}_rmse` |
 
     Keras 3 takes `{task}` from the keys of the model's output; tf_keras takes it from the output layers' names, which
-    therefore have to be the tasks'. Losses and metrics are new objects at each call, so call it once for each model. The
-    `loss` that Keras logs follows the weights: with decaying weights, let early stopping watch a metric.
+    therefore have to be the tasks'. Several models can be compiled with one result: each gets metrics of its own. The
+    `loss` that Keras logs follows the weights: with decaying weights, let early stopping watch a metric. Of several tasks
+    Keras also logs `{task}_loss`, a mean over batches; `{task}_logloss` is the mean over rows.
+
+    Labels are checked in every step: a binary task's are 0, 1 or NaN, a regression's NaN or finite and at most 1e16 from 0.
+    The first batch with another one fails, with the task and the label in the message.
 
     Args:
         tasks: the tasks that the model predicts, such as `schema.tasks`.
+        losses: by task, a loss of Keras, or of your own, instead of the one above: a loss object, a function
+            `(labels, predictions) -> losses`, or a name. It is masked and averaged as ours, whatever its own reduction.
+        metrics: by task, what is shown of it instead of the above: names of ours (`"auc"`), metrics of Keras or of your
+            own, functions, names of Keras's. They are masked as ours. An empty list shows none.
         optimizer: the one given to `compile`. Needed where a task has a `weight_decay`: its steps are the clock.
         decay_steps: optimizer steps from one `t` to the next. The steps of an epoch give the paper's formula,
             1 the paper's prose. Needed where a task has a `weight_decay`.
 
     Raises:
-        ValueError: no task, something else than a `Task`, a name given twice, or a `weight_decay` without optimizer and
-            `decay_steps` or off TensorFlow.
+        ValueError: no task, something else than a `Task`, a name given twice, a loss or metrics of an unknown task, a
+            loss or metric that rows cannot be left out of (see `MaskedKerasLoss`, `MaskedKerasMetric`), or a
+            `weight_decay` without optimizer and `decay_steps` or off TensorFlow.
 
     Example:
 
     ```python
     model.compile(optimizer, **objectives(schema.tasks))
+
+    # Losses and metrics of Keras, for one of the tasks:
+    losses = {"click": keras.losses.BinaryFocalCrossentropy()}
+    metrics = {"click": ["auc", keras.metrics.AUC(curve="PR", name="pr")]}
+    model.compile(optimizer, **objectives(schema.tasks, losses=losses, metrics=metrics))
 
     # Tasks that declare a `weight_decay`:
     model.compile(optimizer, **objectives(schema.tasks, optimizer=optimizer, decay_steps=steps_per_epoch))
@@ -56,13 +107,20 @@ def objectives(
         its text the step; `decay_steps` covers both.
     """
     tasks = _checked(tasks)
+    losses, metrics = _of_tasks("losses", losses, tasks), _of_tasks("metrics", metrics, tasks)
+    # Keras puts the output's name before a metric's, except where there is one output only.
     alone = len(tasks) == 1
-    return {
-        "loss": {task.name: _loss(task) for task in tasks},
-        "loss_weights": {task.name: _weight(task, optimizer, decay_steps) for task in tasks},
-        # Keras puts the output's name before a metric's, except where there is one output only.
-        "metrics": {task.name: _metrics(task, f"{task.name}_" if alone else "") for task in tasks},
-    }
+    makers = {task.name: _makers(task, metrics.get(task.name), f"{task.name}_" if alone else "") for task in tasks}
+
+    def new_metrics() -> dict[str, Any]:
+        # A tuple: what is appended to this look's metrics would be lost at the next.
+        return {name: tuple(make() for make in of_task) for name, of_task in makers.items()}
+
+    return Objectives(
+        loss={task.name: _loss(task, losses.get(task.name)) for task in tasks},
+        loss_weights={task.name: _weight(task, optimizer, decay_steps) for task in tasks},
+        metrics=new_metrics,
+    )
 
 
 def _checked(tasks: Iterable[Task]) -> tuple[Task, ...]:
@@ -73,18 +131,45 @@ def _checked(tasks: Iterable[Task]) -> tuple[Task, ...]:
     return tasks
 
 
-def _loss(task: Task) -> MaskedLoss:
-    return MaskedBinaryCrossentropy() if task.kind == "binary" else MaskedMeanSquaredError()
+def _of_tasks(name: str, given: Mapping[str, Any] | None, tasks: tuple[Task, ...]) -> Mapping[str, Any]:
+    """`given`, once it is a mapping from some of the tasks."""
+    known = [task.name for task in tasks]
+    if given is None:
+        return {}
+    if not isinstance(given, Mapping) or not set(given) <= set(known):
+        raise ValueError(f"`{name}` must be a dict by task, of {known}. Received: {name}={given!r}")
+    return given
 
 
-def _metrics(task: Task, prefix: str) -> list[keras.metrics.Metric]:
-    if task.kind == "regression":
-        return [MaskedRootMeanSquaredError(name=f"{prefix}rmse")]
-    return [
-        MaskedAUC(name=f"{prefix}auc"),
-        MaskedLogLoss(name=f"{prefix}logloss"),
-        MaskedCalibration(name=f"{prefix}calibration"),
-    ]
+def _loss(task: Task, given: Any) -> MaskedLoss:
+    """The loss of a task, named like it: errors call it so."""
+    if given is not None:
+        return MaskedKerasLoss(given, task.kind, task.name)
+    return MaskedBinaryCrossentropy(task.name) if task.kind == "binary" else MaskedMeanSquaredError(task.name)
+
+
+def _makers(task: Task, given: Sequence[Any] | None, prefix: str) -> list[Callable[[], keras.metrics.Metric]]:
+    """What makes the metrics of a task, new at each call."""
+    if isinstance(given, str) or not isinstance(given, Sequence | None):
+        raise ValueError(f"`metrics` of task {task.name!r} must be a list. Received: {given!r}")
+    shown = SHOWN[task.kind] if given is None else given
+    names = [each if isinstance(each, str) and each in METRICS else _masked(each, task, None).name for each in shown]
+    check_distinct("metric", names)
+    return [partial(_masked, each, task, f"{prefix}{name}") for each, name in zip(shown, names, strict=True)]
+
+
+def _masked(given: Any, task: Task, name: str | None) -> MaskedMetric | MaskedKerasMetric:
+    """A new metric of the task for what was given: a name, a function, or a metric, which it shares no state with."""
+    if isinstance(given, str) and given in METRICS:
+        return METRICS[given](name=name)
+    if isinstance(given, MaskedMetric):
+        config = given.get_config()
+        return type(given).from_config({**config, "name": name or config["name"]})
+    if isinstance(given, MaskedKerasMetric):
+        given, name = given.metric, name or given.own_name
+    if isinstance(given, keras.metrics.Metric):
+        given = type(given).from_config(given.get_config())
+    return MaskedKerasMetric(given, task.kind, name)
 
 
 def _weight(task: Task, optimizer: Any, decay_steps: int | None) -> float | DecayingWeight:

@@ -1,6 +1,7 @@
 """Exact validation figures in the logs of `fit`."""
 
-from collections.abc import Callable, Mapping
+import copy
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 import tensorflow as tf
@@ -21,7 +22,8 @@ class Validation(keras.callbacks.Callback):
     figures that differ make `EarlyStopping` end one worker while the others wait for it forever.
 
     Args:
-        dataset, schema, preprocessor, group, slices: as in `tfmtl.evaluate`.
+        dataset, schema, preprocessor, group, slices, figures: as in `tfmtl.evaluate`. The progress bar shows every figure
+            of the logs: `figures` keeps it short.
         validation_freq: epochs from one evaluation to the next, as in `fit`: figures by group can cost more than an epoch.
             In between the logs hold no `val_` figures, and a `patience` counts evaluations.
 
@@ -47,13 +49,23 @@ class Validation(keras.callbacks.Callback):
         preprocessor: Callable[[dict[str, Any]], dict[str, Any]] | None = None,
         group: str | None = None,
         slices: Mapping[str, Slice] | None = None,
+        figures: Collection[str] | None = None,
         validation_freq: int = 1,
     ):
         super().__init__()
         self.dataset = dataset
         self.schema = schema
         self.validation_freq = check_count("validation_freq", validation_freq)
-        self.options: dict[str, Any] = {"preprocessor": preprocessor, "group": group, "slices": slices}
+        self.options: dict[str, Any] = {
+            "preprocessor": preprocessor,
+            "group": group,
+            "slices": slices,
+            "figures": figures,
+        }
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> "Validation":
+        """A callback of its own over the same data, as KerasTuner makes one for each trial: datasets have no copies."""
+        return copy.copy(self)
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         self.evaluation = Evaluation(self.model, self.schema, **self.options)

@@ -1,0 +1,104 @@
+"""Labels and weights that no figure may be computed from: refused in words, wherever the batch is computed."""
+
+from typing import Any, NoReturn
+
+import numpy as np
+
+from tfmtl.keras_host import BACKEND, keras, ops
+from tfmtl.typing import TaskKind, Tensor
+
+LARGEST = 1e16
+"""Labels of a regression beyond it are refused: the sum of a million such squares still is a float32."""
+
+EXPECTED: dict[TaskKind, str] = {
+    "binary": "0, 1 or NaN (missing)",
+    "regression": f"NaN (missing) or finite, at most {LARGEST:g} from 0",
+}
+
+
+def checked_labels(labels: Tensor, kind: TaskKind, of: str, *, in_graphs: bool = True) -> Tensor:
+    """`labels` without missing ones, `(B,)`, once all of them are what a task of this kind can have.
+
+    Values at hand raise ValueError. In a TensorFlow graph the step fails with the same sentence before anything is
+    computed from the labels; a jitted step of JAX fails with it at its end. XLA (`jit_compile=True`) drops what could
+    fail: there a wrong label becomes NaN, and so does what is computed from it, the loss and the metrics.
+
+    Args:
+        labels: float32; what stands for a missing label is a label of that kind.
+        kind: of the task.
+        of: the name of the task, loss or metric, for the message.
+        in_graphs: False leaves it at NaN wherever values are not at hand.
+    """
+    if kind == "binary":
+        wrong = ops.logical_and(ops.not_equal(labels, 0.0), ops.not_equal(labels, 1.0))
+    else:
+        wrong = ops.logical_not(ops.less_equal(ops.abs(labels), LARGEST))
+    return _checked(labels, wrong, f"The labels of `{of}` must be {EXPECTED[kind]}. Received:", in_graphs)
+
+
+def checked_weights(weights: Tensor, of: str, *, in_graphs: bool = True) -> Tensor:
+    """`weights` of the rows that count, 0 elsewhere, `(B,)`, once none is negative, infinite or NaN; as `checked_labels`."""
+    wrong = ops.logical_not(ops.logical_and(ops.greater_equal(weights, 0.0), ops.less(weights, float("inf"))))
+    return _checked(weights, wrong, f"The sample weights of `{of}` must be finite and >= 0. Received:", in_graphs)
+
+
+def _checked(values: Tensor, wrong: Tensor, sentence: str, in_graphs: bool) -> Tensor:
+    if not _has_values(values):
+        return values
+    if _at_hand(values):
+        found = np.asarray(ops.convert_to_numpy(values))[np.asarray(ops.convert_to_numpy(wrong))]
+        if found.size:
+            _refuse(sentence, found[0])
+        return values
+    check = {"tensorflow": _fail_in_tensorflow, "jax": _fail_in_jax}.get(BACKEND) if in_graphs else None
+    if check is not None:
+        values = check(values, wrong, sentence)
+    return ops.where(wrong, float("nan"), values)
+
+
+def _has_values(values: Any) -> bool:
+    """Whether this is a batch, and not what Keras infers shapes with."""
+    if BACKEND == "torch":
+        return values.device.type != "meta"
+    return not keras.backend.is_keras_tensor(values)
+
+
+def _at_hand(values: Any) -> bool:
+    """Whether the values are known now, and not when a compiled step runs."""
+    if BACKEND == "jax":
+        import jax
+
+        return not isinstance(values, jax.core.Tracer)
+    if BACKEND == "torch":
+        import torch
+
+        return not torch.compiler.is_compiling()
+    return hasattr(values, "numpy")
+
+
+def _fail_in_tensorflow(values: Tensor, wrong: Tensor, sentence: str) -> Tensor:
+    """`values`, which now depend on an `Assert`: nothing is computed from wrong ones, no gradient either."""
+    import tensorflow as tf
+
+    one = tf.reduce_max(tf.where(wrong, values, -float("inf")))
+    # The op itself: `tf.debugging.Assert` would put it into a conditional, and print the first rows, right or wrong.
+    sound = tf.logical_not(tf.reduce_any(wrong))
+    failing = tf.raw_ops.Assert(condition=sound, data=[tf.constant(sentence), one], summarize=1)
+    with tf.control_dependencies([failing]):
+        return tf.identity(values)
+
+
+def _fail_in_jax(values: Tensor, wrong: Tensor, sentence: str) -> Tensor:
+    """`values`; where one is wrong, the host is called, which raises."""
+    import jax
+
+    def call_host(value: Tensor) -> None:
+        jax.debug.callback(lambda received: _refuse(sentence, received), value)
+
+    one = ops.max(ops.where(wrong, values, -float("inf")))
+    jax.lax.cond(ops.any(wrong), call_host, lambda value: None, one)
+    return values
+
+
+def _refuse(sentence: str, value: Any) -> NoReturn:
+    raise ValueError(f"{sentence} {float(value):g}")

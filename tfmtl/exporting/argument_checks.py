@@ -7,7 +7,7 @@ import tensorflow as tf
 
 from tfmtl.exporting.score import Score
 from tfmtl.exporting.traced_model import Encoder
-from tfmtl.keras_host import keras, layers_of
+from tfmtl.keras_host import keras
 from tfmtl.schema import Schema, Sequence
 from tfmtl.schema.schema import table_readers
 from tfmtl.typing import TaskKind
@@ -50,7 +50,6 @@ def check_arguments(
     served = schema if tasks is None else schema.with_tasks([tasks] if isinstance(tasks, str) else tasks)
     _check_ends(model, inputs, schema, preprocessor)
     _check_finite(model)
-    _check_layers(model, schema)
     if score is not None:
         _check_score(score, schema, served)
     return served
@@ -95,11 +94,11 @@ def _described(tensor: Any) -> str:
     return f"{tuple(tensor.shape)} {tf.as_dtype(tensor.dtype).name}"
 
 
-def _check_layers(model: keras.Model, schema: Schema) -> None:
+def check_layers(layers: Iterable[keras.layers.Layer], schema: Schema) -> None:
     """Raises ValueError if tables or towers of ours were made for another schema: ids would read the rows of others."""
     rows = {table: field.rows for table, field in table_readers(feature.encoded() for feature in schema.features)}
     kinds = {task.name: task.kind for task in schema.tasks}
-    for layer in layers_of(model):
+    for layer in layers:
         if isinstance(layer, OwnsTables):
             _check_made_for(layer, layer.num_rows, rows)
         if isinstance(layer, PredictsTasks):

@@ -8,7 +8,7 @@ from typing import Any
 import tensorflow as tf
 
 from tfmtl.data.preprocessing import Preprocessor
-from tfmtl.exporting.argument_checks import check_arguments
+from tfmtl.exporting.argument_checks import check_arguments, check_layers
 from tfmtl.exporting.compared_batches import compared_batches
 from tfmtl.exporting.example_rows import RawRows, length, rows_of, tensors
 from tfmtl.exporting.model_card import ModelCard, plain_metrics
@@ -20,7 +20,7 @@ from tfmtl.exporting.server_files import batch_sizes, named_versions, write_serv
 from tfmtl.exporting.signature_set import build_signatures
 from tfmtl.exporting.traced_model import Encoder, trace_model
 from tfmtl.exporting.warmup_requests import write_warmup
-from tfmtl.keras_host import inputs_by_name, keras
+from tfmtl.keras_host import inputs_by_name, keras, layers_of
 from tfmtl.schema import Schema
 from tfmtl.typing import Predictions
 
@@ -117,8 +117,9 @@ def export(
     metrics = plain_metrics(metrics)
     sizes = batch_sizes(base)
     named_versions(base)  # an unreadable file must not be found after publishing
-    inputs = inputs_by_name(model)
+    inputs, layers = inputs_by_name(model), layers_of(model)
     served = check_arguments(model, inputs, schema, preprocessor, tasks, score)
+    check_layers(layers, schema)
     rows = None if examples is None else rows_of(examples, preprocessor.raw_signature, EXAMPLE_ROWS)
 
     predict = tf.function(

@@ -15,7 +15,7 @@ from tfmtl.exporting.parity import ParityError
 from tfmtl.schema import Categorical, Numeric, Schema
 
 CORE = "serving_ids"
-TOLERANCE = 1e-5
+CONVERSION_TOLERANCE = 1e-5
 """In units of `max(1, |prediction|)`: another runtime adds up in another order."""
 
 Arrays = Mapping[str, np.ndarray]
@@ -53,9 +53,9 @@ def check_converted(
             shapes = {key: value.shape for key, value in answers.items()}
             raise ParityError(f"The {format_name} model must give {name!r} as {wanted.shape}. Received: {shapes}")
         difference = np.abs(answers[name] - wanted) / np.maximum(1.0, np.abs(wanted))
-        if not difference.max() <= TOLERANCE:
+        if not difference.max() <= CONVERSION_TOLERANCE:
             raise ParityError(
-                f"The {format_name} model differs from the export on {name!r} by {difference.max():.3g}, tolerance {TOLERANCE:.0e}."
+                f"The {format_name} model differs from the export on {name!r} by {difference.max():.3g}, tolerance {CONVERSION_TOLERANCE:.0e}."
             )
 
 

@@ -20,7 +20,6 @@ _log = logging.getLogger(__name__)
 
 _WAIT_STEP = 0.2  # seconds between two looks at the disk while a new model is awaited
 
-State = get_model_status_pb2.ModelVersionStatus.State
 START, LOADING, AVAILABLE, UNLOADING, END = (
     get_model_status_pb2.ModelVersionStatus.State.Value(name)
     for name in ("START", "LOADING", "AVAILABLE", "UNLOADING", "END")

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any, Literal, TypeAlias
 
 from tfmtl.checks import check_option
-from tfmtl.keras_host import keras, ops, register_freezable
+from tfmtl.keras_host import ops, register_freezable
 from tfmtl.stages.trunks.stitched_towers import StitchedTowers, TowerInputs
 from tfmtl.typing import Tensor
 
@@ -47,6 +47,8 @@ class CrossStitch(StitchedTowers):
 
     Example:
 
+    >>> import keras
+    >>> from tfmtl.stages import CrossStitch
     >>> x = keras.random.normal((8, 100))
     >>> y = CrossStitch((64, 32))({"click": x, "buy": x, "shared": x})
     >>> tuple(y["buy"].shape)
@@ -88,18 +90,14 @@ class CrossStitch(StitchedTowers):
         start = self._near_identity(len(self.tasks))
         if self.granularity == "channel":
             start = start[:, :, None].repeat(units, axis=-1)  # (T, T, U)
-        return self.add_weight(name=name, shape=start.shape, initializer=keras.initializers.Constant(start))
+        return self._add_mixture(name, start)
 
-    def _mix(self, hidden: list[Tensor], stitch: Any) -> list[Tensor]:
+    def _stitch(self, hidden: list[Tensor], weights: Any) -> list[Tensor]:
+        if self.granularity == "scalar":
+            return self._mix_parts(hidden, weights, 1)
         num = len(hidden)
-        weights = ops.cast(stitch, self.compute_dtype)
-        if self.granularity == "channel":
-            rows = [ops.unstack(row, num) for row in ops.unstack(weights, num)]
-            return [sum(a * h for a, h in zip(row, hidden, strict=True)) for row in rows]
-        # One small matmul over all entries of a batch, whatever the number of tasks.
-        flat = ops.reshape(ops.stack(hidden), (num, -1))  # (T, B U)
-        mixed = ops.reshape(ops.matmul(weights, flat), (num, -1, hidden[0].shape[-1]))
-        return ops.unstack(mixed, num)
+        rows = [ops.unstack(row, num) for row in ops.unstack(ops.cast(weights, self.compute_dtype), num)]
+        return [sum(a * h for a, h in zip(row, hidden, strict=True)) for row in rows]
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "granularity": self.granularity}

@@ -78,6 +78,8 @@ class Sluice(StitchedTowers):
 
     Example:
 
+    >>> import keras
+    >>> from tfmtl.stages import Sluice
     >>> x = keras.random.normal((8, 100))
     >>> trunk = Sluice((32, 32), num_subspaces=2)
     >>> y = trunk({"click": x, "buy": x, "shared": x})
@@ -134,8 +136,7 @@ class Sluice(StitchedTowers):
         super().build(input_shape)
         if self.mix_layers and len(self.units) > 1:
             start = self._near_identity(len(self.units))[-1:].T.repeat(len(self.tasks), axis=1)  # (L, T)
-            constant = keras.initializers.Constant(start)
-            self.layer_weights = self.add_weight(name="layer_weights", shape=start.shape, initializer=constant)
+            self.layer_weights = self._add_mixture("layer_weights", start)
 
     def _dense_options(self, name: str) -> dict[str, Any]:
         options = super()._dense_options(name)
@@ -144,16 +145,10 @@ class Sluice(StitchedTowers):
         return options
 
     def _add_stitch(self, name: str, units: int) -> Any:
-        start = self._near_identity(len(self.tasks) * self.num_subspaces)
-        return self.add_weight(name=name, shape=start.shape, initializer=keras.initializers.Constant(start))
+        return self._add_mixture(name, self._near_identity(len(self.tasks) * self.num_subspaces))
 
-    def _mix(self, hidden: list[Tensor], stitch: Any) -> list[Tensor]:
-        num, width = len(hidden), hidden[0].shape[-1]
-        split = ops.reshape(ops.stack(hidden), (num, -1, self.num_subspaces, width // self.num_subspaces))
-        flat = ops.reshape(ops.transpose(split, (0, 2, 1, 3)), (num * self.num_subspaces, -1))  # (T G, B U / G)
-        mixed = ops.matmul(ops.cast(stitch, self.compute_dtype), flat)
-        mixed = ops.reshape(mixed, (num, self.num_subspaces, -1, width // self.num_subspaces))
-        return ops.unstack(ops.reshape(ops.transpose(mixed, (0, 2, 1, 3)), (num, -1, width)), num)
+    def _stitch(self, hidden: list[Tensor], weights: Any) -> list[Tensor]:
+        return self._mix_parts(hidden, weights, self.num_subspaces)
 
     def _finish(self, layers: list[list[Tensor]]) -> list[Tensor]:
         if self.layer_weights is None:

@@ -15,7 +15,13 @@ TowerInputs: TypeAlias = Literal["own", "own+shared"]
 
 
 class StitchedTowers(keras.layers.Layer):
-    """Runs one tower for each task side by side; after every layer a subclass mixes what the towers found.
+    """Runs one tower for each task side by side; after every layer a stitch mixes what the towers found.
+
+    ```
+    h_{t,l} = dropout(activation(z_{t,l-1} W_{t,l} + b_{t,l}))        z_{t,0} = x_t
+    z_{.,l} = stitch_l(h_{.,l})                                       the subclass's
+    y_t     = z_{t,L}
+    ```
 
     Args:
         units: width of each layer.
@@ -84,9 +90,13 @@ class StitchedTowers(keras.layers.Layer):
         """The weights of the stitch behind a layer of `units`."""
         raise NotImplementedError
 
-    def _mix(self, hidden: list[Tensor], stitch: Any) -> list[Tensor]:
+    def _stitch(self, hidden: list[Tensor], weights: Any) -> list[Tensor]:
         """What every tower passes on: a combination of all towers' layers, each `(B, U)`."""
         raise NotImplementedError
+
+    def _finish(self, layers: list[list[Tensor]]) -> list[Tensor]:
+        """The towers' outputs, from what they passed on after every layer."""
+        return layers[-1]
 
     def _near_identity(self, num: int) -> np.ndarray:
         """`(num, num)` with `self_weight` on the diagonal and rows that sum to 1."""
@@ -94,23 +104,43 @@ class StitchedTowers(keras.layers.Layer):
         kept = self.self_weight if num > 1 else 1.0
         return np.full((num, num), others, "float32") + np.eye(num, dtype="float32") * (kept - others)
 
+    def _add_mixture(self, name: str, start: np.ndarray) -> Any:
+        """Learned weights of a mixture, which start at `start`."""
+        return self.add_weight(name=name, shape=start.shape, initializer=keras.initializers.Constant(start))
+
+    def _mix_parts(self, hidden: list[Tensor], weights: Any, num_parts: int) -> list[Tensor]:
+        """`z_p = sum_q a_{p,q} h_q`, where p and q are the parts of all towers' layers.
+
+        One small matmul over all entries of a batch, whatever the number of towers.
+
+        Args:
+            hidden: `(B, U)` for each of T towers.
+            weights: `(T G, T G)`, a row for the receiver; the parts of a tower follow each other.
+            num_parts: G, into how many parts of equal width a layer falls.
+        """
+        num, width = len(hidden), hidden[0].shape[-1]
+        parts = ops.reshape(ops.stack(hidden), (num, -1, num_parts, width // num_parts))
+        rows = ops.reshape(ops.transpose(parts, (0, 2, 1, 3)), (num * num_parts, -1))  # (T G, B U / G)
+        mixed = ops.matmul(ops.cast(weights, self.compute_dtype), rows)
+        mixed = ops.reshape(mixed, (num, num_parts, -1, width // num_parts))
+        return ops.unstack(ops.reshape(ops.transpose(mixed, (0, 2, 1, 3)), (num, -1, width)), num)
+
     def call(self, streams: Streams, training: bool | None = None) -> Streams:
         check_streams(self, streams)
-        towers = [streams[task] for task in self.tasks]
-        if self.reads_shared:
-            towers = [ops.concatenate([x, streams[SHARED]], axis=-1) for x in towers]
+        towers = self._inputs(streams)
         layers = []
-        for depth, stitch in enumerate(self.stitches):
-            towers = [self.dense[f"{task}_{depth}"](x) for task, x in zip(self.tasks, towers, strict=True)]
+        for depth, weights in enumerate(self.stitches):
+            hidden = [self.dense[f"{task}_{depth}"](x) for task, x in zip(self.tasks, towers, strict=True)]
             if self.dropout:
-                towers = [self.drop(x, training=training) for x in towers]
-            towers = self._mix(towers, stitch)
+                hidden = [self.drop(h, training=training) for h in hidden]
+            towers = self._stitch(hidden, weights)
             layers.append(towers)
         return dict(zip(self.tasks, self._finish(layers), strict=True))
 
-    def _finish(self, layers: list[list[Tensor]]) -> list[Tensor]:
-        """The towers' outputs, from what they passed on after every layer."""
-        return layers[-1]
+    def _inputs(self, streams: Streams) -> list[Tensor]:
+        """What the towers read, one after the other."""
+        own = [streams[task] for task in self.tasks]
+        return [ops.concatenate([x, streams[SHARED]], axis=-1) for x in own] if self.reads_shared else own
 
     def compute_output_shape(self, input_shape: Mapping[str, Any]) -> dict[str, tuple[int | None, ...]]:
         tasks = task_names(input_shape, needs_shared=False)

@@ -1,6 +1,7 @@
 """Initial values that are drawn anew for every weight, and for stacked kernels for every expert."""
 
 import zlib
+from collections.abc import Mapping
 from typing import Any
 
 from tfmtl.keras_host import keras, ops, register
@@ -20,8 +21,31 @@ def fresh(initializer: Any, *salt: Any) -> Any:
         return initializer
     seed = config["seed"]
     if seed is not None:
-        seed = zlib.crc32(repr((seed, *salt)).encode())
+        seed = _other_seed(seed, *salt)
     return type(initializer).from_config({**config, "seed": seed})
+
+
+def fresh_layer(layer: Any, name: str, *, salt: str, dtype: Any) -> Any:
+    """A new layer of the settings of `layer` but for name and dtype, with initial values of its own.
+
+    A seed among the settings is replaced by one that follows from it, from the salt and from the name.
+    """
+    return type(layer).from_config({**_reseeded(layer.get_config(), (salt, name)), "name": name, "dtype": dtype})
+
+
+def _reseeded(config: Any, salt: tuple[str, ...]) -> Any:
+    if isinstance(config, (list, tuple)):
+        return [_reseeded(part, salt) for part in config]
+    if not isinstance(config, Mapping):
+        return config
+    return {
+        key: _other_seed(value, *salt) if key == "seed" and isinstance(value, int) else _reseeded(value, salt)
+        for key, value in config.items()
+    }
+
+
+def _other_seed(seed: int, *salt: Any) -> int:
+    return zlib.crc32(repr((seed, *salt)).encode())
 
 
 @register

@@ -1,13 +1,14 @@
 """Multi-faceted hierarchies of switchers (MFH), and single ones (H-MTL)."""
 
 import json
-import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, TypeAlias
 
 from tfmtl.checks import check_option
+from tfmtl.initializers import fresh_layer
 from tfmtl.keras_host import keras, ops, register_freezable
 from tfmtl.layers.stream_checks import check_streams, task_names
+from tfmtl.stages.stage import Gated
 from tfmtl.stages.trunks.tree_plan import Facets, TreeMode, TreeNode, check_facets, leaf_tasks, plan_trees
 from tfmtl.typing import SHARED, Streams
 
@@ -22,10 +23,10 @@ class HierarchicalTaskTree(keras.layers.Layer):
     that reads one vector and gives one to each of its branches:
 
     ```
-    u_f = Root(x_shared)_f                        f: a facet
-    p_v = Facet_f(u_f)_v                          v: a value of f; one switcher a tree
-    r_{f,t} = Leaf_{f,v}(p_v)_t                   t: the tasks whose value of f is v; one switcher a value
-    y_t = sum_f r_{f,t}                           or side by side
+    u_f     = Root(x_shared)_f                    f: a facet
+    p_{f,v} = Facet_f(u_f)_v                      v: a value of f; one switcher a tree
+    r_{f,t} = Leaf_{f,v}(p_{f,v})_t               t: the tasks whose value of f is v; one switcher a value
+    y_t     = sum_f r_{f,t}                       or side by side
     ```
 
     So a task learns with the tasks of its behaviour in one tree and with those of its group in the other: what a small
@@ -41,6 +42,7 @@ class HierarchicalTaskTree(keras.layers.Layer):
         trees: the facets that start a tree, all by default. One of them makes an H-MTL.
         tree_mode: with three facets or more, whether a leaf switcher splits by the rest at once (`"facet_then_rest"`)
             or by one facet after the other (`"full_order"`, in the order of `facets`).
+        name: of the layer.
 
     The switchers given are models for the nodes: each node gets a new layer of the same settings, with initial values
     of its own, also where an initializer has a seed, and with the tree's `dtype`.
@@ -58,6 +60,9 @@ class HierarchicalTaskTree(keras.layers.Layer):
 
     Example:
 
+    >>> import keras
+    >>> from tfmtl.layers import CGCLayer
+    >>> from tfmtl.stages import PLE, HierarchicalTaskTree
     >>> tree = HierarchicalTaskTree(
     ...     {"behavior": ("finish", "skip"), "group": ("new", "active")},
     ...     root=CGCLayer(64, num_task_experts=0, num_shared_experts=1, update_shared=False),
@@ -106,8 +111,10 @@ class HierarchicalTaskTree(keras.layers.Layer):
         _check_switchers(given, len(self.facets))
         self.nodes = plan_trees(self.facets, self.trees, tree_mode, has_root=root is not None)
         models = [root, facet, leaf]
-        options = {"salt": name, "dtype": self.dtype_policy}
-        self.switchers = {node.name: _new_like(models[min(node.level, 2)], node.name, **options) for node in self.nodes}
+        self.switchers = {
+            node.name: fresh_layer(models[min(node.level, 2)], node.name, salt=name, dtype=self.dtype_policy)
+            for node in self.nodes
+        }
         # As text: Keras wraps dicts that a layer holds, and tf_keras' wrappers do not go into a config.
         self._given = json.dumps({level: layer and keras.layers.serialize(layer) for level, layer in given.items()})
 
@@ -129,39 +136,46 @@ class HierarchicalTaskTree(keras.layers.Layer):
             raise ValueError(
                 f"The streams must be those of the tree's tasks. They lack {missing} and hold unknown {unknown}."
             )
-        for node, shapes in self._shapes(input_shape[SHARED]):
-            self.switchers[node.name].build(shapes)
+        self._walk(input_shape[SHARED], self._build_switcher)
         self.built = True
 
-    def _shapes(self, shared: Any) -> Iterator[tuple[TreeNode, dict[str, Any]]]:
-        """Every node with the shapes of the streams that it reads."""
-        given: dict[str, Mapping[str, Any]] = {}
-        for node in self.nodes:
-            read = _read(node, given, shared)
-            yield node, read
-            given[node.name] = self.switchers[node.name].compute_output_shape(read)
-            if set(given[node.name]) != set(node.branches):
-                raise ValueError(
-                    f"Switcher {node.name!r} must give the branches {list(node.branches)} and nothing else. "
-                    f"Received: {sorted(given[node.name])}. A `CGCLayer` needs update_shared=False here."
-                )
-
-    def _run(self, shared: Any) -> Iterator[tuple[TreeNode, Streams, Streams]]:
-        """Every node with the streams that it reads and those that it gives."""
-        given: dict[str, Streams] = {}
-        for node in self.nodes:
-            read = _read(node, given, shared)
-            given[node.name] = self.switchers[node.name](read)  # `training` reaches it by way of Keras
-            yield node, read, given[node.name]
+    def _build_switcher(self, node: TreeNode, shapes: Mapping[str, Any]) -> Mapping[str, Any]:
+        switcher = self.switchers[node.name]
+        switcher.build(shapes)
+        given = switcher.compute_output_shape(shapes)
+        if set(given) != set(node.branches):
+            raise ValueError(
+                f"Switcher {node.name!r} must give the branches {list(node.branches)} and nothing else. "
+                f"Received: {sorted(given)}. A `CGCLayer` needs update_shared=False here."
+            )
+        return given
 
     def call(self, streams: Streams, training: bool | None = None) -> Streams:
         check_streams(self, streams)
-        leaves: dict[str, list[Any]] = {task: [] for task in self.tasks}
-        for node, _, outputs in self._run(streams[SHARED]):
-            if node.is_last:
-                for task, leaf in outputs.items():
-                    leaves[task].append(leaf)
-        return {task: self._merged(parts) for task, parts in leaves.items()}
+        # `training` reaches the switchers by way of Keras.
+        given = self._walk(streams[SHARED], lambda node, read: self.switchers[node.name](read))  # u, p and r
+        return {task: self._merged(leaves) for task, leaves in self._leaves(given).items()}
+
+    def _walk(self, shared: Any, give: Callable[[TreeNode, dict[str, Any]], Mapping[str, Any]]) -> dict[str, Any]:
+        """`{node: {branch: what the node gives it}}`, from the root to the leaves.
+
+        Args:
+            shared: what the root, or each tree, reads: a stream or its shape.
+            give: gives a node's branches, for what the node reads: the same for each branch and `"shared"`.
+        """
+        given: dict[str, Any] = {}
+        for node in self.nodes:
+            x = shared
+            if node.reads is not None:
+                parent, branch = node.reads
+                x = given[parent][branch]
+            given[node.name] = give(node, dict.fromkeys((*node.branches, SHARED), x))
+        return given
+
+    def _leaves(self, given: Mapping[str, Mapping[str, Any]]) -> dict[str, list[Any]]:
+        """Each task's leaves, one for each tree."""
+        last = [node for node in self.nodes if node.is_last]
+        return {task: [given[node.name][task] for node in last if task in node.branches] for task in self.tasks}
 
     def _merged(self, leaves: list[Any]) -> Any:
         if self.merge == "concat" and len(leaves) > 1:
@@ -172,21 +186,24 @@ class HierarchicalTaskTree(keras.layers.Layer):
         return total
 
     def gates(self, streams: Streams) -> dict[str, Any]:
-        """The mixing weights of every node whose switcher has `gates`, as that switcher gives them."""
-        return {
-            node.name: self.switchers[node.name].gates(read)
-            for node, read, _ in self._run(streams[SHARED])
-            if hasattr(self.switchers[node.name], "gates")
-        }
+        """The mixing weights of every node whose switcher is `Gated`, as that switcher gives them."""
+        found = {}
+
+        def give(node: TreeNode, read: Streams) -> Streams:
+            switcher = self.switchers[node.name]
+            if isinstance(switcher, Gated):
+                found[node.name] = switcher.gates(read)
+            return switcher(read)
+
+        self._walk(streams[SHARED], give)
+        return found
 
     def compute_output_shape(self, input_shape: Mapping[str, Any]) -> dict[str, tuple[int | None, ...]]:
         check_streams(self, input_shape)
-        width = dict.fromkeys(self.tasks, 0)
-        for node, read in self._shapes(input_shape[SHARED]):
-            if node.is_last:
-                for task, shape in self.switchers[node.name].compute_output_shape(read).items():
-                    width[task] = shape[-1] + (width[task] if self.merge == "concat" else 0)
-        return {task: (input_shape[SHARED][0], width[task]) for task in self.tasks}
+        shared = input_shape[SHARED]
+        given = self._walk(shared, lambda node, read: self.switchers[node.name].compute_output_shape(read))
+        widths = {task: [shape[-1] for shape in leaves] for task, leaves in self._leaves(given).items()}
+        return {task: (shared[0], sum(each) if self.merge == "concat" else each[0]) for task, each in widths.items()}
 
     def get_config(self) -> dict[str, Any]:
         return {
@@ -217,30 +234,3 @@ def _check_switchers(given: Mapping[str, Any], num_facets: int) -> None:
             "`leaf` splits what `facet` gives by the other facets: it is needed with two facets or more, and only then. "
             f"Received: leaf={given['leaf']!r} with {num_facets} facets"
         )
-
-
-def _read(node: TreeNode, given: Mapping[str, Mapping[str, Any]], shared: Any) -> dict[str, Any]:
-    """One vector, or its shape, for each branch of `node`."""
-    x = shared
-    if node.reads is not None:
-        parent, branch = node.reads
-        x = given[parent][branch]
-    return dict.fromkeys((*node.branches, SHARED), x)
-
-
-def _new_like(layer: Any, name: str, *, salt: str, dtype: Any) -> Any:
-    """A new layer of the same settings but for `dtype`; a seed among them is replaced by one that follows from the names."""
-    return type(layer).from_config({**_reseeded(layer.get_config(), (salt, name)), "name": name, "dtype": dtype})
-
-
-def _reseeded(config: Any, salt: tuple[str, ...]) -> Any:
-    if isinstance(config, (list, tuple)):
-        return [_reseeded(part, salt) for part in config]
-    if not isinstance(config, Mapping):
-        return config
-    return {
-        key: zlib.crc32(repr((value, *salt)).encode())
-        if key == "seed" and isinstance(value, int)
-        else _reseeded(value, salt)
-        for key, value in config.items()
-    }

@@ -2,27 +2,17 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import product
-from typing import Any, Literal, NamedTuple, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 from tfmtl.checks import check_count, check_names, check_option, check_units
 from tfmtl.keras_host import add_uncast, keras, ops, register_freezable
 from tfmtl.layers.conditional_transformer import ConditionalTransformer, NormPosition
+from tfmtl.layers.encoded_histories import EncodedHistories, recency_of
 from tfmtl.layers.norm_hypernetwork import BETA, GAMMA, Condition, NormHypernetwork
 from tfmtl.layers.self_attention import MASKED
 from tfmtl.typing import Tensor
 
 Pooling: TypeAlias = Literal["target", "mean", "last"]
-
-
-class _Reading(NamedTuple):
-    """Behaviours that went through a transformer together, up to the last norm's gamma and beta."""
-
-    behaviors: tuple[str, ...]
-    states: Tensor  # (T, S, B, L, D)
-    weights: Tensor  # (T, S, B, L) float32, what pooling gives to each event
-    gamma: Tensor  # (T, S, 1, D)
-    beta: Tensor  # (T, S, 1, D)
-    present: Tensor  # (S, B) bool, false for an empty history
 
 
 @register_freezable
@@ -73,8 +63,10 @@ class HyperSequenceExtractor(keras.layers.Layer):
 
     Example:
 
+    >>> import keras
+    >>> from tfmtl.layers import HyperSequenceExtractor
     >>> history = {"view": keras.random.normal((8, 20, 16)), "buy": keras.random.normal((8, 5, 16))}
-    >>> masks = {"view": ops.ones((8, 20), "bool"), "buy": ops.ones((8, 5), "bool")}
+    >>> masks = {"view": keras.ops.ones((8, 20), "bool"), "buy": keras.ops.ones((8, 5), "bool")}
     >>> extractor = HyperSequenceExtractor(["click", "pay"], ["view", "buy"])
     >>> interests = extractor(history, masks, keras.random.normal((8, 16)))
     >>> tuple(interests["pay"].shape)
@@ -162,21 +154,19 @@ class HyperSequenceExtractor(keras.layers.Layer):
     ) -> dict[str, dict[str, Tensor]]:
         """The weights `{task: {behavior: (B, L)}}` that pooling gives to the events: what a task looks at."""
         found: list[dict[str, Tensor]] = [{} for _ in self.tasks]
-        for reading in self._read(sequences, masks, target):
-            weights = ops.broadcast_to(reading.weights, (len(self.tasks), *ops.shape(reading.weights)[1:]))
-            for task, (index, name) in product(range(len(self.tasks)), enumerate(reading.behaviors)):
-                found[task][name] = weights[task, index]
+        for histories, weights in self._read(sequences, masks, target):
+            every = ops.broadcast_to(weights, (len(self.tasks), *ops.shape(weights)[1:]))
+            for task, (index, name) in product(range(len(self.tasks)), enumerate(histories.behaviors)):
+                found[task][name] = every[task, index]
         return dict(zip(self.tasks, found, strict=True))
 
     def call(
         self, sequences: Mapping[str, Tensor], masks: Mapping[str, Tensor], target: Tensor | None = None
     ) -> dict[str, Tensor]:
         interests: dict[str, Tensor] = {}
-        for reading in self._read(sequences, masks, target):
-            weights = ops.cast(reading.weights, reading.states.dtype)[..., None, :]
-            pooled = ops.matmul(weights, reading.states)[..., 0, :] * reading.gamma + reading.beta  # (T, S, B, D)
-            pooled = ops.where(reading.present[..., None], pooled, ops.zeros_like(pooled))
-            interests.update(zip(reading.behaviors, ops.unstack(pooled, len(reading.behaviors), axis=1), strict=True))
+        for histories, weights in self._read(sequences, masks, target):
+            pooled = ops.unstack(histories.pooled(weights), len(histories.behaviors), axis=1)
+            interests.update(zip(histories.behaviors, pooled, strict=True))
         stacked = ops.stack([interests[name] for name in self.behaviors], axis=2)  # (T, B, S, D)
         if self.hypernetwork.reads_task:
             return dict(zip(self.tasks, ops.unstack(stacked, len(self.tasks)), strict=True))
@@ -184,25 +174,17 @@ class HyperSequenceExtractor(keras.layers.Layer):
 
     def _read(
         self, sequences: Mapping[str, Tensor], masks: Mapping[str, Tensor], target: Tensor | None
-    ) -> Iterator[_Reading]:
-        """Every behaviour's states and pooling weights, one entry for those that are encoded together."""
+    ) -> Iterator[tuple[EncodedHistories, Tensor]]:
+        """`O_{t,s}` and `w_{t,s}`, one entry for all behaviours that are encoded together."""
         self._check(sequences, masks, target)
         query = None if target is None else self.query(ops.cast(target, self.compute_dtype))
         modulation = self._modulation()
         for names, transformer in self._batches(sequences):
-            mask = ops.stack([ops.cast(masks[name], "bool") for name in names])  # (S, B, L)
-            rank = _recency(mask)
-            x = ops.stack([ops.cast(sequences[name], self.compute_dtype) for name in names])
-            x = x + ops.cast(ops.take(self.positions, ops.minimum(rank, self.max_length - 1), axis=0), x.dtype)
-            x = ops.where(mask[..., None], x, ops.zeros_like(x))
             chosen = modulation
             if self.hypernetwork.reads_behavior:
                 chosen = ops.take(modulation, [self.behaviors.index(name) for name in names], axis=1)
-            states = transformer(x, mask, chosen)
-            steer = ops.cast(chosen[:, :, -1, :, None], states.dtype)  # (T, S, 2, 1, D)
-            gamma, beta = steer[:, :, GAMMA], steer[:, :, BETA]
-            weights = self._weights(states, mask, rank, None if query is None else query * gamma)
-            yield _Reading(names, states, weights, gamma, beta, ops.any(mask, axis=-1))
+            histories = self._encode(names, transformer, sequences, masks, chosen)
+            yield histories, self._weights(histories, query)
 
     def _batches(self, sequences: Mapping[str, Tensor]) -> Iterator[tuple[tuple[str, ...], Any]]:
         """The behaviours that go through a transformer together: those of one length, where they share it."""
@@ -216,15 +198,35 @@ class HyperSequenceExtractor(keras.layers.Layer):
             batches.setdefault(sequences[name].shape[1], []).append(name)
         yield from ((tuple(names), self.transformers[0]) for names in batches.values())
 
-    def _weights(self, states: Tensor, mask: Tensor, rank: Tensor, query: Tensor) -> Tensor:
-        """How much each event counts in the pooled interest, `(T, S, B, L)` float32; T is 1 where all tasks agree."""
+    def _encode(
+        self,
+        names: tuple[str, ...],
+        transformer: ConditionalTransformer,
+        sequences: Mapping[str, Tensor],
+        masks: Mapping[str, Tensor],
+        modulation: Tensor,
+    ) -> EncodedHistories:
+        """`transformer(x_s + position; gamma_{t,s}, beta_{t,s})` of the behaviours `names`."""
+        mask = ops.stack([ops.cast(masks[name], "bool") for name in names])  # (S, B, L)
+        recency = recency_of(mask)
+        x = ops.stack([ops.cast(sequences[name], self.compute_dtype) for name in names])
+        x = x + ops.cast(ops.take(self.positions, ops.minimum(recency, self.max_length - 1), axis=0), x.dtype)
+        x = ops.where(mask[..., None], x, ops.zeros_like(x))
+        states = transformer(x, mask, modulation)
+        last = ops.cast(modulation[:, :, -1, :, None], states.dtype)  # (T, S, 2, 1, D)
+        return EncodedHistories(names, states, last[:, :, GAMMA], last[:, :, BETA], mask, recency)
+
+    def _weights(self, histories: EncodedHistories, query: Tensor | None) -> Tensor:
+        """`w_{t,s}`, how much each event counts in the interest: `(T, S, B, L)` float32; T is 1 where all tasks agree."""
+        mask, states = histories.mask, histories.states
         events = ops.cast(mask, "float32")
         if self.pooling == "mean":
             return (events / ops.maximum(ops.sum(events, axis=-1, keepdims=True), 1.0))[None]
         if self.pooling == "last":
-            return (events * ops.cast(rank == 0, "float32"))[None]
-        # The last norm's gamma went to the query instead of to L states; its beta shifts all scores of a row alike.
-        scores = ops.cast(ops.matmul(states, query[..., None])[..., 0], "float32") * states.shape[-1] ** -0.5
+            return (events * ops.cast(histories.recency == 0, "float32"))[None]
+        # The last norm's gamma goes to the query instead of to L states; its beta shifts all scores of a row alike.
+        steered = (query * histories.gamma)[..., None]
+        scores = ops.cast(ops.matmul(states, steered)[..., 0], "float32") * states.shape[-1] ** -0.5
         return ops.softmax(scores + ops.cast(ops.where(mask, 0.0, MASKED), "float32"), axis=-1) * events
 
     def _modulation(self) -> Tensor:
@@ -273,9 +275,3 @@ def _check_keys(what: str, given: Mapping[str, Any], names: tuple[str, ...]) -> 
     if not isinstance(given, Mapping) or set(given) != set(names):
         received = sorted(given) if isinstance(given, Mapping) else type(given).__name__
         raise ValueError(f"`{what}` must be a dict with the keys {sorted(names)}. Received: {received}")
-
-
-def _recency(mask: Tensor) -> Tensor:
-    """How many events follow each event, `(..., L)` int32: 0 for the most recent one, wherever the padding is."""
-    events = ops.cast(mask, "int32")
-    return ops.sum(events, axis=-1, keepdims=True) - ops.cumsum(events, axis=-1)

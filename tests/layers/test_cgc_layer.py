@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import tensorflow as tf
 from harness import assert_all_trained, assert_reloads, gradients, ops
 
 from tfmtl.keras_host import keras
@@ -181,6 +182,32 @@ def test_who_may_touch_whose_experts(streams, options, routes):
     layer(streams)
     for task, experts in routes.items():
         assert reached(layer, streams, task) == experts
+
+
+@pytest.mark.parametrize(
+    ("make", "products"),
+    [
+        (lambda: CGCLayer(5), 3),  # its own experts, the shared ones, its gate
+        (lambda: CGCLayer(5, cross_task="full"), 4),
+        (lambda: MMoE(5, num_experts=3), 2),
+        (lambda: MLMMoE((5,), num_experts=3), 2),
+        (lambda: SingleTask((5,)), 1),
+    ],
+    ids=["cgc", "full", "mmoe", "ml_mmoe", "single_task"],
+)
+def test_outside_of_training_a_task_needs_no_other_tasks_gate(streams, make, products):
+    """So an export of one task leaves the others out."""
+    layer = make()
+    layer(streams)
+    given = {name: tf.constant(x) for name, x in streams.items()}
+    buy, *_ = tf.function(layer).get_concrete_function(given).outputs  # in the order of the names
+    needed, found = [buy.op], set()
+    while needed:
+        op = needed.pop()
+        if op.name not in found:
+            found.add(op.name)
+            needed += [x.op for x in op.inputs]
+    assert sum(buy.graph.get_operation_by_name(name).type == "MatMul" for name in found) == products
 
 
 def test_detached_experts_still_count_forward(streams):

@@ -158,7 +158,7 @@ class CGCLayer(keras.layers.Layer):
                     name=f"{stream}_gate",
                     dtype=self.dtype_policy,
                 )
-                gate.build(self._gate_input_shape(stream, input_shape))
+                gate.build(self._selector_shape(stream, input_shape))
                 self.mixers[stream] = gate
         self.built = True
 
@@ -181,7 +181,7 @@ class CGCLayer(keras.layers.Layer):
         stops = self.shared_stream_stop_specific if stream == SHARED else self.cross_task == "detached"
         return frozenset(self.candidates(stream)) - {stream, SHARED} if stops else frozenset()
 
-    def _gate_input_shape(self, stream: str, input_shape: Mapping[str, Any]) -> tuple[int | None, ...]:
+    def _selector_shape(self, stream: str, input_shape: Mapping[str, Any]) -> tuple[int | None, ...]:
         batch, width = input_shape[stream]
         if stream != SHARED and self.gate_input != "task":
             shared = input_shape[SHARED][-1]
@@ -194,11 +194,11 @@ class CGCLayer(keras.layers.Layer):
                 )
         return (batch, width)
 
-    def _gate_inputs(self, streams: Streams) -> Streams:
-        """What gates read, for each stream that has one."""
-        return {stream: self._gate_input(stream, streams) for stream in self.mixers}
+    def _selectors(self, streams: Streams) -> Streams:
+        """What gates read, the paper's selectors, for each stream that has one."""
+        return {stream: self._selector(stream, streams) for stream in self.mixers}
 
-    def _gate_input(self, stream: str, streams: Streams) -> Tensor:
+    def _selector(self, stream: str, streams: Streams) -> Tensor:
         if stream == SHARED or self.gate_input == "task":
             return streams[stream]
         pair = [streams[stream], streams[SHARED]]
@@ -206,12 +206,12 @@ class CGCLayer(keras.layers.Layer):
 
     def gates(self, streams: Streams) -> Streams:
         """The mixing weights `{stream: (B, E)}`, in the order of `candidates(stream)`; only streams that have a gate."""
-        return {stream: self.mixers[stream](x) for stream, x in self._gate_inputs(streams).items()}
+        return {stream: self.mixers[stream](x) for stream, x in self._selectors(streams).items()}
 
     def call(self, streams: Streams, training: bool | None = None) -> Streams:
         check_streams(self, streams)
         if training:
-            return train_cell(self._cell(), streams, self._gate_inputs(streams))
+            return train_cell(self._cell(), streams, self._selectors(streams))
         experts = {source: layer(streams[source]) for source, layer in self.experts.items()}  # E_k
         weights = self.gates(streams)  # w_k
         mixed = {}

@@ -40,8 +40,10 @@ class ChainCalibrator(keras.layers.Layer):
 
     Example:
 
+    >>> import numpy as np
+    >>> from tfmtl.layers import ChainCalibrator
     >>> calibrator = ChainCalibrator(["click", "buy"])
-    >>> y = calibrator({"click": ops.array([[0.2]]), "buy": ops.array([[0.7]])})
+    >>> y = calibrator({"click": np.array([[0.2]]), "buy": np.array([[0.7]])})
     >>> round(float(calibrator.losses[0]), 4)
     0.3
 

@@ -49,9 +49,11 @@ class ConditionalTransformer(keras.layers.Layer):
 
     Example:
 
+    >>> import keras
+    >>> from tfmtl.layers import ConditionalTransformer
     >>> transformer = ConditionalTransformer(num_blocks=1)
-    >>> x, mask = keras.random.normal((3, 8, 10, 16)), ops.ones((3, 8, 10), dtype="bool")
-    >>> states = transformer(x, mask, ops.ones((2, 3, transformer.num_norms, 2, 16)))
+    >>> x, mask = keras.random.normal((3, 8, 10, 16)), keras.ops.ones((3, 8, 10), dtype="bool")
+    >>> states = transformer(x, mask, keras.ops.ones((2, 3, transformer.num_norms, 2, 16)))
     >>> tuple(states.shape)
     (2, 3, 8, 10, 16)
 

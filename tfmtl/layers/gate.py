@@ -33,6 +33,8 @@ class Gate(keras.layers.Layer):
 
     Example:
 
+    >>> import keras
+    >>> from tfmtl.layers import Gate
     >>> tuple(Gate(6)(keras.random.normal((8, 100))).shape)
     (8, 6)
     """

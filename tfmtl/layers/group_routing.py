@@ -35,6 +35,8 @@ class GroupRouting(keras.layers.Layer):
 
     Example:
 
+    >>> import numpy as np
+    >>> from tfmtl.layers import GroupRouting
     >>> routing = GroupRouting({"skip": {"new": "skip_new", "old": "skip_old"}}, {"new": 1, "old": 2})
     >>> answers = {"skip_new": np.array([[0.2]] * 3), "skip_old": np.array([[0.6]] * 3)}
     >>> np.round(routing([answers, np.array([2, 1, 0])])["skip"][:, 0], 2)

@@ -1,6 +1,7 @@
 """AITM's transfer of information from one step of a conversion path to the next."""
 
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from typing import Any
 
 from tfmtl.checks import check_dropout
@@ -43,6 +44,8 @@ class InformationTransfer(keras.layers.Layer):
 
     Example:
 
+    >>> import keras
+    >>> from tfmtl.layers import InformationTransfer
     >>> x = keras.random.normal((8, 32))
     >>> y = InformationTransfer(["click", "cart", "buy"])({"click": x, "cart": x, "buy": x, "share": x})
     >>> tuple(y["buy"].shape)
@@ -113,14 +116,16 @@ class InformationTransfer(keras.layers.Layer):
         return self._walk(streams, training=False)[1]
 
     def _walk(self, streams: Streams, training: bool | None) -> tuple[Streams, dict[str, Tensor]]:
+        """`z_t` and `w_t`, step by step."""
         outputs, weights = dict(streams), {}
-        for index, (before, task) in enumerate(zip(self.chain, self.chain[1:], strict=False)):
-            handed_on = self.transfers[index](outputs[before], training=training)
+        for index, (before, task) in enumerate(pairwise(self.chain)):
+            handed_on = self.transfers[index](outputs[before], training=training)  # p_t
             attention = self.attentions[0 if self.share_attention else index]
             outputs[task], weights[task] = self._attend(attention, [handed_on, streams[task]])
         return outputs, weights
 
     def _attend(self, attention: Any, pair: list[Tensor]) -> tuple[Tensor, Tensor]:
+        """`sum_u w_u u V` over a pair of u, and `w`; Q, K and V lie side by side in one kernel."""
         width = pair[0].shape[-1]
         rows = ops.reshape(ops.stack(pair, axis=1), (-1, width))
         query, key, value = ops.split(ops.reshape(attention(rows), (-1, 2, 3 * width)), 3, axis=-1)  # each (B, 2, D)

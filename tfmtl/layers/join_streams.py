@@ -30,6 +30,16 @@ class JoinStreams(keras.layers.Layer):
 
     Raises:
         ValueError: neither of the two, or a task that the bottom does not know.
+
+    Example:
+
+    >>> import keras
+    >>> from tfmtl.layers import JoinStreams
+    >>> trunk = {"buy": keras.random.normal((8, 16))}
+    >>> bottom = {"buy": keras.random.normal((8, 100)), "shared": keras.random.normal((8, 30))}
+    >>> y = JoinStreams(own=True, shared=True)([trunk, bottom])
+    >>> tuple(y["buy"].shape)
+    (8, 146)
     """
 
     def __init__(self, *, own: bool, shared: bool, **kwargs: Any):

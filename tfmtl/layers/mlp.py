@@ -36,6 +36,8 @@ class MLP(keras.layers.Layer):
 
     Example:
 
+    >>> import keras
+    >>> from tfmtl.layers import MLP
     >>> tuple(MLP([64, 32])(keras.random.normal((8, 100))).shape)
     (8, 32)
     """

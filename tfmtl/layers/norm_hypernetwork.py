@@ -50,8 +50,10 @@ class NormHypernetwork(keras.layers.Layer):
 
     Example:
 
+    >>> import keras
+    >>> from tfmtl.layers import NormHypernetwork
     >>> network = NormHypernetwork(num_tasks=2, num_behaviors=3, num_norms=2, width=16)
-    >>> tuple(network(ops.convert_to_tensor([[0, 0], [0, 2], [1, 2]])).shape)
+    >>> tuple(network(keras.ops.convert_to_tensor([[0, 0], [0, 2], [1, 2]])).shape)
     (3, 2, 2, 16)
 
     Reference:

@@ -38,7 +38,9 @@ class SelfAttention(keras.layers.Layer):
 
     Example:
 
-    >>> y = SelfAttention(2)(keras.random.normal((8, 10, 16)), ops.ones((8, 10), dtype="bool"))
+    >>> import keras
+    >>> from tfmtl.layers import SelfAttention
+    >>> y = SelfAttention(2)(keras.random.normal((8, 10, 16)), keras.ops.ones((8, 10), dtype="bool"))
     >>> tuple(y.shape)
     (8, 10, 16)
     """

@@ -1,17 +1,27 @@
 """What every trunk checks of the streams that it reads."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Protocol
 
 from tfmtl.typing import SHARED
 
 
-def check_streams(layer: Any, streams: Mapping[str, Any]) -> None:
+class BuiltForTasks(Protocol):
+    """A layer that knows its tasks once it is built."""
+
+    name: str
+    built: bool
+
+    @property
+    def tasks(self) -> tuple[str, ...]:
+        """Their names."""
+
+
+def check_streams(layer: BuiltForTasks, streams: Mapping[str, Any]) -> None:
     """Raises ValueError if a built trunk is given streams of other tasks than those it was built for."""
-    tasks = getattr(layer, "tasks", None)  # there once it is built
-    if tasks is not None and set(streams) - {SHARED} != set(tasks):
+    if layer.built and set(streams) - {SHARED} != set(layer.tasks):
         raise ValueError(
-            f"Layer {layer.name!r} was built for the tasks {list(tasks)}. Received: keys={sorted(streams)}"
+            f"Layer {layer.name!r} was built for the tasks {list(layer.tasks)}. Received: keys={sorted(streams)}"
         )
 
 

@@ -45,6 +45,8 @@ class TaskSENet(keras.layers.Layer):
 
     Example:
 
+    >>> import keras
+    >>> from tfmtl.layers import TaskSENet
     >>> x = keras.random.normal((8, 5, 4))
     >>> y = TaskSENet(["click", "buy"])({"click": x, "buy": x})
     >>> tuple(y["buy"].shape)

@@ -11,7 +11,7 @@ from tfmtl.typing import TaskKind, Tensor
 
 LARGEST_LOGIT = 16.0
 """How far training goes along a sigmoid. In float32 that is 1 from 17 on, without a slope; at 16 a probability still lies
-inside of what cross-entropies clip to (`rowwise.EPSILON`), so its slope and theirs multiply to 1."""
+inside of what cross-entropies clip to (`masked_rows.EPSILON`), so its slope and theirs multiply to 1."""
 
 
 @register_freezable
@@ -46,6 +46,8 @@ class TaskTower(keras.layers.Layer):
 
     Example:
 
+    >>> import keras
+    >>> from tfmtl.layers import TaskTower
     >>> tuple(TaskTower([64])(keras.random.normal((8, 100))).shape)
     (8, 1)
     """

@@ -33,20 +33,20 @@ class Cell:
     detached: Mapping[str, frozenset[str]]
 
 
-def train_cell(cell: Cell, streams: Streams, gate_inputs: Streams) -> Streams:
+def train_cell(cell: Cell, streams: Streams, selectors: Streams) -> Streams:
     """`{reader: y_r}` of a step of training.
 
     Args:
         cell: the experts and gates.
         streams: what experts read, `(B, D)` for each source.
-        gate_inputs: what gates read, `(B, D)` for each reader that has one.
+        selectors: what gates read, `(B, D)` for each reader that has one.
     """
-    inputs = [*(streams[source] for source in cell.experts), *gate_inputs.values()]
+    inputs = [*(streams[source] for source in cell.experts), *selectors.values()]
     # Under a shared bottom a model hands on one tensor for all streams. Before there are values, that they are equal
     # can be told by this alone: that they are one object.
     if _may_join(cell) and all(x is inputs[0] for x in inputs):
         return mix_one_input(cell, inputs[0])
-    return mix_several_inputs(cell, streams, gate_inputs)
+    return mix_several_inputs(cell, streams, selectors)
 
 
 def _may_join(cell: Cell) -> bool:
@@ -59,9 +59,9 @@ def _may_join(cell: Cell) -> bool:
     )
 
 
-def mix_several_inputs(cell: Cell, streams: Streams, gate_inputs: Streams) -> Streams:
+def mix_several_inputs(cell: Cell, streams: Streams, selectors: Streams) -> Streams:
     """Source by source: one product sums the experts of a source for all that read them."""
-    weights = {reader: _by_source(cell, reader, gate(gate_inputs[reader])) for reader, gate in cell.gates.items()}
+    weights = {reader: _by_source(cell, reader, gate(selectors[reader])) for reader, gate in cell.gates.items()}
     mixed: dict[str, list[Tensor]] = {reader: [] for reader in cell.candidates}
     for source, layer in cell.experts.items():
         for readers, experts in _routes(cell, source, layer(streams[source], training=True)):

@@ -30,6 +30,7 @@ class MLMMoE(keras.layers.Layer):
         activation: of the experts.
         dropout: share of an expert's units set to zero in training, at every level.
         kernel_initializer: of the experts; each expert is drawn for itself.
+        name: of the layer.
 
     Input shape:
         `{task: (B, D_task), ..., "shared": (B, D_shared)}`; experts read the shared stream, a task's gate its own.
@@ -40,6 +41,15 @@ class MLMMoE(keras.layers.Layer):
     Raises:
         ValueError: no level, fewer than 2 experts, `dropout` outside [0, 1), or streams without `"shared"` or without a
             task.
+
+    Example:
+
+    >>> import keras
+    >>> from tfmtl.stages import MLMMoE
+    >>> x = keras.random.normal((8, 100))
+    >>> y = MLMMoE((64, 32), num_experts=4)({"click": x, "buy": x, "shared": x})
+    >>> tuple(y["buy"].shape)
+    (8, 32)
 
     Reference:
         Tang et al., "Progressive Layered Extraction (PLE)", RecSys 2020, section 5.1.2, which does not say how an upper
@@ -104,8 +114,11 @@ class MLMMoE(keras.layers.Layer):
         experts = self.first(x, training=training)  # (B, E, U)
         for level in range(len(self.kernels)):
             experts = self._climb(level, x, experts, training)
-        weights = {task: gate(streams[task]) for task, gate in self.mixers.items()}
-        return weighted_sums(weights, experts, training)
+        return weighted_sums(self.gates(streams), experts, training)
+
+    def gates(self, streams: Streams) -> Streams:
+        """The mixing weights `{task: (B, E)}` of the last level's experts."""
+        return {task: gate(streams[task]) for task, gate in self.mixers.items()}
 
     def _climb(self, level: int, x: Tensor, experts: Tensor, training: bool | None) -> Tensor:
         """The experts of the next level, `(B, E, V)`."""

@@ -25,8 +25,10 @@ class OMoE(keras.layers.Layer):
         num_experts: experts.
         gate_units: hidden layers of the gate.
         gate_use_bias: whether the gate has a bias, as in `CGCLayer`.
-        activation, dropout: of the experts.
+        activation: of the experts.
+        dropout: share of an expert's units set to zero in training.
         kernel_initializer: of the experts; each expert is drawn for itself.
+        name: of the layer.
 
     Input shape:
         `{task: (B, D_task), ..., "shared": (B, D_shared)}`; only the shared stream is read.
@@ -36,6 +38,15 @@ class OMoE(keras.layers.Layer):
 
     Raises:
         ValueError: fewer than 2 experts, `dropout` outside [0, 1), or streams without `"shared"` or without a task.
+
+    Example:
+
+    >>> import keras
+    >>> from tfmtl.stages import OMoE
+    >>> x = keras.random.normal((8, 100))
+    >>> y = OMoE(32, num_experts=4)({"click": x, "buy": x, "shared": x})
+    >>> tuple(y["buy"].shape)
+    (8, 32)
 
     Reference:
         Ma et al., "Modeling Task Relationships in Multi-task Learning with Multi-gate Mixture-of-Experts", KDD 2018,
@@ -83,6 +94,10 @@ class OMoE(keras.layers.Layer):
         x = streams[SHARED]
         mixed = weighted_sums({SHARED: self.gate(x)}, self.experts(x, training=training), training)
         return dict.fromkeys(self.tasks, mixed[SHARED])
+
+    def gates(self, streams: Streams) -> Streams:
+        """The mixing weights `{task: (B, E)}`, the same for every task."""
+        return dict.fromkeys(self.tasks, self.gate(streams[SHARED]))
 
     def compute_output_shape(self, input_shape: Mapping[str, Any]) -> dict[str, tuple[int | None, ...]]:
         tasks = task_names(input_shape, needs_shared=True)

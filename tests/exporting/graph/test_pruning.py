@@ -9,7 +9,9 @@ import tensorflow as tf
 from tfmtl.data.preprocessing import Preprocessor
 from tfmtl.exporting.export import export
 from tfmtl.exporting.exported_model import ExportedModel
-from tfmtl.models.build import build
+from tfmtl.keras_host import keras
+from tfmtl.layers.stem_embedding import STEMEmbedding
+from tfmtl.models.build import build, encoded_inputs
 from tfmtl.schema import Categorical, Schema, Task
 from tfmtl.stages.bottoms import STEMRepresentation
 from tfmtl.stages.heads import Towers
@@ -92,3 +94,28 @@ def shapes(folder):
 
 def size(folder):
     return sum(file.stat().st_size for file in (folder / "variables").iterdir())
+
+
+def model_of(streams, inputs):
+    """A head a task that reads the task's stream and the shared one."""
+    joined = {task: keras.layers.Concatenate()([*own, *streams["shared"]]) for task, own in streams.items()}
+    heads = {task: keras.layers.Dense(1, name=task)(joined[task]) for task in SCHEMA.task_names}
+    return keras.Model(inputs, heads)
+
+
+def test_streams_of_several_fields_are_left_out_too(tmp_path):
+    """Of an embedding layer in a model of the user's own, which gives each stream as a dict of fields."""
+    inputs = encoded_inputs(SCHEMA.features)
+    fields = STEMEmbedding(SCHEMA.features, [*SCHEMA.task_names, "shared"])(inputs)
+    model = model_of({stream: list(own.values()) for stream, own in fields.items()}, inputs)
+    pruned = export(model, tmp_path / "own", SCHEMA, examples=ROWS, tasks=["buy", "like"])
+    assert sum(shape[1] for shape in shapes(pruned) if shape[0] == 5001 + 3) == 3 * 8
+
+
+def test_a_bottom_that_reads_other_columns_than_the_models_stays_whole(tmp_path):
+    inputs = encoded_inputs(SCHEMA.features)
+    shifted = {**inputs, "item": keras.layers.Maximum()([inputs["item"], inputs["city"]])}
+    streams = STEMRepresentation(SCHEMA.features, SCHEMA.task_names)(shifted)
+    model = model_of({stream: [tensor] for stream, tensor in streams.items()}, inputs)
+    pruned = export(model, tmp_path / "shifted", SCHEMA, examples=ROWS, tasks=["buy"])
+    assert (5001 + 3, 5 * 8) in shapes(pruned)

@@ -12,7 +12,7 @@ from tfmtl.keras_host import BACKEND, inputs_by_name, keras
 from tfmtl.schema import Schema
 from tfmtl.training.balancing.gramian_balancer import gramian_of
 from tfmtl.training.balancing.shared_weights import SharedWeights, as_jacobian
-from tfmtl.training.balancing.task_losses import TaskLosses
+from tfmtl.training.balancing.task_losses import TaskLosses, everywhere
 from tfmtl.training.objectives import objectives
 
 CONFLICT = -0.1
@@ -121,11 +121,17 @@ def _measured(
 ) -> list[np.ndarray]:
     """The Gramian of each step; a task without a label has a gradient of 0."""
 
-    @tf.function(reduce_retracing=True, autograph=False)
-    def step(x: dict[str, tf.Tensor], y: dict[str, tf.Tensor]) -> tf.Tensor:
+    strategy = model.distribute_strategy
+
+    def measure(x: dict[str, tf.Tensor], y: dict[str, tf.Tensor]) -> tf.Tensor:
         with tf.GradientTape(persistent=True) as tape:
             found = losses(y, model(x, training=True), None)
-        return gramian_of(as_jacobian(shared.gradients(tape, found)))
+        return gramian_of(everywhere(as_jacobian(shared.gradients(tape, found))))
+
+    @tf.function(reduce_retracing=True, autograph=False)
+    def step(x: dict[str, tf.Tensor], y: dict[str, tf.Tensor]) -> tf.Tensor:
+        # Every replica takes the whole batch, and the loss counts its rows once for each of them: the sum is right.
+        return strategy.experimental_local_results(strategy.run(measure, (x, y)))[0]
 
     columns = list(inputs_by_name(model))
     gramians = []

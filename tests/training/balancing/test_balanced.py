@@ -271,38 +271,46 @@ def test_mixed_precision_finds_the_same_weights():
     np.testing.assert_allclose(found[1], found[0], rtol=0.02)
 
 
+@pytest.mark.keras3
+def test_xla_compiles_the_step():
+    """With the solver in it; on GPUs Keras 3 compiles so by itself."""
+    x, y = rows(16)
+    found = []
+    for compiled in (False, True):
+        model = made(UPGrad(), jit_compile=compiled)
+        model.train_on_batch(x, y)
+        found.append(model.balancing.held["weights"].numpy())
+    np.testing.assert_allclose(found[1], found[0], rtol=1e-5)
+
+
 @pytest.mark.parametrize("count", [1, 16])
 def test_any_number_of_tasks(count):
     tasks = tuple(Task(f"t{k}") for k in range(count))
     x, y = rows(32)
     labels = {task.name: np.roll(y["click"], k) for k, task in enumerate(tasks)}
-    for balancer in (UPGrad(), FAMO(), MetaBalance("t0")):
+    for balancer in (UPGrad(), FAMO()):
         model = made(balancer, tasks=tasks, run_eagerly=True)
         logs = one_step(model, x, labels)
         assert all(np.isfinite(logs[f"{task.name}_weight"]) for task in tasks)
-        assert count > 1 or (
-            isinstance(balancer, MetaBalance | FAMO | UPGrad) and logs["t0_weight"] == pytest.approx(1)
-        )
+        total = sum(float(logs[f"{task.name}_weight"]) for task in tasks)
+        alone = count == 1 or isinstance(balancer, FAMO)
+        assert total == pytest.approx(1) if alone else total > 1 - 1e-5
 
 
 def test_losses_by_name_and_functions():
-    """As Keras takes them, on any functional model with a dict of outputs."""
+    """As Keras takes them, on any functional model with a dict of outputs, here one without a dict of inputs."""
     x, y = rows(16, missing=0.0)
-    column = keras.Input((2,), name="x")
-    hidden = keras.layers.Dense(4)(column)
     losses = {"click": "binary_crossentropy", "price": keras.losses.MeanSquaredError()}
-    data = np.stack([x["a"], x["b"]], 1)
-    labels = {name: y[name] for name in losses}
+    data, labels = np.stack([x["a"], x["b"]], 1), {name: y[name] for name in losses}
     found = []
     for balancer in (None, Static()):
         keras.utils.set_random_seed(1)
-        outputs = {name: keras.layers.Dense(1, "sigmoid", name=name)(hidden) for name in losses}
-        model = keras.Model(column, outputs)
+        column = keras.Input((2,), name="x")
+        hidden = keras.layers.Dense(4)(column)
+        model = keras.Model(column, {name: keras.layers.Dense(1, "sigmoid", name=name)(hidden) for name in losses})
         model = balanced(model, balancer) if balancer else model
         model.compile(keras.optimizers.SGD(RATE), loss=losses, run_eagerly=True)
-        if LEGACY:
-            labels = {name: label[:, None] for name, label in labels.items()}
-        found.append((one_step(model, data, labels), model.get_weights()[2:]))
+        found.append((one_step(model, data, labels), model.get_weights()))
     assert set(found[1][0]) == {*found[0][0], "click_weight", "price_weight"}
     for ours, theirs in zip(found[1][1], found[0][1], strict=True):
         np.testing.assert_allclose(ours, theirs, rtol=1e-5)

@@ -7,9 +7,10 @@ import pytest
 import tensorflow as tf
 from training.balancing.jacobians import all_of, bounded_residual, gramian, jacobians, simplex_residual
 
-from tfmtl.training.balancing import IMTLG, MGDA, AlignedMTL, CAGrad, NashMTL, PCGrad, UPGrad
+from tfmtl.training.balancing import IMTLG, MGDA, AlignedMTL, CAGrad, NashMTL, PCGrad, Signals, UPGrad
 
-CASES = [(tasks, name) for tasks in (1, 2, 3, 5) for name in jacobians(tasks)] + [(16, "any"), (16, "scaled")]
+CASES = [(tasks, name) for tasks in (2, 5) for name in jacobians(tasks)]
+CASES += [(1, "any"), (3, "conflicting"), (3, "dependent"), (16, "any"), (16, "scaled")]
 EVERY_CASE = pytest.mark.parametrize(("tasks", "name"), CASES)
 METHODS = [MGDA(), CAGrad(), UPGrad(), NashMTL(), IMTLG(), AlignedMTL(), PCGrad(seed=1)]
 
@@ -36,13 +37,13 @@ def test_mgda_of_two_tasks_is_the_closed_form():
 
 
 @EVERY_CASE
-@pytest.mark.parametrize("c", [0.0, 0.4, 0.9])
+@pytest.mark.parametrize("c", [0.4, 0.9])
 def test_cagrad_is_the_optimum_of_its_objective(tasks, name, c):
     jacobian = jacobians(tasks)[name]
     weights = found(CAGrad(c), jacobian)
     assert np.isfinite(weights).all()
     pulled = weights - 1 / tasks
-    if c == 0 or "cancel" in name:  # in the latter the worst-off task cannot be helped
+    if "cancel" in name:  # the worst-off task cannot be helped
         np.testing.assert_allclose(pulled, 0, atol=1e-6)
         return
     mean = jacobian.mean(0)
@@ -52,6 +53,10 @@ def test_cagrad_is_the_optimum_of_its_objective(tasks, name, c):
     combined = simplex @ jacobian
     gradient = jacobian @ mean / np.linalg.norm(mean) + c * jacobian @ combined / np.linalg.norm(combined)
     assert simplex_residual(simplex, gradient / np.linalg.norm(jacobian)) < 1e-6
+
+
+def test_cagrad_without_a_ball_is_the_mean():
+    np.testing.assert_allclose(found(CAGrad(0.0), jacobians(3)["conflicting"]), 1 / 3)
 
 
 @EVERY_CASE
@@ -173,8 +178,6 @@ def test_pcgrad_projects_in_the_given_order(tasks, name):
 
 
 def test_pcgrad_draws_another_order_at_each_step():
-    from tfmtl.training.balancing import Signals
-
     jacobian = tf.constant(jacobians(5)["conflicting"], "float32")
     signals = Signals(tf.ones(5), all_of(5), tf.constant(0, "int64"), jacobian, (24,))
     steps = [PCGrad(seed=3).weigh(signals._replace(step=tf.constant(s, "int64")), {})[0].numpy() for s in (0, 1, 0)]

@@ -28,6 +28,7 @@ class AlignedMTL(GramianBalancer):
 
     Example:
 
+    >>> from tfmtl.training.balancing import AlignedMTL
     >>> AlignedMTL({"click": 2.0})
     AlignedMTL(preferences={'click': 2.0}, every=1)
 

@@ -18,12 +18,13 @@ class Found(NamedTuple):
     Attributes:
         weights: of the tasks, `(K,)`.
         own: the balancer's new state.
-        resized: for a balancer that resizes, the gradients of the shared weights; None otherwise.
+        dense: this replica's gradients of the shared dense weights, where the balancer had those of every task anyway and
+            they need only be added; else None.
     """
 
     weights: tf.Tensor
     own: State
-    resized: list[tf.Tensor] | None = None
+    dense: list[tf.Tensor] | None = None
 
 
 class BalancingStep:
@@ -76,9 +77,10 @@ class BalancingStep:
             weights, factors, new = self.balancer.resize(signals, own)
             found = self._accepted(weights, new, signals, held, own)
             factors = tf.where(tf.math.is_finite(factors), factors, 1.0)
-            return found._replace(resized=_combined(gradients, factors))
+            return found._replace(dense=_combined(gradients, factors))
         if every == 1:
-            return self._accepted(*self.balancer.weigh(signals, own), signals, held, own)
+            found = self._accepted(*self.balancer.weigh(signals, own), signals, held, own)
+            return found._replace(dense=_combined(gradients, found.weights[:, None]))
         weights, own = tf.cond(
             due, lambda: self._accepted(*self.balancer.weigh(signals, own), signals, held, own)[:2], lambda: (held, own)
         )
@@ -109,23 +111,32 @@ class BalancingStep:
         """
         targets = [*losses, *([] if rest is None else [rest])]
         ones = [scale] * len(targets)
-        if self.balancer.resizes:
-            seeds = ones
-        else:
-            seeds = [*(scale * weight for weight in tf.unstack(found.weights, num=len(losses))), *ones[len(losses) :]]
+        weighted = [*(scale * weight for weight in tf.unstack(found.weights, num=len(losses))), *ones[len(losses) :]]
         towers = [] if self.balancer.weighs_towers else self.shared.towers
-        by_variable = {}
-        for group, group_seeds in ((without(self.shared.variables, towers), seeds), (towers, ones)):
+        known = [] if found.dense is None else self.shared.dense
+        passes = [
+            (without(self.shared.variables, [*towers, *known]), ones if self.balancer.resizes else weighted),
+            (towers, ones),
+        ]
+        by_variable: dict[int, Any] = {}
+        for group, seeds in passes:
             if group:
-                sources = [raw(v) for v in group]
-                by_variable |= dict(zip(map(id, group), tape.gradient(targets, sources, group_seeds), strict=True))
-        if found.resized is not None:
-            dense = self.shared.dense
-            others = [None] * len(dense) if rest is None else tape.gradient(rest, [raw(v) for v in dense], scale)
-            for variable, gradient, other in zip(dense, found.resized, others, strict=True):
-                scaled = gradient * scale
-                by_variable[id(variable)] = tf.cast(scaled if other is None else scaled + other, variable.dtype)
+                gradients = tape.gradient(targets, [raw(v) for v in group], seeds)
+                by_variable |= dict(zip(map(id, group), gradients, strict=True))
+        if found.dense is not None:
+            by_variable |= dict(zip(map(id, known), self._with_rest(tape, found.dense, rest, scale), strict=True))
         return [by_variable[id(variable)] for variable in self.shared.variables]
+
+    def _with_rest(
+        self, tape: tf.GradientTape, dense: list[tf.Tensor], rest: tf.Tensor | None, scale: tf.Tensor
+    ) -> list[tf.Tensor]:
+        """The gradients of the shared dense weights, times `scale`, with those of `rest`."""
+        variables = self.shared.dense
+        others = [None] * len(dense) if rest is None else tape.gradient(rest, [raw(v) for v in variables], scale)
+        return [
+            tf.cast(gradient * scale if other is None else gradient * scale + other, variable.dtype)
+            for gradient, other, variable in zip(dense, others, variables, strict=True)
+        ]
 
 
 def is_finite(*values: tf.Tensor) -> tf.Tensor:
@@ -140,8 +151,9 @@ def without(variables: list[Any], others: list[Any]) -> list[Any]:
 
 
 def _combined(gradients: list[list[tf.Tensor]], factors: tf.Tensor) -> list[tf.Tensor]:
-    """For each shared weight the sum of the tasks' gradients, each times its factor."""
+    """For each shared weight the sum of the tasks' gradients, each times its factor, `(K, 1)` or one for each weight."""
+    columns = tf.unstack(factors, axis=1) * (len(gradients[0]) // factors.shape[1])
     return [
-        tf.add_n([factors[task, place] * of_task[place] for task, of_task in enumerate(gradients)])
-        for place in range(len(gradients[0]))
+        tf.add_n([factor * gradient for factor, gradient in zip(tf.unstack(column), of_weight, strict=True)])
+        for column, of_weight in zip(columns, zip(*gradients, strict=True), strict=True)
     ]

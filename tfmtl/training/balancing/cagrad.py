@@ -29,6 +29,7 @@ class CAGrad(GramianBalancer):
 
     Example:
 
+    >>> from tfmtl.training.balancing import CAGrad
     >>> CAGrad()
     CAGrad(c=0.4, every=1)
 

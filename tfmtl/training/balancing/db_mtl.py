@@ -27,6 +27,7 @@ class DBMTL(GramianBalancer):
 
     Example:
 
+    >>> from tfmtl.training.balancing import DBMTL
     >>> DBMTL(beta=0.0)
     DBMTL(beta=0.0, every=1)
 

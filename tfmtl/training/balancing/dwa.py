@@ -25,6 +25,7 @@ class DWA(Balancer):
 
     Example:
 
+    >>> from tfmtl.training.balancing import DWA
     >>> DWA()
     DWA(temperature=2.0, steps=None)
 

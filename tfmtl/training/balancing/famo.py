@@ -28,6 +28,7 @@ class FAMO(Balancer):
 
     Example:
 
+    >>> from tfmtl.training.balancing import FAMO
     >>> FAMO()
     FAMO(learning_rate=0.025, decay=0.001)
 

@@ -30,6 +30,7 @@ class GradNorm(GramianBalancer):
 
     Example:
 
+    >>> from tfmtl.training.balancing import GradNorm
     >>> GradNorm(alpha=0.12)
     GradNorm(alpha=0.12, learning_rate=0.025, every=1)
 

@@ -24,6 +24,7 @@ class IMTLG(GramianBalancer):
 
     Example:
 
+    >>> from tfmtl.training.balancing import IMTLG
     >>> IMTLG()
     IMTLG(every=1)
 

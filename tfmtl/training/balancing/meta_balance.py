@@ -27,6 +27,7 @@ class MetaBalance(Balancer):
 
     Example:
 
+    >>> from tfmtl.training.balancing import MetaBalance
     >>> MetaBalance("buy")
     MetaBalance(target='buy', relax=0.7, momentum=0.9)
 

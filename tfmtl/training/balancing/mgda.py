@@ -37,6 +37,7 @@ class MGDA(GramianBalancer):
 
     Example:
 
+    >>> from tfmtl.training.balancing import MGDA
     >>> MGDA(normalize="norm", every=10)
     MGDA(normalize='norm', every=10)
 

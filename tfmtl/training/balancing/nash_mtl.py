@@ -29,6 +29,7 @@ class NashMTL(GramianBalancer):
 
     Example:
 
+    >>> from tfmtl.training.balancing import NashMTL
     >>> NashMTL(every=10)
     NashMTL(every=10)
 

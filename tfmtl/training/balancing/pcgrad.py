@@ -30,6 +30,7 @@ class PCGrad(GramianBalancer):
 
     Example:
 
+    >>> from tfmtl.training.balancing import PCGrad
     >>> PCGrad(seed=1)
     PCGrad(seed=1, every=1)
 

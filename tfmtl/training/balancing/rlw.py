@@ -21,6 +21,7 @@ class RLW(Balancer):
 
     Example:
 
+    >>> from tfmtl.training.balancing import RLW
     >>> RLW(seed=1)
     RLW(seed=1)
 

@@ -65,7 +65,8 @@ def as_jacobian(gradients: list[list[tf.Tensor]]) -> tf.Tensor:
 
 def _reached(model: keras.Model, tasks: Sequence[str], variables: list[Any]) -> tuple[list[int], list[bool]]:
     """For each variable, how many tasks have a gradient by it, and whether any of them is one of single rows."""
-    counts, sparse = [0] * len(variables), [False] * len(variables)
+    by: list[set[str]] = [set() for _ in variables]
+    sparse = [False] * len(variables)
     sources = [raw(v) for v in variables]
 
     def forward(inputs: Any) -> None:
@@ -73,9 +74,13 @@ def _reached(model: keras.Model, tasks: Sequence[str], variables: list[Any]) -> 
             outputs = model(inputs, training=False)
         for task in tasks:
             for place, gradient in enumerate(tape.gradient(outputs[task], sources)):
-                counts[place] += gradient is not None
-                sparse[place] |= isinstance(gradient, tf.IndexedSlices)
+                if gradient is not None:
+                    by[place].add(task)
+                    sparse[place] |= isinstance(gradient, tf.IndexedSlices)
+
+    def replicated(inputs: Any) -> None:
+        model.distribute_strategy.run(forward, (inputs,))  # where alone mirrored variables have gradients
 
     specs = tf.nest.map_structure(lambda column: tf.TensorSpec([None, *column.shape[1:]], column.dtype), model.input)
-    tf.function(forward, autograph=False).get_concrete_function(specs)
-    return counts, sparse
+    tf.function(replicated, autograph=False).get_concrete_function(specs)  # traced, and never run
+    return [len(reaching) for reaching in by], sparse

@@ -27,6 +27,7 @@ class Static(Balancer):
 
     Example:
 
+    >>> from tfmtl.training.balancing import Static
     >>> Static({"like": 3.0})
     Static(weights={'like': 3.0})
 

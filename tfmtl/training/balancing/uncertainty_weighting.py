@@ -30,6 +30,7 @@ class UncertaintyWeighting(Balancer):
 
     Example:
 
+    >>> from tfmtl.training.balancing import UncertaintyWeighting
     >>> UncertaintyWeighting(regression=["price"])
     UncertaintyWeighting(regression=('price',), learning_rate=0.01)
 

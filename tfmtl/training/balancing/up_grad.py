@@ -24,6 +24,7 @@ class UPGrad(GramianBalancer):
 
     Example:
 
+    >>> from tfmtl.training.balancing import UPGrad
     >>> UPGrad()
     UPGrad(every=1)
 

@@ -7,7 +7,7 @@ Everything that differs between the two generations is in this file and nowhere 
 
 import functools
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 LEGACY = os.environ.get("TF_USE_LEGACY_KERAS", "0").lower() in ("1", "true")
@@ -91,8 +91,27 @@ def inputs_by_name(model: keras.Model) -> dict[str, Any]:
 
 
 def layers_of(model: keras.Model) -> list[keras.layers.Layer]:
-    """All layers of a model, those inside of layers too, in the order in which they were made."""
-    return list(model._flatten_layers(include_self=False))
+    """All layers of a model, those inside of layers too: each once, an outer one before those inside of it.
+
+    No public name that both hosts have lists the layers inside of a layer. They are its attributes, alone or in
+    containers: what Keras itself goes by.
+    """
+    found: dict[int, keras.layers.Layer] = {}
+
+    def visit(value: Any) -> None:
+        if isinstance(value, keras.layers.Layer) and not isinstance(value, keras.metrics.Metric):
+            if id(value) not in found:
+                found[id(value)] = value
+                visit(value.layers if isinstance(value, keras.Model) else ())
+                visit(vars(value))
+        elif isinstance(value, Mapping):
+            visit(list(value.values()))
+        elif isinstance(value, list | tuple | set):
+            for item in value:
+                visit(item)
+
+    visit(model)
+    return list(found.values())[1:]
 
 
 def add_uncast(layer: keras.layers.Layer, name: str, shape: tuple[int, ...], initializer: Any, **kwargs: Any) -> Any:

@@ -422,6 +422,8 @@ def test_copies_of_validation_are_callbacks_of_their_own():
         model.compile("sgd", **objectives(TASKS))
         histories.append(fit_callbackless(model, batches(X, Y, 64), callbacks=[callback]))
         assert callback.model is model
-    assert histories[0] == pytest.approx(histories[1], nan_ok=True)
+    assert set(histories[0]) == set(histories[1])
+    for name, values in histories[0].items():
+        np.testing.assert_allclose(histories[1][name], values, rtol=1e-5, err_msg=name)
     assert original.model is not copied.model
     assert copy.deepcopy(copied).dataset is original.dataset  # once it has been used, too

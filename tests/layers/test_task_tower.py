@@ -93,13 +93,28 @@ def test_a_confident_mistake_learns_along_a_chain(x, head):
     assert abs(slope[0]) < 1e-6
 
 
-def test_starts_at_the_base_rate(x):
-    tower = TaskTower([5], base_rate=0.003)
+def test_starts_at_the_label_mean(x):
+    tower = TaskTower([5], label_mean=0.003)
     np.testing.assert_allclose(np.asarray(tower(np.zeros_like(x))), 0.003, rtol=1e-5)
-    assert TaskTower.from_config(tower.get_config()).base_rate == 0.003
+    assert TaskTower.from_config(tower.get_config()).label_mean == 0.003
     head = Towers([Task("click"), Task("buy")], base_rates={"buy": 0.003})
     y = Towers.from_config(head.get_config())({"click": np.zeros_like(x), "buy": np.zeros_like(x)})
     np.testing.assert_allclose([float(y["click"][0, 0]), float(y["buy"][0, 0])], [0.5, 0.003], rtol=1e-5)
+
+
+def test_starts_at_what_the_schema_has_learned_of_the_labels(x, recwarn):
+    tasks = [Task("buy", mean=0.003), Task("watch", "regression", mean=40.0, variance=9.0)]
+    still = dict.fromkeys(("buy", "watch"), np.zeros_like(x))
+    y = Towers.from_config(Towers(tasks).get_config())(still)
+    np.testing.assert_allclose([float(y["buy"][0, 0]), float(y["watch"][0, 0])], [0.003, 40.0], rtol=1e-5)
+    np.testing.assert_allclose(np.asarray(Towers(tasks, base_rates={})(still)["buy"]), 0.5)
+    assert not [w for w in recwarn if "base rates" in str(w.message)]
+
+
+def test_says_which_base_rates_it_does_not_know():
+    with pytest.warns(UserWarning, match=r"base rates of \['click', 'never'\] are not known.*`adapt`"):
+        head = Towers([Task("click"), Task("never", mean=0.0), Task("buy", mean=0.1)])
+    assert head.base_rates == {"buy": 0.1}
 
 
 @pytest.mark.parametrize("policy", ["float32", "mixed_bfloat16"])
@@ -126,10 +141,10 @@ def test_refuses(x):
         Towers([])
     with pytest.raises(ValueError, match="must name every task"):
         Towers([Task("click")], units={"buy": (3,)})
-    with pytest.raises(ValueError, match=r"base_rate=0\.0 for kind='binary'"):
-        TaskTower(base_rate=0.0)
-    with pytest.raises(ValueError, match=r"base_rate=0\.5 for kind='regression'"):
-        Towers([Task("watch", "regression")], base_rates={"watch": 0.5})
+    with pytest.raises(ValueError, match=r"label_mean=0\.0 for kind='binary'"):
+        TaskTower(label_mean=0.0)
+    with pytest.raises(ValueError, match=r"label_mean=inf for kind='regression'"):
+        Towers([Task("watch", "regression")], base_rates={"watch": float("inf")})
     with pytest.raises(ValueError, match=r"`base_rates` must name tasks. Received: \['buy'\]"):
         Towers([Task("click")], base_rates={"buy": 0.5})
     with pytest.raises(ValueError, match="units=0"):

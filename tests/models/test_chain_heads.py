@@ -1,5 +1,7 @@
 """ESMMHead and AITMHead over chains of two and three steps."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from harness import assert_all_trained, assert_reloads, gradients, ops
@@ -89,6 +91,23 @@ def test_starts_at_the_base_rates(make, streams):
         np.testing.assert_allclose(y[step], rate, rtol=1e-5)
     with pytest.raises(ValueError, match=r"must name tasks. Received: \['like'\]"):
         make(TASKS, CHAIN, base_rates={"like": 0.1})
+
+
+@pytest.mark.parametrize("make", [ESMMHead, AITMHead])
+def test_starts_at_the_base_rates_that_the_schema_has_learned(make, streams):
+    rates = {"click": 0.1, "cart": 0.01, "buy": 0.002}
+    head = make([replace(task, mean=rates.get(task.name)) for task in TASKS], CHAIN)
+    still = {task: np.zeros_like(x) for task, x in streams.items()}
+    for step, y in make.from_config(head.get_config())(still).items():
+        if step in rates:
+            np.testing.assert_allclose(np.asarray(y), rates[step], rtol=1e-5)
+
+
+def test_esmm_starts_a_step_at_a_half_that_happens_as_often_as_the_step_before():
+    rates = {"click": 0.1, "cart": 0.1, "buy": 0.01}
+    with pytest.warns(UserWarning, match=r"base rates of \['cart', 'buy'\] are not known"):
+        head = ESMMHead([replace(task, mean=rates.get(task.name, 0.5)) for task in TASKS], CHAIN)
+    assert set(head.base_rates) == {task.name for task in TASKS} - {"cart", "buy"}
 
 
 @pytest.mark.parametrize("rates", [{"cart": 0.1}, {"click": 0.1, "cart": 0.1}, {"click": 0.1, "cart": 0.0}])

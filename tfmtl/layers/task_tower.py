@@ -32,8 +32,9 @@ class TaskTower(keras.layers.Layer):
         activation: of the hidden layers.
         dropout: share of hidden units set to zero in training.
         batch_norm: normalise after each hidden layer's activation.
-        base_rate: the share of positives of a binary task, for `b` to start at its logit: training then has not to find out
-            first that a conversion is rare. None starts `b` at 0, a rate of a half.
+        label_mean: the mean of the labels, of a binary task its base rate, for the prediction to start at: training then
+            has not to find out first that a conversion is rare, or that people watch for 40 seconds. None starts `b` at 0,
+            which is a probability of one half.
 
     Input shape:
         `(B, D)`.
@@ -42,7 +43,8 @@ class TaskTower(keras.layers.Layer):
         `(B, 1)`, float32 under every policy: a float16 sigmoid is 0 below 6e-8 and its cross-entropy infinite.
 
     Raises:
-        ValueError: an unknown kind, a `base_rate` outside (0, 1) or of a regression, or what `MLP` refuses.
+        ValueError: an unknown kind, a `label_mean` of a binary task outside (0, 1) or one that is not finite, or what
+            `MLP` refuses.
 
     Example:
 
@@ -60,19 +62,22 @@ class TaskTower(keras.layers.Layer):
         activation: Any = "relu",
         dropout: float = 0.0,
         batch_norm: bool = False,
-        base_rate: float | None = None,
+        label_mean: float | None = None,
         **kwargs: Any,
     ):
         super().__init__(**kwargs)
         check_option("kind", kind, TaskKind)
-        if base_rate is not None and not (kind == "binary" and 0 < base_rate < 1):
+        if label_mean is not None and not (0 < label_mean < 1 if kind == "binary" else math.isfinite(label_mean)):
+            bounds = "in (0, 1)" if kind == "binary" else "finite"
             raise ValueError(
-                f"`base_rate` must be in (0, 1), of a binary task. Received: base_rate={base_rate} for kind={kind!r}"
+                f"`label_mean` of a {kind} task must be {bounds}. Received: label_mean={label_mean} for kind={kind!r}"
             )
         self.kind = kind
-        self.base_rate = base_rate
+        self.label_mean = label_mean
         self.hidden = MLP(units, activation=activation, dropout=dropout, batch_norm=batch_norm, dtype=self.dtype_policy)
-        start = 0.0 if base_rate is None else math.log(base_rate / (1 - base_rate))
+        start = 0.0 if label_mean is None else label_mean
+        if label_mean is not None and kind == "binary":
+            start = math.log(label_mean / (1 - label_mean))
         self.output_layer = keras.layers.Dense(1, bias_initializer=keras.initializers.Constant(start), dtype="float32")
 
     def build(self, input_shape: Any) -> None:
@@ -93,7 +98,7 @@ class TaskTower(keras.layers.Layer):
     def get_config(self) -> dict[str, Any]:
         hidden = self.hidden.get_config()
         options = {key: hidden[key] for key in ("units", "activation", "dropout", "batch_norm")}
-        return {**super().get_config(), **options, "kind": self.kind, "base_rate": self.base_rate}
+        return {**super().get_config(), **options, "kind": self.kind, "label_mean": self.label_mean}
 
 
 def _bounded(logits: Tensor) -> Tensor:

@@ -43,7 +43,7 @@ def aitm(
         calibrator: weight of the punishment of predictions that grow along the chain; 0 switches it off.
         attention_bias: as in `InformationTransfer`.
         share_attention: as in `InformationTransfer`.
-        base_rates: `{task: share of positives}`, where the towers of rare binary tasks start, as in `TaskTower`.
+        base_rates: `{task: mean of its labels}`, where the towers start; None takes what the schema has learned (`adapt`).
         embeddings_initializer: of the tables.
         embeddings_regularizer: of the tables, at every step as a whole.
         name: of the model.

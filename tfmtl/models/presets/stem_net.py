@@ -60,7 +60,7 @@ def stem_net(
         tower_activation: of the towers' hidden layers.
         tower_dropout: share of a tower's hidden units set to zero in training.
         tower_batch_norm: normalise after the activation of each of a tower's hidden layers.
-        base_rates: `{task: share of positives}`, where the towers of rare binary tasks start, as in `TaskTower`.
+        base_rates: `{task: mean of its labels}`, where the towers start; None takes what the schema has learned (`adapt`).
         embeddings_initializer: of the tables; None is the authors' N(0, 1e-4).
         embeddings_regularizer: of the tables, at every step as a whole; the authors use `keras.regularizers.L2(5e-7)`.
         name: of the model.

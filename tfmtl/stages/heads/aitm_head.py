@@ -11,7 +11,8 @@ from tfmtl.layers.mlp import MLP
 from tfmtl.layers.task_tower import TaskTower
 from tfmtl.schema.chains import check_steps
 from tfmtl.schema.tasks import Task
-from tfmtl.stages.heads.towers import rates_by_task, read_tasks
+from tfmtl.stages.heads.label_means import label_means
+from tfmtl.stages.heads.towers import read_tasks
 from tfmtl.typing import Predictions, Streams
 
 
@@ -36,7 +37,7 @@ class AITMHead(keras.layers.Layer):
         calibrator: weight of the calibrator; 0 switches it off.
         activation, dropout: of the hidden layers; the dropout also of what is handed on.
         attention_bias, share_attention: as in `InformationTransfer`.
-        base_rates: `{task: share of positives}`, as in `Towers`.
+        base_rates: `{task: mean of its labels}`, as in `Towers`; None takes what the schema has learned.
         name: of the layer.
 
     Input shape:
@@ -99,9 +100,9 @@ class AITMHead(keras.layers.Layer):
             name="transfer",
         )
         check_steps(self.transfer.chain, read)
-        self.base_rates = rates_by_task(base_rates, self.kinds)
+        self.base_rates = label_means(read, base_rates)
         self.outputs = {
-            task: TaskTower((), kind=kind, base_rate=self.base_rates.get(task), dtype=policy, name=f"{task}_output")
+            task: TaskTower((), kind=kind, label_mean=self.base_rates.get(task), dtype=policy, name=f"{task}_output")
             for task, kind in self.kinds.items()
         }
         self.calibrate = ChainCalibrator(self.transfer.chain, weight=calibrator, name="calibrator")

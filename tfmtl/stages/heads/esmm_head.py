@@ -7,6 +7,7 @@ from typing import Any
 from tfmtl.keras_host import keras, register_freezable
 from tfmtl.schema.chains import check_chain, check_steps
 from tfmtl.schema.tasks import Task
+from tfmtl.stages.heads.label_means import label_means, warn_of_unknown
 from tfmtl.stages.heads.towers import Towers, Units, read_tasks
 from tfmtl.typing import Predictions, Streams, TaskKind
 
@@ -29,8 +30,8 @@ class ESMMHead(keras.layers.Layer):
         tasks: the tasks.
         chain: names of the steps, the first one first; two or more.
         units, activation, dropout, batch_norm: of the towers, as in `Towers`.
-        base_rates: `{task: share of positives}`; of steps over all rows, as they are labelled. A step's tower starts at
-            its share over that of the step before.
+        base_rates: `{task: mean of its labels}`, as in `Towers`; of steps over all rows, as they are labelled. A step's
+            tower starts at its share over that of the step before. None takes what the schema has learned.
         name: of the layer.
 
     Input shape:
@@ -76,7 +77,7 @@ class ESMMHead(keras.layers.Layer):
         read = read_tasks(tasks)
         self.chain = check_chain(chain)
         check_steps(self.chain, read)
-        self.base_rates = dict(base_rates or {})
+        self.base_rates = self._learned_rates(read) if base_rates is None else dict(base_rates)
         self.towers = Towers(
             read.values(),
             units=units,
@@ -87,6 +88,17 @@ class ESMMHead(keras.layers.Layer):
             dtype=self.dtype_policy,
             name="towers",
         )
+
+    def _learned_rates(self, tasks: Mapping[str, Task]) -> dict[str, float]:
+        """What the schema knows of the tasks, but for steps that happen as often as the step before."""
+        rates = label_means(tasks, None)
+        unfit = []
+        for before, step in pairwise(self.chain):
+            if step in rates and not rates[step] < rates.get(before, 0.0):
+                unfit.append(step)
+                del rates[step]
+        warn_of_unknown(unfit)
+        return rates
 
     def _conditional_rates(self) -> dict[str, float]:
         """The base rates, those of steps where the step before happened."""

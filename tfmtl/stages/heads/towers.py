@@ -8,6 +8,7 @@ from tfmtl.keras_host import keras, register_freezable
 from tfmtl.layers.task_tower import TaskTower
 from tfmtl.schema.names import check_distinct
 from tfmtl.schema.tasks import Task
+from tfmtl.stages.heads.label_means import label_means
 from tfmtl.typing import Predictions, Streams
 
 Units = int | Sequence[int] | Mapping[str, int | Sequence[int]]
@@ -21,7 +22,9 @@ class Towers(keras.layers.Layer):
         tasks: the tasks; each one's kind decides its tower's link.
         units: hidden layers of every tower, or `{task: hidden layers}`.
         activation, dropout, batch_norm: as in `TaskTower`.
-        base_rates: `{task: share of positives}`, as in `TaskTower`, for as many of the binary tasks as are known.
+        base_rates: `{task: mean of its labels}`, of a binary task its share of positives, where the towers start (see
+            `TaskTower`), for as many tasks as are known. None takes what the schema has learned of its tasks (`adapt`); `{}`
+            starts all towers at 0.
         name: of the layer.
 
     Input shape:
@@ -57,9 +60,10 @@ class Towers(keras.layers.Layer):
         **kwargs: Any,
     ):
         super().__init__(name=name, **kwargs)
-        self.kinds = {name: task.kind for name, task in read_tasks(tasks).items()}
+        read = read_tasks(tasks)
+        self.kinds = {name: task.kind for name, task in read.items()}
         self.units = units_by_task(units, self.kinds)
-        self.base_rates = rates_by_task(base_rates, self.kinds)
+        self.base_rates = label_means(read, base_rates)
         self.towers = {
             task: TaskTower(
                 self.units[task],
@@ -67,7 +71,7 @@ class Towers(keras.layers.Layer):
                 activation=activation,
                 dropout=dropout,
                 batch_norm=batch_norm,
-                base_rate=self.base_rates.get(task),
+                label_mean=self.base_rates.get(task),
                 dtype=self.dtype_policy,
                 name=f"{task}_tower",
             )
@@ -113,11 +117,3 @@ def units_by_task(units: Units, tasks: Mapping[str, Any]) -> dict[str, tuple[int
     if set(units) != set(tasks):
         raise ValueError(f"`units` must name every task. Received: {sorted(units)}; tasks: {sorted(tasks)}")
     return {task: check_units("units", units[task]) for task in tasks}
-
-
-def rates_by_task(rates: Mapping[str, float] | None, tasks: Mapping[str, Any]) -> dict[str, float]:
-    """`{task: base rate}` for the tasks that have one; ValueError if another task is named."""
-    unknown = sorted(set(rates or {}) - set(tasks))
-    if unknown:
-        raise ValueError(f"`base_rates` must name tasks. Received: {unknown}; tasks: {sorted(tasks)}")
-    return dict(rates or {})

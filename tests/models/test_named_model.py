@@ -6,6 +6,7 @@ import pickle
 import numpy as np
 import pytest
 import tensorflow as tf
+from harness import run_fresh
 
 import tfmtl
 from tfmtl import Categorical, Numeric, Schema, Task
@@ -87,3 +88,36 @@ def test_a_single_task_needs_no_name():
     model = tfmtl.models.shared_bottom(schema, units=(4,))
     model.compile("sgd", **tfmtl.objectives(schema.tasks))
     assert np.isfinite(model.fit(X, ONES, verbose=0).history["loss"])
+
+
+@pytest.mark.keras3
+def test_what_layers_add_counts_once_under_replicas():
+    """Replicas run the same layers in turn and wait for each other in our losses: none may read what another one added."""
+    run_fresh(
+        """
+        import numpy as np
+        import tensorflow as tf
+        from tfmtl.keras_host import NamedModel, keras
+        from tfmtl.losses import MaskedMeanSquaredError
+
+        cpu = tf.config.list_physical_devices("CPU")[0]
+        tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
+        x = np.random.default_rng(0).normal(size=(8, 3)).astype("float32")
+        data = tf.data.Dataset.from_tensor_slices((x, {"a": x[:, 0], "b": x[:, 1]})).batch(8)
+
+        def weights(strategy):
+            keras.utils.set_random_seed(0)
+            with strategy.scope():
+                inputs = keras.Input((3,))
+                hidden = keras.layers.Dense(4, activity_regularizer=keras.regularizers.L2(1.0))(inputs)
+                model = NamedModel(inputs, {"a": keras.layers.Dense(1)(hidden), "b": keras.layers.Dense(1)(hidden)})
+                model.compile(keras.optimizers.SGD(0.1), {task: MaskedMeanSquaredError() for task in ("a", "b")})
+            model.fit(data, epochs=3, verbose=0)
+            return model.get_weights()
+
+        one = weights(tf.distribute.get_strategy())
+        two = weights(tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"]))
+        for ours, theirs in zip(two, one, strict=True):
+            np.testing.assert_allclose(ours, theirs, atol=1e-6)
+        """
+    )

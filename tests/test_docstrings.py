@@ -9,7 +9,6 @@ import pytest
 from harness import ROOT
 
 PACKAGE = ROOT / "tfmtl"
-ROOMS = ("data", "exporting", "losses", "metrics", "models", "schema", "stages")
 FLAGS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
 
 pytestmark = pytest.mark.keras3
@@ -17,8 +16,7 @@ pytestmark = pytest.mark.keras3
 
 def files() -> list[Path]:
     """Those of the package that show an example."""
-    found = (file for room in ROOMS for file in (PACKAGE / room).rglob("*.py"))
-    return sorted(file for file in found if ">>>" in file.read_text())
+    return sorted(file for file in PACKAGE.rglob("*.py") if ">>>" in file.read_text())
 
 
 def examples(path: Path) -> Iterator[doctest.DocTest]:

@@ -43,6 +43,12 @@ class LazyAdam(RowOptimizer):
 
     Example:
 
+    >>> from tfmtl.models import ple
+    >>> from tfmtl.optimizers import LazyAdam
+    >>> from tfmtl.schema import Categorical, Schema, Task
+    >>> from tfmtl.training import objectives
+    >>> schema = Schema([Categorical("item", num_ids=1000)], [Task("click"), Task("buy")])
+    >>> model = ple(schema)
     >>> model.compile(LazyAdam(1e-3, global_clipnorm=10.0), **objectives(schema.tasks))
 
     Reference:

@@ -37,6 +37,12 @@ class RowWiseAdagrad(RowOptimizer):
 
     Example:
 
+    >>> from tfmtl.models import ple
+    >>> from tfmtl.optimizers import LazyAdam, RowWiseAdagrad, optimizer
+    >>> from tfmtl.schema import Categorical, Schema, Task
+    >>> from tfmtl.training import objectives
+    >>> schema = Schema([Categorical("item", num_ids=1000)], [Task("click"), Task("buy")])
+    >>> model = ple(schema)
     >>> model.compile(optimizer(embeddings=RowWiseAdagrad(0.05), dense=LazyAdam(1e-3)), **objectives(schema.tasks))
 
     Reference:

@@ -184,6 +184,12 @@ def optimizer(*, embeddings: Any, dense: Any) -> SplitOptimizer:
 
     Example:
 
+    >>> from tfmtl.models import ple
+    >>> from tfmtl.optimizers import RowWiseAdagrad, optimizer
+    >>> from tfmtl.schema import Categorical, Schema, Task
+    >>> from tfmtl.training import objectives
+    >>> schema = Schema([Categorical("item", num_ids=1000)], [Task("click"), Task("buy")])
+    >>> model = ple(schema)
     >>> model.compile(optimizer(embeddings=RowWiseAdagrad(0.05), dense="adam"), **objectives(schema.tasks))
     """
     return SplitOptimizer(embeddings, dense)

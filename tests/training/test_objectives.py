@@ -271,9 +271,8 @@ def test_what_objectives_gives_can_be_changed():
 
 def test_files_hold_masked_losses_and_metrics(data, tmp_path):
     model = small_model()
-    chosen = objectives(
-        TASKS, losses={"price": keras.losses.Huber(2.0)}, metrics={"price": [keras.metrics.MeanAbsoluteError()]}
-    )
+    losses = {"sale": keras.losses.BinaryFocalCrossentropy(gamma=3.0), "price": "mae"}
+    chosen = objectives(TASKS, losses=losses, metrics={"price": [keras.metrics.MeanAbsoluteError()]})
     model.compile(keras.optimizers.SGD(0.05), **chosen)
     fit_callbackless(model, data)
     model.save(tmp_path / "model.keras")

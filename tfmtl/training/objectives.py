@@ -78,7 +78,8 @@ def objectives(
         losses: by task, a loss of Keras, or of your own, instead of the one above: a loss object, a function
             `(labels, predictions) -> losses`, or a name. It is masked and averaged as ours, whatever its own reduction.
         metrics: by task, what is shown of it instead of the above: names of ours (`"auc"`), metrics of Keras or of your
-            own, functions, names of Keras's. They are masked as ours. An empty list shows none.
+            own, functions, names of Keras's. They are masked as ours; an object is copied by its `get_config`. An empty
+            list shows none.
         optimizer: the one given to `compile`. Needed where a task has a `weight_decay`: its steps are the clock.
         decay_steps: optimizer steps from one `t` to the next. The steps of an epoch give the paper's formula,
             1 the paper's prose. Needed where a task has a `weight_decay`.

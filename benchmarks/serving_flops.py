@@ -9,19 +9,25 @@ from serving_models import Workload
 from tfmtl.data.preprocessing import Preprocessor
 from tfmtl.exporting.graph.traced_function import concrete_function
 from tfmtl.exporting.rank_signature import rank_signature
-from tfmtl.exporting.traced_model import predictions, trace_model
-from tfmtl.keras_host import keras
+from tfmtl.exporting.traced_model import trace_model
+from tfmtl.keras_host import inputs_by_name, keras
 
 
 def ranking_flops(workload: Workload, model: keras.Model, candidates: int) -> tuple[int, int]:
     """Operations of all matmuls for one user and so many candidates: as full rows, and as `rank`."""
     preprocessor = Preprocessor(workload.schema.features)
-    traced = trace_model(model, preprocessor, workload.schema.task_names, None)
+    inputs = inputs_by_name(model)
+    traced = trace_model(model, inputs, preprocessor, workload.schema.task_names)
     # The batch size is fixed, so that every shape in the graph is known.
     fixed = {
         name: tf.TensorSpec((candidates, *_inner(spec)), spec.dtype) for name, spec in traced.raw_signature.items()
     }
-    full = concrete_function(lambda **columns: predictions(model, preprocessor(columns)), fixed)
+
+    def predict(**columns: Any) -> dict[str, Any]:
+        encoded = preprocessor(columns)
+        return model({name: encoded[name] for name in inputs}, training=False)
+
+    full = concrete_function(predict, fixed)
     rank = rank_signature(replace(traced, raw_signature=fixed), workload.schema)
     if rank is None:
         raise ValueError(f"{workload.title} has no `rank`.")

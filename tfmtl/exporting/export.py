@@ -130,7 +130,7 @@ def export(
         """What the model in memory answers, with the score."""
         return traced.scored(predict(preprocessor(tensors(rows, preprocessor.raw_signature))))
 
-    traced = trace_model(model, preprocessor, served.task_names, score)
+    traced = trace_model(model, inputs, preprocessor, served.task_names, score)
     signatures = build_signatures(traced, preprocessor, served)
     with staging(base) as folder:
         weights = write_saved_model(folder, signatures, traced.function.variables, owners=(preprocessor, model))

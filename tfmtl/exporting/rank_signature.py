@@ -15,26 +15,25 @@ from tfmtl.schema import Schema
 from tfmtl.typing import Predictions
 
 
-def rank_signature(whole: TracedModel, schema: Schema) -> ServedSignature | None:
+def rank_signature(traced: TracedModel, schema: Schema) -> ServedSignature | None:
     """The signature, or None where rows do not come from both a user and a candidate.
 
     Columns of the user's features are `(1, ...)`, all others `(N, ...)`; outputs are `(N, 1)`. Weights of a score that
     takes them at request time are `(1,)`.
     """
     user = [column for feature in schema.features if feature.side == "user" for column in feature.columns]
-    if not user or set(user) == set(whole.raw_signature):
+    if not user or set(user) == set(traced.raw_signature):
         return None
-    signature = {name: _of_one(spec) if name in user else spec for name, spec in whole.raw_signature.items()}
-    weights = {} if whole.score is None else whole.score.inputs
+    signature = {name: _of_one(spec) if name in user else spec for name, spec in traced.raw_signature.items()}
+    weights = {} if traced.score is None else traced.score.inputs
 
     def function(**inputs: Any) -> Predictions:
         given = {name: inputs.pop(name) for name in weights}
         # A server does not check shapes: two users at once must fail, not be mixed.
-        once = {name: tf.ensure_shape(inputs[name], signature[name].shape) for name in user}
-        each = {name: tensor for name, tensor in inputs.items() if name not in user}
-        answers = UserOnce(whole.function, once, each).compute([whole.function.outputs[task] for task in whole.tasks])
-        predictions = dict(zip(whole.tasks, answers, strict=True))
-        return whole.scored(predictions, {name: tf.ensure_shape(weight, (1,)) for name, weight in given.items()})
+        one_user = {name: tf.ensure_shape(inputs[name], signature[name].shape) for name in user}
+        candidates = {name: tensor for name, tensor in inputs.items() if name not in user}
+        predictions = UserOnce(traced.function, one_user, candidates).compute(traced.tasks)
+        return traced.scored(predictions, {name: tf.ensure_shape(weight, (1,)) for name, weight in given.items()})
 
     served = _with_defaults(function, signature, weights) if weights else concrete_function(function, signature)
 

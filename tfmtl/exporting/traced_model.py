@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from tfmtl.exporting.graph.traced_function import Signature, Tensors, TracedFunction, tensors_read, trace
 from tfmtl.exporting.score import SCORE, Score
-from tfmtl.keras_host import inputs_by_name, keras
+from tfmtl.keras_host import keras
 from tfmtl.typing import Encoded, Predictions, SeparableStreams, Tensor
 
 
@@ -64,18 +64,26 @@ class TracedModel:
         return predictions if self.score is None else {**predictions, SCORE: self.score(predictions, weights)}
 
 
-def predictions(model: keras.Model, encoded: Encoded) -> Predictions:
-    """What a functional `model` says to encoded columns; those that it does not read, such as a mask, are kept from it."""
-    return model({name: encoded[name] for name in inputs_by_name(model)}, training=False)
+def trace_model(
+    model: keras.Model,
+    inputs: Mapping[str, Any],
+    preprocessor: Encoder,
+    tasks: tuple[str, ...],
+    score: Score | None = None,
+) -> TracedModel:
+    """Traces `model(preprocessor(columns))` for `tasks`; layers give no streams that these tasks do not read.
 
-
-def trace_model(model: keras.Model, preprocessor: Encoder, tasks: tuple[str, ...], score: Score | None) -> TracedModel:
-    """Traces `model(preprocessor(columns))` for `tasks`; layers give no streams that these tasks do not read."""
-    inputs = inputs_by_name(model)
+    Args:
+        model: a functional model from encoded columns to `{task: tensor}`.
+        inputs: its symbolic inputs by name; encoded columns that it does not read, such as a mask, are kept from it.
+        preprocessor: what encodes raw columns.
+        tasks: the predictions to serve.
+        score: what to add to them.
+    """
     layers = _separable_layers(model, inputs)
     streams = [_streams_of(layer) for layer in layers]
     wanted = {task: model.output[task] for task in tasks}
-    with_streams = keras.Model(inputs, [*wanted.values(), *tf.nest.flatten(streams)])
+    with_streams = keras.Model(dict(inputs), [*wanted.values(), *tf.nest.flatten(streams)])
     encoded: Tensors = {}
     inside: list[Tensor] = []
 

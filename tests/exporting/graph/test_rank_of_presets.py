@@ -7,6 +7,7 @@ import tensorflow as tf
 from tfmtl.data.preprocessing import Preprocessor
 from tfmtl.exporting.rank_signature import rank_signature
 from tfmtl.exporting.traced_model import trace_model
+from tfmtl.keras_host import inputs_by_name
 from tfmtl.models import presets
 from tfmtl.schema import Categorical, Numeric, Schema, Sequence, Task, TaskGrid
 
@@ -53,7 +54,7 @@ def test_equals_full_rows(name):
     for weight in model.weights:  # what starts at zero would hide what it multiplies
         weight.assign(weight + 0.1 * random.normal(size=weight.shape))
     preprocessor = Preprocessor(FEATURES)
-    traced = trace_model(model, preprocessor, tuple(model.output), None)
+    traced = trace_model(model, inputs_by_name(model), preprocessor, tuple(model.output))
     rank = rank_signature(traced, SCHEMA).concrete
 
     user, candidates = raw_rows()

@@ -10,7 +10,7 @@ from tfmtl.exporting.graph.traced_function import concrete_function, trace
 from tfmtl.exporting.graph.user_once import UserOnce
 from tfmtl.exporting.rank_signature import rank_signature
 from tfmtl.exporting.traced_model import trace_model
-from tfmtl.keras_host import keras
+from tfmtl.keras_host import inputs_by_name, keras
 from tfmtl.models.build import build, encoded_inputs
 from tfmtl.models.presets.dtrn import dtrn
 from tfmtl.schema import Categorical, Numeric, Schema, Sequence, Task
@@ -84,8 +84,7 @@ def ranked(whole, user=USER, tasks=TASKS):
     def function(**given):
         once = {name: given[name] for name in user}
         each = {name: tensor for name, tensor in given.items() if name not in user}
-        copies = UserOnce(whole.function, once, each).compute([whole.function.outputs[task] for task in tasks])
-        return dict(zip(tasks, copies, strict=True))
+        return UserOnce(whole.function, once, each).compute(tasks)
 
     specs = {
         name: tf.TensorSpec((1, *spec.shape[1:]), spec.dtype) if name in user else spec
@@ -97,7 +96,7 @@ def ranked(whole, user=USER, tasks=TASKS):
 @pytest.mark.parametrize("name", MODELS)
 def test_equals_the_repeated_rows(name):
     model, preprocessor = MODELS[name](), Preprocessor(SCHEMA.features)
-    function = ranked(trace_model(model, preprocessor, TASKS, None))
+    function = ranked(trace_model(model, inputs_by_name(model), preprocessor, TASKS))
     rows = as_tensors(random_rows(40))
     for user in range(0, 40, 8):  # histories of several lengths, one of them empty
         one = {name: rows[name][user : user + 1] for name in USER}
@@ -110,7 +109,7 @@ def test_equals_the_repeated_rows(name):
 def test_looks_up_and_multiplies_the_users_columns_once():
     """Every table lookup and every matmul with the first layer's kernels that is not for candidates has one row."""
     model = MODELS["fused tables, experts"]()
-    rank = ranked(trace_model(model, Preprocessor(SCHEMA.features), TASKS, None))
+    rank = ranked(trace_model(model, inputs_by_name(model), Preprocessor(SCHEMA.features), TASKS))
     lookups = [op for op in rank.graph.get_operations() if op.type == "ResourceGather"]
     assert sorted(op.outputs[0].shape[0] or 0 for op in lookups) == [0, 1]
     history = [op for op in lookups if op.outputs[0].shape[0] == 1]
@@ -133,7 +132,7 @@ def test_columns_of_one_width_are_looked_up_for_the_user_once(bottom):
         schema, bottom(features, ("click",)), MMoE((8,), num_experts=3), Towers(schema.tasks, units=(4,)), name="ranker"
     )
     preprocessor = Preprocessor(features)
-    rank = ranked(trace_model(model, preprocessor, ("click",), None), user, ("click",))
+    rank = ranked(trace_model(model, inputs_by_name(model), preprocessor, ("click",)), user, ("click",))
     lookups = [op.outputs[0].shape[:2] for op in rank.graph.get_operations() if op.type == "ResourceGather"]
     assert sorted(lookups, key=str) == [(1, len(user)), (None, len(item))]
     assert not [op for op in rank.graph.get_operations() if op.type == "Tile"]
@@ -155,7 +154,7 @@ def test_what_is_not_made_of_rows_is_computed_from_the_repeated_rows():
     traced = trace(function, {"user": spec, "item": spec})
 
     def rank(user, item):
-        return {"z": UserOnce(traced, {"user": user}, {"item": item}).compute([traced.outputs["z"]])[0]}
+        return {"z": UserOnce(traced, {"user": user}, {"item": item}).compute(["z"])["z"]}
 
     rank = concrete_function(rank, {"user": tf.TensorSpec((1, 1), tf.float32), "item": spec})
     np.testing.assert_allclose(rank(user=[[5.0]], item=tf.ones((3, 1)))["z"], [[15, 3]] * 3)
@@ -168,7 +167,7 @@ def test_a_prediction_of_the_user_alone_is_repeated():
     )
 
     def rank(user, item):
-        return {"z": UserOnce(traced, {"user": user}, {"item": item}).compute([traced.outputs["z"]])[0]}
+        return {"z": UserOnce(traced, {"user": user}, {"item": item}).compute(["z"])["z"]}
 
     rank = concrete_function(
         rank, {"user": tf.TensorSpec((1,), tf.float32), "item": tf.TensorSpec((None,), tf.float32)}
@@ -199,7 +198,7 @@ def rank_of(function, user, item):
     traced = trace(lambda given: {"z": function(given["user"], given["item"])}, specs)
 
     def rank(user, item):
-        return {"z": UserOnce(traced, {"user": user}, {"item": item}).compute([traced.outputs["z"]])[0]}
+        return {"z": UserOnce(traced, {"user": user}, {"item": item}).compute(["z"])["z"]}
 
     once = specs | {"user": tf.TensorSpec(user.shape, tf.float32)}
     concrete = concrete_function(rank, once)
@@ -302,7 +301,7 @@ def test_dtrn_reads_the_users_histories_once():
     for weight in model.weights:  # what starts at zero would hide the hypernetwork
         weight.assign(weight + 0.3 * np.random.default_rng(len(weight.shape)).normal(size=weight.shape))
     preprocessor = Preprocessor(schema.features)
-    rank = rank_signature(trace_model(model, preprocessor, schema.task_names, None), schema).concrete
+    rank = rank_signature(trace_model(model, inputs_by_name(model), preprocessor, schema.task_names), schema).concrete
     rng = np.random.default_rng(1)
     user = {f"{name}_item": rng.integers(-1, 20, (1, 6)) for name in ("seen", "bought", "liked")} | {
         "city": np.array([3])
@@ -328,7 +327,7 @@ def test_a_string_that_is_looked_up_counts_as_one_row():
     vectors = [keras.layers.Embedding(6, 4)(inputs[name]) for name in ("city", "item")]
     model = keras.Model(inputs, {"click": keras.layers.Dense(1)(keras.layers.Multiply()(vectors))})
     preprocessor = Preprocessor(schema.features)
-    rank = rank_signature(trace_model(model, preprocessor, ("click",), None), schema).concrete
+    rank = rank_signature(trace_model(model, inputs_by_name(model), preprocessor, ("click",)), schema).concrete
     answer = rank(city=tf.constant(["Rome"]), item=tf.range(5, dtype=tf.int64))["click"]
     full = {"city": tf.repeat("Rome", 5), "item": tf.range(5, dtype=tf.int64)}
     np.testing.assert_allclose(answer, model(preprocessor(full))["click"], rtol=1e-5)

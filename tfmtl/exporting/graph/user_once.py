@@ -13,7 +13,7 @@ from tfmtl.exporting.graph.row_values import (
     Value,
     rows_axis,
 )
-from tfmtl.exporting.graph.traced_function import TracedFunction, tensors_read
+from tfmtl.exporting.graph.traced_function import Tensors, TracedFunction, tensors_read
 from tfmtl.exporting.graph.user_once_rules import RULES
 from tfmtl.typing import Tensor
 
@@ -38,16 +38,17 @@ class UserOnce:
         self.values |= {traced.inputs[name].name: CandidateRows(tensor) for name, tensor in candidates.items()}
         self.repeated: dict[str, Tensor] = {}
 
-    def compute(self, tensors: Iterable[Tensor]) -> list[Tensor]:
-        """The traced `tensors` for every candidate."""
-        tensors = list(tensors)
+    def compute(self, outputs: Iterable[str]) -> Tensors:
+        """The graph's `outputs`, by name, for every candidate."""
+        fetched = {name: self.traced.outputs[name] for name in outputs}
+        tensors = list(fetched.values())
         operations = self.traced.needed_operations(tensors, self.values)
         for name in tensors_read(operations, tensors) & set(self.traced.captured):
             self.values[name] = Constant(self.count.graph.capture(self.traced.captured[name]))
         for op in operations:
             results = self._evaluate(op, [self.values[x.name] for x in op.inputs])
             self.values |= zip((y.name for y in op.outputs), results, strict=True)
-        return [self._for_candidates(tensor) for tensor in tensors]
+        return {name: self._for_candidates(tensor) for name, tensor in fetched.items()}
 
     def _evaluate(self, op: tf.Operation, inputs: list[Value]) -> list[Value]:
         kinds = {type(value) for value in inputs}

@@ -35,6 +35,13 @@ def test_losses(tmp_path, monkeypatch):
     run(ROOT / "docs" / "losses.md", {})
 
 
+def test_balancing(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, object] = {}
+    run(ROOT / "docs" / "balancing.md", names)
+    assert type(keras.models.load_model(tmp_path / "balanced.keras")) is type(names["model"].plain())
+
+
 def test_readme(tmp_path, monkeypatch):
     """But for serving, whose clients need features of their own; on fewer rows."""
     monkeypatch.chdir(tmp_path)

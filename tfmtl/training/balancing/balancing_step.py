@@ -31,20 +31,13 @@ class BalancingStep:
     """What a `BalancedModel` holds beside its layers, out of reach of Keras's tracking, and the arithmetic of its step.
 
     Args:
-        plain: the functional model.
         balancer: finds the weights.
         losses: of the tasks.
         shared: the weights that the tasks share.
         state: of the balancer.
     """
 
-    def __init__(
-        self,
-        balancer: Balancer,
-        losses: TaskLosses,
-        shared: SharedWeights,
-        state: BalancingState,
-    ):
+    def __init__(self, balancer: Balancer, losses: TaskLosses, shared: SharedWeights, state: BalancingState):
         self.balancer = balancer
         self.losses = losses
         self.shared = shared

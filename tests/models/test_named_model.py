@@ -10,7 +10,8 @@ from harness import run_fresh
 
 import tfmtl
 from tfmtl import Categorical, Numeric, Schema, Task
-from tfmtl.keras_host import NamedModel, keras
+from tfmtl.keras_host import keras
+from tfmtl.named_model import NamedModel
 
 SCHEMA = Schema([Numeric("b", transform=None), Categorical("a", num_ids=5)], [Task("view"), Task("buy")])
 X = {"b": np.arange(64, dtype="float32") / 64, "a": np.arange(64, dtype="int32") % 5}
@@ -97,7 +98,8 @@ def test_what_layers_add_counts_once_under_replicas():
         """
         import numpy as np
         import tensorflow as tf
-        from tfmtl.keras_host import NamedModel, keras
+        from tfmtl.keras_host import keras
+        from tfmtl.named_model import NamedModel
         from tfmtl.losses import MaskedMeanSquaredError
 
         cpu = tf.config.list_physical_devices("CPU")[0]

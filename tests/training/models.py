@@ -13,13 +13,13 @@ TASKS = (Task("sale"), Task("click", weight=0.5), Task("price", "regression", we
 SCHEMA = Schema([Numeric("b"), Numeric("a"), Categorical("user", num_ids=20, dim=2)], TASKS)
 
 
-def small_model(tasks: tuple[Task, ...] = TASKS) -> keras.Model:
+def small_model(tasks: tuple[Task, ...] = TASKS, activity_regularizer: Any = None) -> keras.Model:
     """An embedding, two numbers, one hidden layer, and an output layer for each task."""
     inputs = {name: keras.Input((), name=name) for name in ("b", "a")}
     user = keras.Input((), dtype="int32", name="user")
     columns = [keras.layers.Reshape((1,))(x) for x in inputs.values()]
     x = keras.layers.Concatenate()([*columns, keras.layers.Embedding(21, 2)(user)])
-    x = keras.layers.Dense(8, activation="tanh")(x)
+    x = keras.layers.Dense(8, activation="tanh", activity_regularizer=activity_regularizer)(x)
     links = {task.name: "sigmoid" if task.kind == "binary" else None for task in tasks}
     outputs = {name: keras.layers.Dense(1, link, dtype="float32", name=name)(x) for name, link in links.items()}
     return keras.Model({**inputs, "user": user}, outputs)

@@ -1,7 +1,9 @@
 """From files to what a model reads."""
 
 from tfmtl.data.adapting import adapt, extend
+from tfmtl.data.datasets import Split, kuairand
+from tfmtl.data.event_log import add_histories
 from tfmtl.data.preprocessing import Preprocessor
 from tfmtl.data.reading import read
 
-__all__ = ["Preprocessor", "adapt", "extend", "read"]
+__all__ = ["Preprocessor", "Split", "adapt", "add_histories", "extend", "kuairand", "read"]

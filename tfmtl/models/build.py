@@ -4,8 +4,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from tfmtl.keras_host import keras, model_by_name
+from tfmtl.keras_host import keras
 from tfmtl.layers.join_streams import JoinStreams
+from tfmtl.named_model import model_by_name
 from tfmtl.schema import Categorical, Feature, Numeric, Sequence
 from tfmtl.schema.schema import Schema
 from tfmtl.stages.stage import Bottom, Head, Trunk, check_stage

@@ -2,8 +2,9 @@
 
 from typing import Any
 
-from tfmtl.keras_host import inputs_by_name, keras, model_by_name
+from tfmtl.keras_host import inputs_by_name, keras
 from tfmtl.layers.group_routing import MEAN, GroupRouting
+from tfmtl.named_model import model_by_name
 from tfmtl.schema import Categorical, Feature
 from tfmtl.schema.schema import Schema
 from tfmtl.schema.task_grid import Group, TaskGrid

@@ -136,12 +136,12 @@ def _schema(tasks: tuple[str, ...], *, length: int, dim: int, min_count: int) ->
     features += [ids(name, "item", min_count if name.endswith("_id") else 1) for name in _VIDEO_CODES]
     features += [Categorical(name, vocabulary="adapt", dim=dim, side="item") for name in _VIDEO_TEXTS]
     features += [Numeric(name, transform="buckets", dim=dim, side="item") for name in (*_VIDEO_NUMBERS, "age_days")]
-    features += [Sequence("tags", [ids("tag", "item", min_count)], length=8, prefix="", side="item")]
+    features += [Sequence("tags", (ids("tag", "item", min_count),), length=8, prefix="", side="item")]
     features += [
         ids("tab", "context"),
         *(Categorical(n, num_ids=k, dim=dim) for n, k in (("hour", 24), ("weekday", 7))),
     ]
-    features += [Sequence(name, [video], length=length, side="user") for name in HISTORIES]
+    features += [Sequence(name, (video,), length=length, side="user") for name in HISTORIES]
     return Schema(features, [Task(name, label=TASKS[name]) for name in tasks])
 
 

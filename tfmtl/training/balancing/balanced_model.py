@@ -1,4 +1,4 @@
-"""The one model class of the package: a functional model whose training step weighs its tasks."""
+"""A functional model whose training step weighs its tasks."""
 
 from types import SimpleNamespace
 from typing import Any
@@ -6,6 +6,7 @@ from typing import Any
 import tensorflow as tf
 
 from tfmtl.keras_host import keras, register
+from tfmtl.named_model import NamedModel
 from tfmtl.training.balancing.balancer import Balancer
 from tfmtl.training.balancing.balancing_state import BalancingState
 from tfmtl.training.balancing.balancing_step import BalancingStep
@@ -15,7 +16,7 @@ from tfmtl.training.balancing.task_losses import TaskLosses
 
 
 @register
-class BalancedModel(keras.Model):
+class BalancedModel(NamedModel):
     """A functional model with the layers of another, trained with weights that a balancer finds; see `balanced`.
 
     Args:
@@ -71,9 +72,10 @@ class BalancedModel(keras.Model):
         step: BalancingStep = self._held.step
         with tf.GradientTape(persistent=True) as tape:
             predictions = self(x, training=True)
+            added = list(self.losses)  # before the losses of the tasks wait for other replicas: see `NamedModel`
+            rest = additional_loss(added) if added else None
             total = self.compute_loss(x, y, predictions, sample_weight)
             losses = step.losses(y, predictions, sample_weight)
-            rest = additional_loss(self.losses) if self.losses else None
         record_loss(self, total, tf.shape(tf.nest.flatten(x)[0])[0])
 
         scale = loss_scale(self.optimizer)

@@ -1,5 +1,6 @@
 """From the tasks of a schema to the arguments of `compile`."""
 
+import warnings
 from collections import UserDict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
@@ -29,6 +30,9 @@ METRICS: dict[str, Callable[..., MaskedMetric]] = {
 SHOWN = {"binary": ("auc", "logloss", "calibration"), "regression": ("rmse",)}
 """The metrics of a task for which none are asked for."""
 
+DROWNS = 30.0
+"""How many times one task's loss has to be another's to be worth a warning."""
+
 
 class Objectives(UserDict[str, Any]):
     """The arguments of `compile` by name; every look at `"metrics"` makes new ones, so that no two models share a state."""
@@ -49,6 +53,7 @@ def objectives(
     *,
     losses: Mapping[str, Any] | None = None,
     metrics: Mapping[str, Sequence[Any]] | None = None,
+    normalize: bool = False,
     optimizer: keras.optimizers.Optimizer | None = None,
     decay_steps: int | None = None,
 ) -> Objectives:
@@ -80,14 +85,19 @@ def objectives(
         metrics: by task, what is shown of it instead of the above: names of ours (`"auc"`), metrics of Keras or of your
             own, functions, names of Keras's. They are masked as ours; an object is copied by its `get_config`. An empty
             list shows none.
+        normalize: divides every task's weight by the loss of a model that always answers the mean of its labels: the
+            entropy of a binary task's base rate, the variance of a regression's labels. A rare task is then heard, and a
+            spend in cents does not drown a click. The schema has to know its labels (`adapt`). What Keras logs as
+            `{task}_loss` stays the plain loss.
         optimizer: the one given to `compile`. Needed where a task has a `weight_decay`: its steps are the clock.
         decay_steps: optimizer steps from one `t` to the next. The steps of an epoch give the paper's formula,
             1 the paper's prose. Needed where a task has a `weight_decay`.
 
     Raises:
         ValueError: no task, something else than a `Task`, a name given twice, a loss or metrics of an unknown task, a
-            loss or metric that rows cannot be left out of (see `MaskedKerasLoss`, `MaskedKerasMetric`), or a
-            `weight_decay` without optimizer and `decay_steps` or off TensorFlow.
+            loss or metric that rows cannot be left out of (see `MaskedKerasLoss`, `MaskedKerasMetric`), `normalize` of
+            a task whose labels the schema does not know, all alike, or whose loss is not ours, or a `weight_decay`
+            without optimizer and `decay_steps` or off TensorFlow.
 
     Example:
 
@@ -109,6 +119,9 @@ def objectives(
     """
     tasks = _checked(tasks)
     losses, metrics = _of_tasks("losses", losses, tasks), _of_tasks("metrics", metrics, tasks)
+    units = {task.name: _unit(task, losses) for task in tasks} if normalize else {}
+    if not normalize:
+        _warn_of_scales([task for task in tasks if task.name not in losses])
     # Keras puts the output's name before a metric's, except where there is one output only.
     alone = len(tasks) == 1
     makers = {task.name: _makers(task, metrics.get(task.name), f"{task.name}_" if alone else "") for task in tasks}
@@ -119,7 +132,9 @@ def objectives(
 
     return Objectives(
         loss={task.name: _loss(task, losses.get(task.name)) for task in tasks},
-        loss_weights={task.name: _weight(task, optimizer, decay_steps) for task in tasks},
+        loss_weights={
+            task.name: _weight(task, task.weight / units.get(task.name, 1.0), optimizer, decay_steps) for task in tasks
+        },
         metrics=new_metrics,
     )
 
@@ -173,9 +188,33 @@ def _masked(given: Any, task: Task, name: str | None) -> MaskedMetric | MaskedKe
     return MaskedKerasMetric(given, task.kind, name)
 
 
-def _weight(task: Task, optimizer: Any, decay_steps: int | None) -> float | DecayingWeight:
+def _unit(task: Task, losses: Mapping[str, Any]) -> float:
+    """What a model loses that always answers the mean of the task's labels."""
+    if task.name in losses or task.unit_of_loss is None:
+        why = "a loss that is not ours" if task.name in losses else f"mean={task.mean}, variance={task.variance}"
+        raise ValueError(
+            f"`normalize` needs labels that are known and not all alike: call `schema = tfmtl.adapt(schema, dataset)` with "
+            f"labels, or give task {task.name!r} its `mean` and, of a regression, `variance`. Received: {why}"
+        )
+    return task.unit_of_loss
+
+
+def _warn_of_scales(tasks: list[Task]) -> None:
+    """Says where one task's loss is so much greater than another's that nobody would hear the other."""
+    scales = {task.name: task.weight * (task.unit_of_loss or 0.0) for task in tasks}
+    heard = {name: scale for name, scale in scales.items() if scale > 0}
+    loudest, faintest = (pick(heard, key=heard.__getitem__, default="") for pick in (max, min))
+    if heard and heard[loudest] > DROWNS * heard[faintest]:
+        warnings.warn(
+            f"The loss of task {loudest!r} is about {heard[loudest] / heard[faintest]:,.0f} times that of {faintest!r}, which "
+            "the shared weights will hardly hear: use `normalize=True`, or other weights of the tasks.",
+            stacklevel=3,
+        )
+
+
+def _weight(task: Task, weight: float, optimizer: Any, decay_steps: int | None) -> float | DecayingWeight:
     if task.weight_decay == 1.0:
-        return task.weight
+        return weight
     if BACKEND != "tensorflow":
         raise ValueError(
             f"`weight_decay` works on the TensorFlow backend. Received: task={task.name!r}, backend={BACKEND!r}"
@@ -185,4 +224,4 @@ def _weight(task: Task, optimizer: Any, decay_steps: int | None) -> float | Deca
             f"Task {task.name!r} has weight_decay={task.weight_decay}: `objectives` needs `optimizer`, the object given to "
             f"`compile`, and `decay_steps` >= 1. Received: optimizer={optimizer!r}, decay_steps={decay_steps!r}"
         )
-    return DecayingWeight(task.weight, task.weight_decay, check_count("decay_steps", decay_steps), optimizer)
+    return DecayingWeight(weight, task.weight_decay, check_count("decay_steps", decay_steps), optimizer)

@@ -118,7 +118,8 @@ def test_heads_that_are_no_column_of_float32(base):
 def test_weights_named_like_a_column(base):
     schema = Schema([*TINY.features, Categorical("buy_weight", num_ids=3)], TINY.tasks)
     inputs = encoded_inputs(schema.features)
-    x = keras.layers.Embedding(4, 1)(inputs["buy_weight"])
+    tables = [keras.layers.Embedding(4, 1)(inputs[name]) for name in ("buy_weight", "city")]
+    x = keras.layers.Concatenate()([*tables, keras.layers.Reshape((1,))(inputs["age"])])
     model = keras.Model(inputs, {task: keras.layers.Dense(1)(x) for task in TINY.task_names})
     with pytest.raises(ValueError, match=r"Received: \['buy_weight'\]"):
         export(model, base, schema, score=Score({"buy": 1.0}, at_request=True))

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import tensorflow as tf
-from small_ranker import SCHEMA, as_tensors, random_rows, small_model
+from small_ranker import SCHEMA, WithoutNaN, as_tensors, random_rows, small_model
 
 from tfmtl.data.preprocessing import Preprocessor
 from tfmtl.exporting.graph.traced_function import concrete_function, trace
@@ -27,6 +27,10 @@ def model_of(bottom, trunk):
     return build(SCHEMA, bottom(SCHEMA.features, TASKS), trunk, Towers(SCHEMA.tasks, units=(4,)))
 
 
+def price_and_style(inputs):
+    return WithoutNaN()(keras.layers.Concatenate()([keras.layers.Reshape((1,))(inputs["price"]), inputs["style"]]))
+
+
 def attentive_model():
     """The candidate looks at the history; then normalisation, a shape that depends on the batch, and an outer product."""
     inputs = encoded_inputs(SCHEMA.features)
@@ -45,7 +49,7 @@ def attentive_model():
     unused = [
         keras.layers.Flatten()(keras.layers.Embedding(30, 1)(inputs[name])) for name in ("device", "age", "seen_city")
     ]
-    x = keras.layers.Concatenate()([x, *unused])
+    x = keras.layers.Concatenate()([x, *unused, price_and_style(inputs)])
     return keras.Model(inputs, {task: keras.layers.Dense(1)(x) for task in TASKS})
 
 
@@ -56,8 +60,9 @@ def linear_and_deep():
         keras.layers.Flatten()(keras.layers.Embedding(30, 2)(inputs[name]))
         for name in ("city", "age", "item", "device")
     ]
-    history = keras.layers.GlobalAveragePooling1D()(keras.layers.Embedding(30, 2)(inputs["seen_item"]))
-    x = keras.layers.Concatenate()([*columns, history])
+    events = [keras.layers.Embedding(30, 2)(inputs[name]) for name in ("seen_item", "seen_city")]
+    history = keras.layers.GlobalAveragePooling1D()(keras.layers.Add()(events), mask=inputs["seen_mask"])
+    x = keras.layers.Concatenate()([*columns, history, price_and_style(inputs)])
     linear, deep = keras.layers.Dense(3, bias_initializer="random_normal")(x), keras.layers.Dense(3, "relu")(x)
     both = keras.layers.Concatenate()([linear, keras.layers.Add()([linear, deep]), x, columns[0]])
     return keras.Model(inputs, {task: keras.layers.Dense(1)(both) for task in TASKS})

@@ -236,7 +236,7 @@ def test_losses_and_metrics_of_keras_by_task(data):
 def test_masked_goes_into_compile_by_itself(data):
     model = small_model()
     losses = {task.name: masked(keras.losses.MeanSquaredError(), name=task.name) for task in TASKS}
-    model.compile("sgd", losses, metrics={"sale": [masked(keras.metrics.AUC(), kind="binary")]})
+    model.compile("sgd", losses, metrics={"sale": [masked(keras.metrics.AUC(name="auc"), kind="binary")]})
     history = fit_callbackless(model, data)
     assert np.isfinite(history["loss"]).all() and 0 < history["sale_auc"][0] < 1
 

@@ -79,10 +79,10 @@ def test_a_task_without_labels_does_not_move(data):
 
 
 def test_metrics_are_new_at_each_call():
-    first, second = objectives(TASKS), objectives(TASKS)
-    assert not {id(m) for ms in first["metrics"].values() for m in ms} & {
-        id(m) for ms in second["metrics"].values() for m in ms
-    }
+    once = objectives(TASKS)
+    first, again, other = (look["metrics"] for look in (once, once, objectives(TASKS)))  # held, so that ids are theirs
+    made = [metric for look in (first, again, other) for metrics in look.values() for metric in metrics]
+    assert len(set(map(id, made))) == len(made) == 3 * sum(map(len, first.values())) > 0
 
 
 DECAYING = (

@@ -35,17 +35,14 @@ DROWNS = 30.0
 
 
 class Objectives(UserDict[str, Any]):
-    """The arguments of `compile` by name; every look at `"metrics"` makes new ones, so that no two models share a state."""
+    """The arguments of `compile` by name; every look at `"metrics"` makes new ones, so that no two models share a state.
 
-    latest: dict[str, Any] | None = None
-    """The metrics of the last look."""
+    So metrics of your own are given to `objectives`: what is appended to one look's list is not in the next one's.
+    """
 
     def __getitem__(self, name: str) -> Any:
         held = super().__getitem__(name)
-        if not callable(held):
-            return held
-        self.latest = held()
-        return self.latest
+        return held() if callable(held) else held
 
 
 def objectives(
@@ -127,8 +124,8 @@ def objectives(
     makers = {task.name: _makers(task, metrics.get(task.name), f"{task.name}_" if alone else "") for task in tasks}
 
     def new_metrics() -> dict[str, Any]:
-        # A tuple: what is appended to this look's metrics would be lost at the next.
-        return {name: tuple(make() for make in of_task) for name, of_task in makers.items()}
+        # Lists, as Keras before 3.14 demands.
+        return {name: [make() for make in of_task] for name, of_task in makers.items()}
 
     return Objectives(
         loss={task.name: _loss(task, losses.get(task.name)) for task in tasks},

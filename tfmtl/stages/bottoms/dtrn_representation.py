@@ -172,9 +172,7 @@ class DTRNRepresentation(Representation):
                 f"`target` must name features that are no history. Received: {unknown}; known: {self.fields}"
             )
         if self.extractor_options["pooling"] == "target" and not self.target:
-            raise ValueError(
-                "`target` must name a feature where pooling='target'. Received: target=None"
-            )
+            raise ValueError("`target` must name a feature where pooling='target'. Received: target=None")
         check_option("shared_input", self.shared_input, SharedInput)
 
     def build(self, input_shape: Any) -> None:

@@ -101,6 +101,7 @@ def test_what_layers_add_counts_once_under_replicas():
         from tfmtl.keras_host import keras
         from tfmtl.named_model import NamedModel
         from tfmtl.losses import MaskedMeanSquaredError
+        from training.models import AddedLoss
 
         cpu = tf.config.list_physical_devices("CPU")[0]
         tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
@@ -111,7 +112,7 @@ def test_what_layers_add_counts_once_under_replicas():
             keras.utils.set_random_seed(0)
             with strategy.scope():
                 inputs = keras.Input((3,))
-                hidden = keras.layers.Dense(4, activity_regularizer=keras.regularizers.L2(1.0))(inputs)
+                hidden = AddedLoss(4.0)(keras.layers.Dense(4)(inputs))
                 model = NamedModel(inputs, {"a": keras.layers.Dense(1)(hidden), "b": keras.layers.Dense(1)(hidden)})
                 model.compile(keras.optimizers.SGD(0.1), {task: MaskedMeanSquaredError() for task in ("a", "b")})
             model.fit(data, epochs=3, verbose=0)

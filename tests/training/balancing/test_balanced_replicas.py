@@ -23,19 +23,18 @@ x, y = rows(27)
 y["click"][np.arange(27) % 8 >= 4] = np.nan
 y["sale"][8:16] = np.nan
 
-def train(strategy, balancer, activity_regularizer):
-    count = 24 if activity_regularizer else 27
+def train(strategy, balancer, adds_loss):
+    count = 24 if adds_loss else 27
     data = batches({n: c[:count] for n, c in x.items()}, {n: c[:count] for n, c in y.items()}, 8)
     keras.utils.set_random_seed(7)
     with strategy.scope():
-        model = balanced(small_model(activity_regularizer=activity_regularizer), balancer)
+        model = balanced(small_model(adds_loss=adds_loss), balancer)
         model.compile(keras.optimizers.SGD(0.05), **objectives(TASKS))
     logs = model.fit(data, verbose=0, epochs=2, validation_data=data).history
     return logs, model.plain().get_weights(), {n: v.numpy() for n, v in model.balancing.held.items()}
 
 for place, balancer in enumerate(BALANCERS):
-    added = "l2" if place == 0 else None
-    ours, theirs = train(two, balancer, added), train(one, balancer, added)
+    ours, theirs = train(two, balancer, place == 0), train(one, balancer, place == 0)
     assert "sale_weight" in theirs[0] and set(ours[0]) == set(theirs[0])
     for name, value in theirs[0].items():
         np.testing.assert_allclose(ours[0][name], value, rtol=1e-5, atol=1e-5, err_msg=f"{balancer} {name}")

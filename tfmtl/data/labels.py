@@ -6,7 +6,7 @@ import tensorflow as tf
 
 from tfmtl.data.columns import NO_INTEGER, label_key
 from tfmtl.schema import Task
-from tfmtl.schema.tasks import Column
+from tfmtl.schema.tasks import LabelSource
 from tfmtl.typing import Tensor
 
 FILE, ROW = "origin:file", "origin:row"
@@ -57,7 +57,7 @@ def describe(files: tuple[str, ...], columns: Mapping[str, Tensor], row: Tensor)
     return tf.strings.join([file, ": row ", tf.as_string(columns[ROW][row])])
 
 
-def _values(columns: Mapping[str, Tensor], source: Column) -> Tensor:
+def _values(columns: Mapping[str, Tensor], source: LabelSource) -> Tensor:
     """A column as float64, or 1 where it equals the value and 0 where not; NaN where it is missing."""
     name, value = (source, None) if isinstance(source, str) else source
     raw = columns[label_key(name)]

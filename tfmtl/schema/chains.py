@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-from tfmtl.schema.tasks import Column, Task
+from tfmtl.schema.tasks import LabelSource, Task
 
 
 def check_chain(chain: Sequence[str]) -> tuple[str, ...]:
@@ -32,7 +32,7 @@ def check_steps(chain: Sequence[str], tasks: Mapping[str, Task]) -> None:
             )
 
 
-def _asks_for(condition: Column, label: Column) -> bool:
+def _asks_for(condition: LabelSource, label: LabelSource) -> bool:
     """Whether rows that fulfil `condition` are those whose `label` is 1."""
     of_column = isinstance(label, str) and isinstance(condition, tuple) and condition[0] == label
     return condition == label or (of_column and bool(condition[1]))

@@ -9,7 +9,7 @@ from tfmtl.schema.names import check_name
 from tfmtl.schema.values import plain
 from tfmtl.typing import SERVED, SHARED, TaskKind
 
-Column: TypeAlias = str | tuple[str, str | int | float]
+LabelSource: TypeAlias = str | tuple[str, str | int | float]
 """A column, or `(column, value)`: whether the column equals the value."""
 
 
@@ -43,8 +43,8 @@ class Task:
     name: str
     kind: TaskKind = "binary"
     _: KW_ONLY
-    label: Column | None = None
-    sample_space: Column | tuple[Column, ...] | None = None
+    label: LabelSource | None = None
+    sample_space: LabelSource | tuple[LabelSource, ...] | None = None
     weight: float = 1.0
     weight_decay: float = 1.0
     mean: float | None = None
@@ -116,7 +116,7 @@ class Task:
         return tuple(dict.fromkeys(source if isinstance(source, str) else source[0] for source in sources))
 
     @property
-    def conditions(self) -> tuple[Column, ...]:
+    def conditions(self) -> tuple[LabelSource, ...]:
         """What must hold for a row to count; all rows do where nothing must."""
         space: Any = self.sample_space
         if space is None:
@@ -134,7 +134,7 @@ def _as_lists(value: Any) -> Any:
     return [_as_lists(part) for part in value] if isinstance(value, tuple) else value
 
 
-def _sample_space(task: str, value: Any) -> Column | tuple[Column, ...] | None:
+def _sample_space(task: str, value: Any) -> LabelSource | tuple[LabelSource, ...] | None:
     """One condition as it is, several as a tuple."""
     if value is None or _is_column(value):
         return _column(task, "sample_space", value)

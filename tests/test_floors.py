@@ -9,7 +9,7 @@ ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "tfmtl"
 
 FLOORS = [
-    {"typing", "keras_host", "version", "checks"},
+    {"typing", "keras_host", "version", "checks", "paths"},
     {"initializers", "cross_replica", "label_checks", "named_model", "tables"},
     {"masked_rows"},
     {"schema", "losses", "metrics", "optimizers"},

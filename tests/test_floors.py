@@ -10,7 +10,7 @@ PACKAGE = ROOT / "tfmtl"
 
 FLOORS = [
     {"typing", "keras_host", "version", "checks", "paths"},
-    {"initializers", "cross_replica", "label_checks", "named_model", "tables"},
+    {"atomic_file", "initializers", "cross_replica", "label_checks", "named_model", "tables"},
     {"masked_rows"},
     {"schema", "losses", "metrics", "optimizers"},
     {"layers", "data", "training", "serving"},

@@ -5,7 +5,7 @@ from typing import Any
 
 from google.protobuf import text_format
 
-from tfmtl.exporting.atomic_file import replacing
+from tfmtl.atomic_file import replacing
 from tfmtl.serving.protocol.batching_options import batching_options
 from tfmtl.serving.protocol.config_protos import BatchingParameters, ModelServerConfig
 

@@ -5,7 +5,7 @@ import pytest
 import tensorflow as tf
 from small_ranker import SCHEMA as PLAIN_SCHEMA
 
-from tfmtl.exporting.atomic_file import replacing
+from tfmtl.atomic_file import replacing
 from tfmtl.exporting.export import export
 from tfmtl.exporting.exported_model import ExportedModel
 from tfmtl.exporting.formats import conversion

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
-from tfmtl.exporting.atomic_file import replacing
+from tfmtl.atomic_file import replacing
 from tfmtl.exporting.exported_model import ExportedModel
 from tfmtl.exporting.formats.conversion import CORE, Arrays, check_converted, core_signature
 

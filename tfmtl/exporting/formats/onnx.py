@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from tfmtl.exporting.atomic_file import replacing
+from tfmtl.atomic_file import replacing
 from tfmtl.exporting.exported_model import ExportedModel
 from tfmtl.exporting.formats.conversion import Arrays, check_converted, core_signature
 

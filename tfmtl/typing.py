@@ -1,7 +1,7 @@
 """The currency between stages: dicts of tensors, keyed by name."""
 
-from collections.abc import Callable, Iterable
-from typing import Any, Literal, Protocol, TypeAlias, runtime_checkable
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Literal, NamedTuple, Protocol, TypeAlias, runtime_checkable
 
 Tensor: TypeAlias = Any
 """A tensor of whichever backend Keras runs on."""
@@ -40,3 +40,28 @@ class SeparableStreams(Protocol):
 
     def for_streams(self, streams: Iterable[str]) -> Callable[[Encoded], Streams]:
         """What gives some of the streams, with copies of the weights that they need and no others."""
+
+
+class Mixture(NamedTuple):
+    """What experts and gates of one level make of a batch.
+
+    Attributes:
+        name: of the level.
+        experts: `{owner: (B, E, U)}`, what the experts of each stream give; `"shared"` owns those of no task.
+        gates: `{reader: (B, N)}`, the weights by which each stream mixes its candidates, rows sum to 1; only of streams that
+            have a gate.
+        candidates: `{reader: owners}`, whose experts the N weights of a gate stand for, owner after owner.
+    """
+
+    name: str
+    experts: Mapping[str, Tensor]
+    gates: Mapping[str, Tensor]
+    candidates: Mapping[str, tuple[str, ...]]
+
+
+@runtime_checkable
+class MixesExperts(Protocol):
+    """A layer of experts and gates that can be looked at, as `tfmtl.analysis.diagnose` does."""
+
+    def mixtures(self, streams: Streams) -> list[Mixture]:
+        """What its experts and gates make of `streams`, the layer's input: one entry a level, the first level first."""

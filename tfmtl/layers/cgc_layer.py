@@ -5,19 +5,19 @@ from typing import Any, Literal, TypeAlias
 
 from tfmtl.checks import check_count, check_dropout, check_option, check_units
 from tfmtl.initializers import fresh
-from tfmtl.keras_host import keras, ops, register_freezable
+from tfmtl.keras_host import keras, ops, register_layer
 from tfmtl.layers.experts import Experts
 from tfmtl.layers.fast.cgc import Cell, train_cell
 from tfmtl.layers.gate import Gate
 from tfmtl.layers.stream_checks import check_streams, task_names
 from tfmtl.layers.weighted_sum import weighted_sum
-from tfmtl.typing import SHARED, Streams, Tensor
+from tfmtl.typing import SHARED, Mixture, Streams, Tensor
 
 GateInput: TypeAlias = Literal["task", "sum", "concat"]
 CrossTask: TypeAlias = Literal["none", "detached", "full"]
 
 
-@register_freezable
+@register_layer
 class CGCLayer(keras.layers.Layer):
     """Mixes every task's own experts with the shared experts, in each task's own way.
 
@@ -207,6 +207,12 @@ class CGCLayer(keras.layers.Layer):
     def gates(self, streams: Streams) -> Streams:
         """The mixing weights `{stream: (B, E)}`, in the order of `candidates(stream)`; only streams that have a gate."""
         return {stream: self.mixers[stream](x) for stream, x in self._selectors(streams).items()}
+
+    def mixtures(self, streams: Streams) -> list[Mixture]:
+        """What the experts give and the gates make of it, to be looked at (`tfmtl.typing.MixesExperts`)."""
+        experts = {source: layer(streams[source]) for source, layer in self.experts.items()}
+        gates = self.gates(streams)
+        return [Mixture(self.name, experts, gates, {stream: self.candidates(stream) for stream in gates})]
 
     def call(self, streams: Streams, training: bool | None = None) -> Streams:
         check_streams(self, streams)

@@ -6,16 +6,16 @@ from typing import Any, Literal, TypeAlias
 
 from tfmtl.checks import check_option
 from tfmtl.initializers import fresh_layer
-from tfmtl.keras_host import keras, ops, register_freezable
+from tfmtl.keras_host import keras, ops, register_layer
 from tfmtl.layers.stream_checks import check_streams, task_names
 from tfmtl.stages.stage import Gated
 from tfmtl.stages.trunks.tree_plan import Facets, TreeMode, TreeNode, check_facets, leaf_tasks, plan_trees
-from tfmtl.typing import SHARED, Streams
+from tfmtl.typing import SHARED, MixesExperts, Mixture, Streams
 
 Merge: TypeAlias = Literal["add", "concat"]
 
 
-@register_freezable
+@register_layer
 class HierarchicalTaskTree(keras.layers.Layer):
     """Lets tasks share along every facet that they have in common, a tree of switchers for each facet.
 
@@ -193,6 +193,19 @@ class HierarchicalTaskTree(keras.layers.Layer):
             switcher = self.switchers[node.name]
             if isinstance(switcher, Gated):
                 found[node.name] = switcher.gates(read)
+            return switcher(read)
+
+        self._walk(streams[SHARED], give)
+        return found
+
+    def mixtures(self, streams: Streams) -> list[Mixture]:
+        """What experts and gates of every node make of it, where the node has some (`tfmtl.typing.MixesExperts`)."""
+        found: list[Mixture] = []
+
+        def give(node: TreeNode, read: Streams) -> Streams:
+            switcher = self.switchers[node.name]
+            if isinstance(switcher, MixesExperts):
+                found.extend(each._replace(name=f"{self.name}/{each.name}") for each in switcher.mixtures(read))
             return switcher(read)
 
         self._walk(streams[SHARED], give)

@@ -5,15 +5,15 @@ from typing import Any
 
 from tfmtl.checks import check_count, check_units
 from tfmtl.initializers import PerExpert, fresh
-from tfmtl.keras_host import keras, ops, register_freezable
+from tfmtl.keras_host import keras, ops, register_layer
 from tfmtl.layers.experts import Experts
 from tfmtl.layers.fast.weighted_sums import weighted_sums
 from tfmtl.layers.gate import Gate
 from tfmtl.layers.stream_checks import check_streams, task_names
-from tfmtl.typing import SHARED, Streams, Tensor
+from tfmtl.typing import SHARED, Mixture, Streams, Tensor
 
 
-@register_freezable
+@register_layer
 class MLMMoE(keras.layers.Layer):
     """Feeds every expert a mixture of the experts below, chosen by gates that read the raw input.
 
@@ -110,11 +110,25 @@ class MLMMoE(keras.layers.Layer):
 
     def call(self, streams: Streams, training: bool | None = None) -> Streams:
         check_streams(self, streams)
-        x = streams[SHARED]
-        experts = self.first(x, training=training)  # (B, E, U)
-        for level in range(len(self.kernels)):
-            experts = self._climb(level, x, experts, training)
+        experts = self._levels(streams[SHARED], training)[-1]
         return weighted_sums(self.gates(streams), experts, training)
+
+    def _levels(self, x: Tensor, training: bool | None) -> list[Tensor]:
+        """The experts of every level, `(B, E, U)`."""
+        experts = [self.first(x, training=training)]
+        for level in range(len(self.kernels)):
+            experts.append(self._climb(level, x, experts[-1], training))
+        return experts
+
+    def mixtures(self, streams: Streams) -> list[Mixture]:
+        """What the experts of each level give, and the tasks' gates, which read the last (`tfmtl.typing.MixesExperts`)."""
+        *below, last = self._levels(streams[SHARED], training=False)
+        gates = self.gates(streams)
+        lower = [Mixture(f"{self.name}/level_{level}", {SHARED: each}, {}, {}) for level, each in enumerate(below)]
+        return [
+            *lower,
+            Mixture(f"{self.name}/level_{len(below)}", {SHARED: last}, gates, dict.fromkeys(gates, (SHARED,))),
+        ]
 
     def gates(self, streams: Streams) -> Streams:
         """The mixing weights `{task: (B, E)}` of the last level's experts."""

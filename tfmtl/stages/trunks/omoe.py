@@ -4,15 +4,15 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tfmtl.checks import check_count, check_units
-from tfmtl.keras_host import keras, register_freezable
+from tfmtl.keras_host import keras, register_layer
 from tfmtl.layers.experts import Experts
 from tfmtl.layers.fast.weighted_sums import weighted_sums
 from tfmtl.layers.gate import Gate
 from tfmtl.layers.stream_checks import check_streams, task_names
-from tfmtl.typing import SHARED, Streams
+from tfmtl.typing import SHARED, Mixture, Streams
 
 
-@register_freezable
+@register_layer
 class OMoE(keras.layers.Layer):
     """Mixes shared experts in one way for all tasks.
 
@@ -98,6 +98,11 @@ class OMoE(keras.layers.Layer):
     def gates(self, streams: Streams) -> Streams:
         """The mixing weights `{task: (B, E)}`, the same for every task."""
         return dict.fromkeys(self.tasks, self.gate(streams[SHARED]))
+
+    def mixtures(self, streams: Streams) -> list[Mixture]:
+        """What the experts give, and the one gate: that of the shared stream (`tfmtl.typing.MixesExperts`)."""
+        x = streams[SHARED]
+        return [Mixture(self.name, {SHARED: self.experts(x)}, {SHARED: self.gate(x)}, {SHARED: (SHARED,)})]
 
     def compute_output_shape(self, input_shape: Mapping[str, Any]) -> dict[str, tuple[int | None, ...]]:
         tasks = task_names(input_shape, needs_shared=True)

@@ -4,12 +4,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from tfmtl.initializers import fresh
-from tfmtl.keras_host import keras, register_freezable
+from tfmtl.keras_host import keras, register_layer
 from tfmtl.layers.cgc_layer import CGCLayer, CrossTask, GateInput
-from tfmtl.typing import Streams
+from tfmtl.typing import Mixture, Streams
 
 
-@register_freezable
+@register_layer
 class PLE(keras.layers.Layer):
     """Separates tasks progressively, level by level.
 
@@ -133,6 +133,14 @@ class PLE(keras.layers.Layer):
             weights.append(level.gates(streams))
             streams = level(streams)
         return weights
+
+    def mixtures(self, streams: Streams) -> list[Mixture]:
+        """What experts and gates of each level make of it, to be looked at (`tfmtl.typing.MixesExperts`)."""
+        found = []
+        for level in self.levels:
+            found += [each._replace(name=f"{self.name}/{each.name}") for each in level.mixtures(streams)]
+            streams = level(streams)
+        return found
 
     def compute_output_shape(self, input_shape: Mapping[str, Any]) -> dict[str, tuple[int | None, ...]]:
         return self.levels[-1].compute_output_shape(input_shape)

@@ -71,3 +71,14 @@ def test_refusals():
         suggest_weights(small_model(TASKS[:2]), batches(x, y, 8), SCHEMA)
     with pytest.raises(ValueError, match="`steps` must be an integer >= 1"):
         suggest_weights(small_model(), batches(x, y, 8), SCHEMA, steps=0)
+
+
+def test_measuring_leaves_moving_averages_and_random_numbers_alone():
+    column = keras.Input((1,), name="a")
+    hidden = keras.layers.Dropout(0.5)(keras.layers.BatchNormalization()(keras.layers.Dense(4)(column)))
+    model = keras.Model({"a": column}, {task.name: keras.layers.Dense(1, name=task.name)(hidden) for task in TASKS})
+    before = [np.array(variable) for variable in model.variables]
+    x, y = rows(16)
+    suggest_weights(model, batches({"a": 5 + x["a"][:, None]}, y, 8), SCHEMA)
+    for variable, value in zip(model.variables, before, strict=True):
+        np.testing.assert_array_equal(np.array(variable), value)

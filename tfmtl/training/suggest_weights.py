@@ -5,15 +5,14 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-import tensorflow as tf
 
 from tfmtl.checks import check_count
 from tfmtl.keras_host import BACKEND, inputs_by_name, keras
 from tfmtl.schema import Schema
-from tfmtl.training.balancing.gramian_balancer import gramian_of
-from tfmtl.training.balancing.shared_weights import SharedWeights, as_jacobian
-from tfmtl.training.balancing.task_losses import TaskLosses, everywhere
+from tfmtl.training.balancing.shared_weights import SharedWeights
+from tfmtl.training.balancing.task_losses import TaskLosses
 from tfmtl.training.objectives import objectives
+from tfmtl.training.task_gradients import TaskGradients, cosines, measure_gradients
 
 CONFLICT = -0.1
 """A mean cosine below this is reported as a conflict: weights move it, and cannot end it."""
@@ -78,7 +77,7 @@ def suggest_weights(model: keras.Model, dataset: Any, schema: Schema, *, steps: 
 
     Args:
         model: functional, returns a dict by task; need not be compiled, and is left as it is.
-        dataset: `tf.data` batches `(x, y)` of encoded columns and labels, NaN where missing.
+        dataset: batches `(x, y)` of encoded columns and labels, NaN where missing, such as a `tf.data.Dataset`.
         schema: whose tasks are measured.
         steps: int, how many batches are read at most.
 
@@ -110,48 +109,16 @@ def suggest_weights(model: keras.Model, dataset: Any, schema: Schema, *, steps: 
     losses = TaskLosses(tuple(outputs), plain, None)
     shared = SharedWeights(model, losses.tasks)
     shared.check_any("`suggest_weights`")
-    measured = _measured(model, dataset, losses, shared, steps)
-    if not measured:
-        raise ValueError("`dataset` gave no batch.")
-    return _suggestion(losses.tasks, np.stack(measured))
+    return _suggestion(measure_gradients(model, dataset, losses, shared, steps))
 
 
-def _measured(
-    model: keras.Model, dataset: Any, losses: TaskLosses, shared: SharedWeights, steps: int
-) -> list[np.ndarray]:
-    """The Gramian of each step; a task without a label has a gradient of 0."""
-
-    strategy = model.distribute_strategy
-
-    def measure(x: dict[str, tf.Tensor], y: dict[str, tf.Tensor]) -> tf.Tensor:
-        with tf.GradientTape(persistent=True) as tape:
-            found = losses(y, model(x, training=True), None)
-        return gramian_of(everywhere(as_jacobian(shared.gradients(tape, found))))
-
-    @tf.function(reduce_retracing=True, autograph=False)
-    def step(x: dict[str, tf.Tensor], y: dict[str, tf.Tensor]) -> tf.Tensor:
-        # Every replica takes the whole batch, and the loss counts its rows once for each of them: the sum is right.
-        return strategy.experimental_local_results(strategy.run(measure, (x, y)))[0]
-
-    columns = list(inputs_by_name(model))
-    gramians = []
-    for batch in dataset.take(steps):
-        x, y = batch[:2]
-        labels = {task: y[task] for task in losses.tasks if task in y}
-        gramians.append(step({name: x[name] for name in columns}, labels).numpy())
-    return gramians
-
-
-def _suggestion(tasks: tuple[str, ...], gramians: np.ndarray) -> SuggestedWeights:
-    squares = np.diagonal(gramians, axis1=1, axis2=2)
-    seen = squares > 0
-    counts = seen.sum(0)
+def _suggestion(gradients: TaskGradients) -> SuggestedWeights:
+    tasks, squares = gradients.tasks, gradients.squares
+    counts = (squares > 0).sum(0)
     norms = np.sqrt(squares.sum(0) / np.maximum(counts, 1))
-    lengths = np.sqrt(np.where(seen, squares, 1.0))
-    meetings = seen[:, :, None] & seen[:, None, :]
-    cosines = gramians / (lengths[:, :, None] * lengths[:, None, :])
+    between = cosines(gradients.joint)
     with np.errstate(invalid="ignore"):
-        mean_cosines = np.where(meetings, cosines, 0.0).sum(0) / meetings.sum(0)
+        mean_cosines = np.nansum(between, axis=0) / (~np.isnan(between)).sum(0)
     weights = np.ones(len(tasks))
     known = counts > 0
     if known.any():

@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytest
-from harness import keras
 
 from tfmtl.keras_host import ops
 from tfmtl.layers import CGCLayer

@@ -10,7 +10,8 @@ import tensorflow as tf
 from tfmtl.checks import check_count
 from tfmtl.data.label_statistics import LabelStatistics
 from tfmtl.data.summaries import IdCounts, Moments, Quantiles
-from tfmtl.schema import Categorical, Feature, Numeric, Schema, Sequence
+from tfmtl.data.target_rates import TargetRateCounts
+from tfmtl.schema import Categorical, Feature, Numeric, Schema, Sequence, TargetRates
 from tfmtl.schema.schema import table_readers
 
 Summary = IdCounts | Moments | Quantiles
@@ -24,6 +25,7 @@ def adapt(schema: Schema, dataset: Iterable[Any]) -> Schema:
     - `transform="buckets"`: at most `num_buckets` bins of nearly equal mass; a value that repeats often has its own.
     - `transform="standardize"`: mean and standard deviation of each position; a constant column gets deviation 1. Where
       `flag_missing` is None, whether any value was missing, and so whether the model reads flags: adapt on enough rows.
+    - `TargetRates`: positives and labelled rows of each id, in each fold.
     - Of every task the mean of its labels, of a regression their variance too, over the rows that count. Towers start at
       the mean, and `objectives` measures a task's loss by it. A task whose labels are all alike is worth a warning.
 
@@ -54,10 +56,20 @@ def adapt(schema: Schema, dataset: Iterable[Any]) -> Schema:
     if schema.is_adapted and all(task.is_measured for task in schema.tasks):
         return schema
     summaries, labels = _Summaries(schema), LabelStatistics(schema.tasks)
+    rates = {
+        feature.name: TargetRateCounts(feature, schema)
+        for feature in schema.features
+        if isinstance(feature, TargetRates) and not feature.is_adapted
+    }
     for columns, given in _raw_batches(dataset, may_be_empty=schema.is_adapted):
         summaries.update(columns)
         labels.update(given)
-    features = tuple(summaries.adapted(feature) for feature in schema.features)
+        for counts in rates.values():
+            counts.update(columns, given)
+    features = tuple(
+        rates[feature.name].adapted() if feature.name in rates else summaries.adapted(feature)
+        for feature in schema.features
+    )
     return replace(schema, features=features, tasks=labels.measured())
 
 
@@ -154,7 +166,7 @@ class _Summaries:
         self.by_name: dict[str, Moments | Quantiles] = {}
         self.readers: list[tuple[str, Summary]] = []  # (column, summary)
         self.columns_of: dict[str, list[str]] = {}  # table: its columns, for messages
-        columns = [column for f in schema.features if not isinstance(f, Numeric) for column in f.columns]
+        columns = [c for f in schema.features if isinstance(f, (Categorical, Sequence)) for c in f.columns]
         for column, (table, field) in zip(columns, table_readers(schema.features), strict=True):
             if not field.is_adapted:
                 self.columns_of.setdefault(table, []).append(column)

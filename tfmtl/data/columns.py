@@ -7,7 +7,7 @@ from typing import Literal, TypeAlias
 import pyarrow as pa
 from pyarrow import types
 
-from tfmtl.schema import Categorical, Numeric, Schema
+from tfmtl.schema import Categorical, Numeric, Schema, TargetRates
 from tfmtl.schema.categorical import MISSING_ID
 
 Dtype: TypeAlias = Literal["string", "int64", "float32", "float64"]
@@ -58,9 +58,14 @@ def plan(schema: Schema, physical: Sequence[Physical], extra: Iterable[str], lab
             columns.append(_ids(feature.name, feature, physical))
         elif isinstance(feature, Numeric):
             columns.append(Column(feature.name, feature.name, "float32", feature.size if feature.size > 1 else None))
+        elif isinstance(feature, TargetRates):
+            continue
         else:
             for name, field in zip(feature.columns, feature.fields, strict=True):
                 columns.append(_ids(name, field, physical, feature.length, feature.name))
+    for feature in schema.features:
+        if isinstance(feature, TargetRates) and feature.column not in {column.name for column in columns}:
+            columns.append(_ids(feature.column, feature, physical))
     for name in dict.fromkeys(extra):
         if name not in schema.feature_columns:
             # Ids with gaps come as floats, and float32 would take neighbours above 2^24 for one.
@@ -149,7 +154,11 @@ def item_type(found: pa.DataType) -> pa.DataType:
 
 
 def _ids(
-    name: str, field: Categorical, physical: Sequence[Physical], width: int | None = None, sequence: str | None = None
+    name: str,
+    field: Categorical | TargetRates,
+    physical: Sequence[Physical],
+    width: int | None = None,
+    sequence: str | None = None,
 ) -> Column:
     guessed = _dtype(kinds(name, physical)) or "string"
     return Column(name, name, field.dtype or guessed, width, sequence, guessed=field.dtype is None)

@@ -6,7 +6,8 @@ from typing import Any
 import tensorflow as tf
 
 from tfmtl.data.encoding import BinEncoder, IdEncoder, NumberEncoder, pack_events
-from tfmtl.schema import Categorical, Feature, Numeric, Sequence
+from tfmtl.data.target_rates import TargetRateEncoder, folds
+from tfmtl.schema import Categorical, Feature, Numeric, Sequence, TargetRates
 from tfmtl.schema.categorical import MISSING_ID
 from tfmtl.schema.schema import check_features, table_readers
 from tfmtl.typing import Encoded, Tensor
@@ -20,6 +21,7 @@ class Preprocessor(tf.Module):
     Numeric, buckets     1 + number of boundaries <= x; 0 if x is NaN               (B,)  int32
     Numeric, other       (x - mean) / std, sign(x) log(1 + |x|), or x; NaN stays    (B,) or (B, size)  float32
     Sequence             the last `length` events of each field, and a mask         (B, L)  int32
+    TargetRates          log odds of each task's label, and how much is known       (B, T + 1)  float32
     ```
 
     It holds no weights that train and learns nothing: what it needs stands in the features (`tfmtl.adapt`). Used in
@@ -30,11 +32,13 @@ class Preprocessor(tf.Module):
         passthrough: raw columns, not features, to hand on as they are, for example a user id for per-user metrics. Models
             of `build` and `tfmtl.evaluate` leave them alone; but the `fit` of Keras 3 takes no strings on a GPU, where it
             compiles what a dataset gives, nor under a `tf.distribute` strategy.
+        out_of_fold: whether `TargetRates` give a row what the other folds hold, which rows that were counted need. None does
+            so for rows that come with labels (`preprocessor(x, y)`); False is for labelled rows that `adapt` never saw.
 
     Input shape:
         `{column: tensor}` with every column of `raw_signature`: strings, ids `(B,)`, numbers `(B,)` or `(B, size)`,
         histories `(B, L')`, padded with the missing id (`""` or -1), or ragged. Integers and floats of any width are
-        cast. Other columns are dropped.
+        cast, but for int32 where raw ids are expected: that is what encoded ids are. Other columns are dropped.
 
     Output shape:
         `{name: tensor}` as in `encoded_signature`.
@@ -52,10 +56,11 @@ class Preprocessor(tf.Module):
     [2, 0]
     """
 
-    def __init__(self, features: Iterable[Feature], *, passthrough: Iterable[str] = ()):
+    def __init__(self, features: Iterable[Feature], *, passthrough: Iterable[str] = (), out_of_fold: bool | None = None):
         super().__init__(name="preprocessor")
         self.features = tuple(features)
         self.passthrough = (passthrough,) if isinstance(passthrough, str) else tuple(passthrough)
+        self.out_of_fold = out_of_fold
         check_features(self.features)
         fresh = [feature.name for feature in self.features if not feature.is_adapted]
         if fresh:
@@ -72,6 +77,8 @@ class Preprocessor(tf.Module):
         for table, field in table_readers(self.features):
             if table not in self.tables:
                 self.tables[table] = IdEncoder(field)
+        rates = [feature for feature in self.features if isinstance(feature, TargetRates)]
+        self.rates = {feature.name: TargetRateEncoder(feature) for feature in rates}
         numeric = [feature for feature in self.features if isinstance(feature, Numeric)]
         self.numbers = {f.name: BinEncoder(f) if f.transform == "buckets" else NumberEncoder(f) for f in numeric}
 
@@ -99,18 +106,22 @@ class Preprocessor(tf.Module):
         missing = [name for name in (*self.raw_signature, *self.passthrough) if name not in x]
         if missing:
             raise ValueError(f"Columns {missing} are missing. Received: {sorted(x)}")
+        counted = bool(rest) if self.out_of_fold is None else self.out_of_fold
         encoded: Encoded = {}
         for feature in self.features:
-            encoded |= self._encode(feature, x)
+            encoded |= self._encode(feature, x, counted)
         encoded |= {name: x[name] for name in self.passthrough}
         return (encoded, *rest) if rest else encoded
 
-    def _encode(self, feature: Feature, x: Mapping[str, Any]) -> Encoded:
+    def _encode(self, feature: Feature, x: Mapping[str, Any], counted: bool) -> Encoded:
         raw = {column: _check(column, x[column], *spec) for column, spec in _raw_columns(feature).items()}
         if isinstance(feature, Categorical):
             return {feature.name: self.tables[feature.table_name](raw[feature.name])}
         if isinstance(feature, Numeric):
             return {feature.name: self.numbers[feature.name](raw[feature.name])}
+        if isinstance(feature, TargetRates):
+            fold = folds(feature, x) if counted else None
+            return {feature.name: self.rates[feature.name](raw[feature.column], fold)}
         _check_lengths(feature.name, {column: (x[column], ids) for column, ids in raw.items()})
         fields = {
             feature.column(field): (raw[feature.column(field)], self.tables[feature.table_name(field)])
@@ -129,6 +140,8 @@ def _raw_columns(feature: Feature) -> dict[str, _Column]:
         return {feature.name: ((None,), tf.as_dtype(feature.dtype))}
     if isinstance(feature, Numeric):
         return {feature.name: ((None,) if feature.size == 1 else (None, feature.size), tf.float32)}
+    if isinstance(feature, TargetRates):
+        return {feature.column: ((None,), tf.as_dtype(feature.dtype))}
     return {feature.column(field): ((None, None), tf.as_dtype(field.dtype)) for field in feature.fields}
 
 
@@ -138,6 +151,8 @@ def _encoded_columns(feature: Feature) -> dict[str, _Column]:
         return dict.fromkeys((*feature.columns, feature.mask), ((None, feature.length), tf.int32))
     if isinstance(feature, Numeric) and feature.transform != "buckets":
         return _raw_columns(feature)
+    if isinstance(feature, TargetRates):
+        return {feature.name: ((None, feature.size), tf.float32)}
     return {feature.name: ((None,), tf.int32)}
 
 
@@ -149,11 +164,12 @@ def _check(column: str, value: Any, shape: tuple[int | None, ...], dtype: tf.DTy
         raise ValueError(f"Column {column!r} must be a {dtype.name} tensor. Received: {value!r}") from error
     fits = {
         tf.string: tensor.dtype == tf.string,
-        tf.int64: tensor.dtype.is_integer,
+        tf.int64: tensor.dtype.is_integer and tensor.dtype != tf.int32,  # or rows encoded twice would go unseen
         tf.float32: tensor.dtype.is_floating or tensor.dtype.is_integer or tensor.dtype.is_bool,
     }
     if not fits[dtype]:
-        raise ValueError(f"Column {column!r} must be {dtype.name}. Received: {tensor.dtype.name}")
+        hint = " (int32 is what encoded ids are)" if tensor.dtype == tf.int32 else ""
+        raise ValueError(f"Column {column!r} must be {dtype.name}. Received: {tensor.dtype.name}{hint}")
     if not tensor.shape.is_compatible_with(shape):
         raise ValueError(f"Column {column!r} must have the shape {shape}, batch first. Received: {tuple(tensor.shape)}")
     tensor = tf.cast(tensor, dtype)

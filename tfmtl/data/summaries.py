@@ -18,7 +18,7 @@ class IdCounts:
 
     def update(self, ids: np.ndarray) -> None:
         """Counts the ids of one batch."""
-        dtype = _id_dtype(ids)
+        dtype = id_dtype(ids)
         if dtype is None or self.dtype not in (None, dtype):
             raise ValueError(f"must hold {self.dtype or 'strings or integers'}. Received: {ids.dtype}")
         self.dtype = dtype
@@ -37,7 +37,7 @@ class IdCounts:
         if self.dtype == "string":
             counts: Counter[Any] = Counter()
             for value, count in self._counts.items():
-                counts[_text(value)] += count
+                counts[text(value)] += count
         else:
             counts = Counter(self._counts)
         for missing in (None, MISSING_ID[self.dtype or "string"]):
@@ -46,13 +46,15 @@ class IdCounts:
         return tuple(value for _, value in sorted(known))
 
 
-def _id_dtype(ids: np.ndarray) -> IdDtype | None:
+def id_dtype(ids: np.ndarray) -> IdDtype | None:
+    """The kind of ids that an array holds; None if it holds none."""
     if ids.dtype.kind in "iu":
         return "int64"
     return "string" if ids.dtype.kind in "OSU" else None
 
 
-def _text(value: Any) -> str | None:
+def text(value: Any) -> str | None:
+    """A text id, which TensorFlow gives as bytes, as Python's own; None stays."""
     if isinstance(value, bytes):
         return value.decode("utf-8")
     if value is None or isinstance(value, str):

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from tfmtl.exporting.example_rows import RawRows, filler, take
-from tfmtl.schema import Categorical, Feature, Numeric, Sequence
+from tfmtl.schema import Categorical, Feature, Numeric, Sequence, TargetRates
 from tfmtl.schema.categorical import MISSING_ID
 
 AWKWARD_ROWS = 16
@@ -27,6 +27,8 @@ def awkward_rows(features: tuple[Feature, ...]) -> Iterator[RawRows]:
             rows[feature.name] = (
                 numbers if feature.size == 1 else np.stack([np.roll(numbers, i) for i in range(feature.size)], 1)
             )
+        elif isinstance(feature, TargetRates):
+            rows.setdefault(feature.column, _cycle(_awkward_ids(feature.ids()), shift))
         else:
             for field in feature.fields:
                 rows[feature.column(field)] = _awkward_histories(field, feature.length, shift)

@@ -7,9 +7,15 @@ from typing import Any, TypeAlias
 from tfmtl.schema.categorical import Categorical
 from tfmtl.schema.numeric import Numeric
 from tfmtl.schema.sequence import Sequence
+from tfmtl.schema.target_rates import TargetRates
 
-Feature: TypeAlias = Categorical | Numeric | Sequence
-_KINDS: dict[str, type[Any]] = {"categorical": Categorical, "numeric": Numeric, "sequence": Sequence}
+Feature: TypeAlias = Categorical | Numeric | Sequence | TargetRates
+_KINDS: dict[str, type[Any]] = {
+    "categorical": Categorical,
+    "numeric": Numeric,
+    "sequence": Sequence,
+    "target_rates": TargetRates,
+}
 
 
 def feature_to_dict(feature: Feature) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from tfmtl.schema.features import Feature, feature_from_dict, feature_to_dict
 from tfmtl.schema.names import check_distinct
 from tfmtl.schema.numeric import Numeric
 from tfmtl.schema.sequence import Sequence
+from tfmtl.schema.target_rates import TargetRates
 from tfmtl.schema.tasks import Task, task_to_dict
 from tfmtl.schema.values import several
 
@@ -67,7 +68,7 @@ class Schema:
     @property
     def feature_columns(self) -> tuple[str, ...]:
         """The raw columns that the features read."""
-        return tuple(column for feature in self.features for column in feature.columns)
+        return tuple(dict.fromkeys(column for feature in self.features for column in feature.columns))
 
     @property
     def label_columns(self) -> tuple[str, ...]:
@@ -129,10 +130,15 @@ def check_features(features: Iterable[Feature]) -> None:
     features = tuple(features)
     for feature in features:
         if not isinstance(feature, Feature):
-            raise ValueError(f"A feature is a `Categorical`, `Numeric` or `Sequence`. Received: {feature!r}")
+            raise ValueError(
+                f"A feature is a `Categorical`, `Numeric`, `Sequence` or `TargetRates`. Received: {feature!r}"
+            )
     check_distinct("feature", (feature.name for feature in features))
     masks = [feature.mask for feature in features if isinstance(feature, Sequence)]
-    check_distinct("column", [column for feature in features for column in feature.columns] + masks)
+    rates = [feature for feature in features if isinstance(feature, TargetRates)]
+    columns = [column for feature in features if feature not in rates for column in feature.columns]
+    check_distinct("column", columns + masks + [feature.name for feature in rates])
+    _check_rates(rates, features)
     first: dict[str, Categorical] = {}
     bins = {feature.name for feature in features if isinstance(feature, Numeric) and feature.transform == "buckets"}
     for table, field in table_readers(features):
@@ -143,6 +149,20 @@ def check_features(features: Iterable[Feature]) -> None:
             raise ValueError(
                 f"{other.name!r} and {field.name!r} share table {table!r} and must agree on ids and width. "
                 f"Received: {_ids(other)} and {_ids(field)}"
+            )
+
+
+def _check_rates(rates: Iterable[TargetRates], features: Iterable[Feature]) -> None:
+    """Raises ValueError unless rates read columns of ids, and as the other features read them."""
+    readers = {column: feature for feature in features for column in feature.columns if feature not in rates}
+    for feature in rates:
+        other = readers.get(feature.column, feature)
+        if isinstance(other, (Numeric, Sequence)):
+            raise ValueError(f"{feature.name!r} needs a column of ids, one a row. Received: column of {other.name!r}")
+        if None not in (other.dtype, feature.dtype) and other.dtype != feature.dtype:
+            raise ValueError(
+                f"{feature.name!r} and {other.name!r} read column {feature.column!r} and must agree on its dtype. "
+                f"Received: {feature.dtype} and {other.dtype}"
             )
 
 

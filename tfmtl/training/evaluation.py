@@ -222,8 +222,9 @@ def _columns_read(model: keras.Model, schema: Schema) -> list[str]:
     """The columns that `model` reads: its inputs', or the schema's for a model that does not declare its own."""
     if declared := inputs_by_name(model):
         return list(declared)
-    masks = [feature.mask for feature in schema.features if isinstance(feature, Sequence)]
-    return [*schema.feature_columns, *masks]
+    encoded = [feature.encoded() for feature in schema.features]
+    masks = [feature.mask for feature in encoded if isinstance(feature, Sequence)]
+    return [*(column for feature in encoded for column in feature.columns), *masks]
 
 
 def _compiled(model: keras.Model) -> Callable[[dict[str, Any]], dict[str, Any]]:

@@ -7,7 +7,7 @@ from typing import Any
 from tfmtl.keras_host import keras
 from tfmtl.layers.cgc_layer import CrossTask, GateInput
 from tfmtl.models.build import build
-from tfmtl.schema import Categorical, Feature, Numeric, Schema
+from tfmtl.schema import Categorical, Feature, Numeric, Schema, TargetRates
 from tfmtl.stages import PLE, SharedBottomRepresentation, Towers
 from tfmtl.stages.heads import Units
 
@@ -122,4 +122,6 @@ def _wider(feature: Feature, times: int) -> Feature:
         return replace(feature, dim=times * feature.dim)
     if isinstance(feature, Numeric):
         return replace(feature, dim=times * feature.dim) if feature.dim else feature
+    if isinstance(feature, TargetRates):
+        return feature
     return replace(feature, fields=tuple(replace(field, dim=times * field.dim) for field in feature.fields))

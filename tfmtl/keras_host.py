@@ -7,7 +7,7 @@ Everything that differs between the two generations is in this file and nowhere 
 
 import functools
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, TypeVar
 
 LEGACY = os.environ.get("TF_USE_LEGACY_KERAS", "0").lower() in ("1", "true")
@@ -38,25 +38,52 @@ def register(cls: C) -> C:
     return keras.saving.register_keras_serializable("tfmtl")(cls)
 
 
-def register_freezable(cls: C) -> C:
-    """`register` for a layer that builds weights; it also wraps `build`, so that a layer can be frozen before it is built.
+def register_layer(cls: C) -> C:
+    """`register` for a layer that builds weights; it also wraps `build`, for two things that Keras 3 leaves undone.
 
-    A layer from a file may be frozen so. By themselves the weights and layers that it then makes would be trained.
+    A layer from a file may be frozen before it is built. By themselves the weights and layers that it then makes would be
+    trained. And TensorFlow finds what lies in a layer's dicts and lists: see `show_held`.
     """
     made: Any = cls
-    made.build = _freezing(made.build)
+    made.build = _finishing(made.build)
     return register(cls)
 
 
-def _freezing(build: Callable[..., None]) -> Callable[..., None]:
+def _finishing(build: Callable[..., None]) -> Callable[..., None]:
     @functools.wraps(build)
     def built(self: Any, *arguments: Any, **shapes: Any) -> None:
         build(self, *arguments, **shapes)
         if not self.trainable:
             self.trainable = True  # or Keras 3 takes the next line for no change
             self.trainable = False
+        show_held(self)
 
     return built
+
+
+def show_held(layer: keras.layers.Layer) -> None:
+    """Makes the weights and layers in the dicts and lists of `layer` its attributes too, as `experts[click]`.
+
+    Keras 3 keeps TensorFlow from looking into containers, so a `tf.train.Checkpoint` would leave out what lies there and
+    say nothing. tf_keras and other backends need no help.
+    """
+    if LEGACY or BACKEND != "tensorflow":
+        return
+    for name, value in list(vars(layer).items()):
+        if not name.startswith("_") and isinstance(value, Mapping | list | tuple):
+            for path, item in _held(name, value):
+                setattr(layer, path, item)
+
+
+def _held(name: str, value: Any) -> Iterator[tuple[str, Any]]:
+    if isinstance(value, Mapping):
+        for key, item in value.items():
+            yield from _held(f"{name}[{key}]", item)
+    elif isinstance(value, list | tuple):
+        for place, item in enumerate(value):
+            yield from _held(f"{name}[{place}]", item)
+    elif isinstance(value, keras.layers.Layer | keras.Variable) and "[" in name:
+        yield name, value
 
 
 def inputs_by_name(model: keras.Model) -> dict[str, Any]:
@@ -68,6 +95,21 @@ def inputs_by_name(model: keras.Model) -> dict[str, Any]:
     if isinstance(declared, dict):
         return dict(declared)
     return {column.name: column for column in getattr(model, "inputs", None) or []}
+
+
+def named_input(layer: keras.layers.Layer) -> dict[str, Any] | None:
+    """The symbolic input of a layer that a functional model calls once, on a dict of tensors; None of any other layer."""
+    try:
+        given = layer.input
+    except (AttributeError, ValueError, RuntimeError):  # never called, or several times
+        return None
+    if isinstance(given, dict) or LEGACY:
+        return given if isinstance(given, dict) else None
+    # Keras 3 keeps the tensors in a list, in the order in which it flattens what the layer was built for.
+    names = (layer.get_build_config() or {}).get("input_shape")
+    if not isinstance(names, dict) or not isinstance(given, list) or len(names) != len(given):
+        return None
+    return keras.tree.pack_sequence_as(dict.fromkeys(names, 0), given)
 
 
 def layers_of(model: keras.Model) -> list[keras.layers.Layer]:
@@ -105,6 +147,11 @@ def raw(variable: Any) -> Any:
     return variable if LEGACY or not isinstance(variable, keras.Variable) else variable.value
 
 
+def builds_from_means(model: keras.Model) -> bool:
+    """Whether Keras calls `model`, to build its metrics, with a batch averaged over replicas, whose integers are float64."""
+    return not LEGACY and BACKEND == "tensorflow" and model.distribute_strategy.num_replicas_in_sync > 1
+
+
 def dtype_of(tensor: Any) -> str:
     """The name of a tensor's dtype, the same on every backend."""
     return standardize_dtype(tensor.dtype)
@@ -114,12 +161,15 @@ __all__ = [
     "BACKEND",
     "LEGACY",
     "add_uncast",
+    "builds_from_means",
     "dtype_of",
     "inputs_by_name",
     "keras",
     "layers_of",
+    "named_input",
     "ops",
     "raw",
     "register",
-    "register_freezable",
+    "register_layer",
+    "show_held",
 ]

@@ -1,10 +1,10 @@
 """The model that `build` makes: a functional Keras model in which everything goes by name."""
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
-from tfmtl.keras_host import LEGACY, keras, register
+from tfmtl.keras_host import LEGACY, builds_from_means, dtype_of, keras, layers_of, register, show_held
 
 
 class _Added(threading.local):
@@ -25,12 +25,27 @@ class NamedModel(keras.Model):
 
     What layers add by `add_loss` is read before the losses of the tasks. These wait for the other replicas of a
     `MirroredStrategy`, which run the same layers in turn: afterwards Keras 3 would find what the last one added.
+
+    Row numbers are int32 and raw ids int64 or text; Keras would cast them to what the model declares, and a raw id would
+    become another id's row number, or none. So an input that is declared as int32 takes nothing else. JAX makes every
+    integer an int32 before a compiled step sees it: there only a direct call can tell them apart.
     """
+
+    if not LEGACY:  # which looks into containers by itself, and would take a model with an `__init__` for no graph
+
+        def __init__(self, *args: Any, **kwargs: Any):  # by these names Keras knows that a config holds a graph
+            super().__init__(*args, **kwargs)
+            for layer in layers_of(self):  # stages of a user's own too
+                show_held(layer)
 
     @property
     def losses(self) -> list[Any]:
         held = _ADDED.of.get(id(self))
         return super().losses if held is None else held
+
+    def call(self, inputs: Any, training: bool | None = None, mask: Any = None) -> Any:
+        self._refuse_raw(inputs)
+        return super().call(inputs, training=training, mask=mask)
 
     def compute_loss(
         self, x: Any = None, y: Any = None, y_pred: Any = None, sample_weight: Any = None, **options: Any
@@ -48,13 +63,49 @@ class NamedModel(keras.Model):
 
     def _refuse_position(self, what: str, given: Any, tasks: list[str], refused: bool) -> None:
         if refused:
-            # Keras keeps a step that failed while it was traced, and would fail in it again whatever it is given then.
-            self.train_function = self.test_function = None
+            self._forget_steps()
             form = f"{len(given)} in a list or tuple" if isinstance(given, list | tuple) else type(given).__name__
             raise ValueError(
                 f"{what} must be a dict by task, of {tasks}: Keras deals a list out in the order of the alphabet. "
                 f"Received: {form}"
             )
+
+    def _refuse_raw(self, inputs: Any) -> None:
+        """Raises ValueError if a column of row numbers comes in another type. Types are known when a step is traced."""
+        given = inputs if isinstance(inputs, Mapping) else dict(zip(self._declared(), _listed(inputs), strict=False))
+        known = (None, "int32", "float64") if builds_from_means(self) else (None, "int32")
+        received = {
+            name: dtype
+            for name, declared in self._declared().items()
+            if declared == "int32" and (dtype := _type_of(given.get(name))) not in known
+        }
+        if received:
+            self._forget_steps()
+            raise ValueError(
+                f"The model reads {sorted(received)} as row numbers, int32, which the preprocessor makes of raw ids. "
+                "Encode the rows: `tfmtl.read(..., encode=True)`, `dataset.map(preprocessor)` or `preprocessor(x)` with "
+                "`preprocessor = tfmtl.Preprocessor(schema.features)`. Row numbers that something else has made must be "
+                f"cast to int32. Received: {received}"
+            )
+
+    def _declared(self) -> dict[str, str]:
+        """The type of each input, by name."""
+        return {column.name: dtype_of(column) for column in self.inputs}
+
+    def _forget_steps(self) -> None:
+        """Keras keeps a step that failed while it was traced, and would fail in it again whatever it is given then."""
+        self.train_function = self.test_function = self.predict_function = None
+
+
+def _listed(inputs: Any) -> Iterable[Any]:
+    return inputs if isinstance(inputs, list | tuple) else [inputs]
+
+
+def _type_of(values: Any) -> str | None:
+    """The name of an array's or a tensor's type; None for what has none, such as a list. Booleans may be a mask."""
+    dtype = getattr(values, "dtype", None)
+    name = str(getattr(dtype, "name", dtype)).removeprefix("torch.")
+    return None if dtype is None or name == "bool" else name
 
 
 def model_by_name(inputs: dict[str, Any], outputs: dict[str, Any], name: str) -> keras.Model:

@@ -15,6 +15,7 @@ from tfmtl.data.columns import check_present, plan, wanted
 from tfmtl.data.files import find_files
 from tfmtl.data.labels import Labels
 from tfmtl.data.partitions import with_partitions
+from tfmtl.data.preprocessing import Preprocessor
 from tfmtl.data.tfrecord import TfrecordSource
 from tfmtl.schema import Schema
 from tfmtl.typing import Tensor
@@ -34,10 +35,12 @@ def read(
     drop_remainder: bool = False,
     columns: Iterable[str] = (),
     labels: bool = True,
+    encode: bool | Preprocessor = False,
 ) -> tf.data.Dataset:
-    """Reads batches `(x, y)`: the raw columns that the features of `schema` need, and the labels of its tasks.
+    """Reads batches `(x, y)`: the columns that the features of `schema` need, and the labels of its tasks.
 
-    `x` is `{column: tensor}` as `Preprocessor` takes it: text `(B,)` with `""` where missing, ids `(B,)` int64 with -1,
+    With `encode=True` `x` is what a model of `schema` reads: row numbers, numbers, histories with their mask. Without, it is
+    what `adapt` learns from and an export takes: `{column: tensor}` as `Preprocessor` takes it: text `(B,)` with `""` where missing, ids `(B,)` int64 with -1,
     numbers `(B,)` or `(B, size)` float32 with NaN, histories `(B, length)`, their last `length` events, padded at
     the end; a position where every field is missing is no event.
     `y` is `{task: (B,) float32}`, NaN where the label is missing or the row outside the task's sample space.
@@ -63,6 +66,8 @@ def read(
         drop_remainder: leaves out a last batch that is not full.
         columns: more columns to hand on in `x`, for example a user id for per-user metrics: text, int64 or float64.
         labels: False reads `x` alone, from files that need no labels.
+        encode: True gives batches to `fit`, `evaluate` and `predict`, for which `schema` must be adapted: it applies
+            `Preprocessor(schema.features, passthrough=columns)`. A `Preprocessor` with other options is applied as it is.
 
     Returns:
         A dataset that ends after one pass. For Parquet and tables it knows its number of batches. A worker of a
@@ -77,15 +82,18 @@ def read(
     Example:
 
     >>> import pyarrow as pa
-    >>> from tfmtl.data import read
-    >>> from tfmtl.schema import Numeric, Schema, Task
-    >>> schema = Schema([Numeric("age")], [Task("click")])
-    >>> x, y = next(iter(read(pa.table({"age": [30, None], "click": [1, 0]}), schema, batch_size=2)))
-    >>> x["age"].numpy().tolist(), y["click"].numpy().tolist()
-    ([30.0, nan], [1.0, 0.0])
+    >>> from tfmtl.data import adapt, read
+    >>> from tfmtl.schema import Categorical, Schema, Task
+    >>> rows = pa.table({"city": ["Rome", "Oslo"], "click": [1, 0]})
+    >>> schema = Schema([Categorical("city", vocabulary="adapt")], [Task("click")])
+    >>> schema = adapt(schema, read(rows, schema, batch_size=2))
+    >>> x, y = next(iter(read(rows, schema, batch_size=2, encode=True)))
+    >>> x["city"].numpy().tolist(), y["click"].numpy().tolist()
+    ([2, 1], [1.0, 0.0])
     """
     _check_arguments(batch_size, shuffle, shard)
     extra = (columns,) if isinstance(columns, str) else tuple(columns)
+    encoder = Preprocessor(schema.features, passthrough=_beside(schema, extra)) if encode is True else encode
     names = wanted(schema, extra, labels)
     opened = _open(source, names)
     for file, physical in zip(opened.files, opened.physical, strict=True):
@@ -107,7 +115,14 @@ def read(
     if num_rows is not None:
         batches = num_rows // batch_size if drop_remainder else -(-num_rows // batch_size)
         dataset = dataset.apply(tf.data.experimental.assert_cardinality(batches))
+    if encoder:
+        dataset = dataset.map(encoder, num_parallel_calls=tf.data.AUTOTUNE)
     return dataset.prefetch(2).with_options(_options(sharded=shard[1] > 1))
+
+
+def _beside(schema: Schema, columns: Iterable[str]) -> tuple[str, ...]:
+    """Those of `columns` that no feature reads."""
+    return tuple(name for name in dict.fromkeys(columns) if name not in schema.feature_columns)
 
 
 def _open(source: Any, names: Iterable[str]) -> ArrowSource | TfrecordSource:

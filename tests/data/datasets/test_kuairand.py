@@ -147,3 +147,18 @@ def test_refuses(folder, tmp_path):
         (tmp_path / name).write_bytes((folder / name).read_bytes())
     with pytest.raises(ValueError, match="no table of KuaiRand-Pure"):
         kuairand(tmp_path)
+
+
+def test_rates_are_learned_of_the_rows_to_train_on(split, folder):
+    schema = adapt(split.schema, read(split.train, split.schema, batch_size=32))
+    rates = {feature.name: feature for feature in schema.features if feature.name.endswith("_rates")}
+    assert set(rates) == {"user_id_rates", "video_id_rates", "author_id_rates", "first_tag_rates"}
+    users, clicks = split.train["user_id"].to_numpy(), split.train["is_click"].to_numpy()
+    feature = rates["user_id_rates"]
+    counted = feature.counted().sum(axis=0)[feature.vocabulary.index(3), feature.tasks.index("click")]
+    assert counted.tolist() == [clicks[users == 3].sum(), (users == 3).sum()]
+    assert split.train["first_tag"].to_pylist()[:5] == [
+        tag[0] if tag else None for tag in split.train["tag"].to_pylist()[:5]
+    ]
+    without = kuairand(folder, tasks=("click", "like"), min_count=1, target_rates=False).schema
+    assert not [feature for feature in without.features if feature.name.endswith("_rates")]

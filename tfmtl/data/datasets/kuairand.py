@@ -19,7 +19,8 @@ import pyarrow.parquet as pa_parquet
 from tfmtl.checks import check_count, check_names, check_option
 from tfmtl.data.datasets.split import Split
 from tfmtl.data.event_log import add_histories
-from tfmtl.schema import Categorical, Feature, Numeric, Schema, Sequence, Task
+from tfmtl.schema import Categorical, Feature, Numeric, Schema, Sequence, TargetRates, Task
+from tfmtl.typing import Side
 
 Known: TypeAlias = Literal["row", "day"]
 
@@ -40,6 +41,7 @@ TASKS = {
 HISTORIES = {"watched": None, "liked": "is_like", "watched_long": "long_view"}
 """The histories, and which events of the log they hold; None: all."""
 
+_RATED: dict[str, Side] = {"user_id": "user", "video_id": "item", "author_id": "item", "first_tag": "item"}
 _READY = {"watched": "watch_seq", "liked": "like_seq", "watched_long": "long_watch_seq"}
 _LOG = {
     name: pa.int64()
@@ -67,12 +69,14 @@ def kuairand(
     length: int = 50,
     dim: int = 16,
     min_count: int = 5,
+    target_rates: bool = True,
 ) -> Split:
     """Reads KuaiRand-Pure, joins users, videos and histories, and splits it by day, without leaks.
 
     Rows of 25 April to 4 May 2022 are to train on, 5 May is to choose settings with, 6 May to report on. Each row holds
     the features of its user and video, the scenario (`tab`), hour and weekday, the video's age, and the user's last videos:
-    watched, liked and watched long. Left out is what a feed cannot know beforehand: every label, `play_time_ms` and the
+    watched, liked and watched long; and, learned by `adapt` from the rows to train on and out of fold, how often the labels of its
+    user, video, author and first tag were positive. Left out is what a feed cannot know beforehand: every label, `play_time_ms` and the
     other times spent, and the statistics that the data set counts over the whole month.
 
     Args:
@@ -85,6 +89,7 @@ def kuairand(
         length: events of a history.
         dim: width of every embedding.
         min_count: how often a video, author, music or tag must occur to get a row of its own in the tables.
+        target_rates: whether there are `TargetRates` among the features.
 
     Returns:
         Schema and rows; `user_id` is a feature and a column to group by (`evaluate(group="user_id")`).
@@ -118,14 +123,12 @@ def kuairand(
     rows = _with_age(rows)
     days = rows["date"].to_numpy()
     parts = (days < valid, days == valid, days == test)
-    schema = _schema(names, length=length, dim=dim, min_count=min_count)
+    schema = _schema(names, length=length, dim=dim, min_count=min_count, target_rates=target_rates)
     return Split(schema, *(rows.filter(pa.array(part)) for part in parts))
 
 
-def _schema(tasks: tuple[str, ...], *, length: int, dim: int, min_count: int) -> Schema:
-    def ids(
-        name: str, side: Literal["user", "item", "context"], least: int = 1, table: str | None = None
-    ) -> Categorical:
+def _schema(tasks: tuple[str, ...], *, length: int, dim: int, min_count: int, target_rates: bool) -> Schema:
+    def ids(name: str, side: Side, least: int = 1, table: str | None = None) -> Categorical:
         return Categorical(name, vocabulary="adapt", dtype="int64", min_count=least, dim=dim, table=table, side=side)
 
     video = ids("video_id", "item", min_count, "video")
@@ -142,6 +145,11 @@ def _schema(tasks: tuple[str, ...], *, length: int, dim: int, min_count: int) ->
         *(Categorical(n, num_ids=k, dim=dim) for n, k in (("hour", 24), ("weekday", 7))),
     ]
     features += [Sequence(name, (video,), length=length, side="user") for name in HISTORIES]
+    if target_rates:
+        features += [
+            TargetRates(f"{column}_rates", column=column, fold_columns=("user_id", "video_id"), side=side)
+            for column, side in _RATED.items()
+        ]
     return Schema(features, [Task(name, label=TASKS[name]) for name in tasks])
 
 
@@ -236,11 +244,12 @@ def _joined(rows: pa.Table, described: pa.Table, key: str) -> pa.Table:
 
 
 def _with_age(rows: pa.Table) -> pa.Table:
-    """The video's age at the row's day, and its tags as lists of ids."""
+    """The video's age at the row's day, its tags as lists of ids, and the first of them."""
     uploaded = pc.cast(pc.strptime(rows["upload_dt"], format="%Y-%m-%d", unit="s", error_is_null=True), pa.date32())
     age = pc.cast(pc.days_between(uploaded, rows["day"]), pa.float32())
     tags = [[int(tag) for tag in text.split(",") if tag] if text else [] for text in rows["tag"].to_pylist()]
     rows = rows.drop_columns(["upload_dt", "day", "known_until_ms"])
+    rows = rows.append_column("first_tag", pa.array([tag[0] if tag else None for tag in tags], pa.int64()))
     return rows.append_column("age_days", age).set_column(
         rows.column_names.index("tag"), "tag", pa.array(tags, pa.large_list(pa.int64()))
     )

@@ -313,6 +313,13 @@ def test_a_label_value_that_never_occurs_is_said():
     assert adapted.task("click").mean == 0 and adapted.task("click").unit_of_loss is None
 
 
+def test_rows_that_never_count_are_said():
+    space = Schema([Categorical("city", vocabulary=("Rome",))], [Task("buy", sample_space=("kind", "A"))])
+    table = {"city": ["Rome"] * 4, "kind": ["a", "b", "a", "b"], "buy": [1, 0, 1, 0]}
+    with pytest.warns(UserWarning, match=r"None of 4 rows has a label of task 'buy'.*sample space \('kind', 'A'\)"):
+        assert adapt(space, read(table, space, batch_size=2)).task("buy").mean is None
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [

@@ -9,6 +9,7 @@ from pyarrow import types
 
 from tfmtl.schema import Categorical, Numeric, Schema, TargetRates
 from tfmtl.schema.categorical import MISSING_ID
+from tfmtl.schema.label_source import question
 
 Dtype: TypeAlias = Literal["string", "int64", "float32", "float64"]
 Physical: TypeAlias = Mapping[str, pa.DataType]
@@ -175,8 +176,7 @@ def _dtype(found: Iterable[pa.DataType]) -> Literal["string", "int64"] | None:
 def _label_dtype(schema: Schema, column: str, found: set[pa.DataType]) -> Dtype:
     """Text if tasks compare `column` with text, else what tells all its numbers apart and knows those of tasks."""
     sources = [source for task in schema.tasks for source in (task.label or task.name, *task.conditions)]
-    compared = [source if isinstance(source, tuple) else (source, None) for source in sources]
-    values = [value for name, value in compared if name == column]
+    values = [asked.value for asked in map(question, sources) if asked.column == column]
     if len({isinstance(value, str) for value in values}) > 1:
         raise ValueError(f"Tasks use column {column!r} both as text and as a number. Received: {sources}")
     if isinstance(values[0], str):

@@ -21,6 +21,7 @@ class LabelStatistics:
     def __init__(self, tasks: tuple[Task, ...]):
         self.tasks = tasks
         self._moments = {task.name: Moments(1) for task in tasks if not task.is_measured}
+        self._rows = dict.fromkeys(self._moments, 0)
 
     def update(self, labels: Any) -> None:
         """Adds the labels of one batch, `{task: (B,)}` with NaN where a row does not count; nothing where none are given."""
@@ -32,6 +33,7 @@ class LabelStatistics:
                 if values.dtype.kind not in "fiub":
                     raise ValueError(f"The labels of task {name!r} must be numbers. Received: {values.dtype}")
                 moments.update(values)
+                self._rows[name] += len(values)
 
     def measured(self) -> tuple[Task, ...]:
         """The tasks with what was learned of them."""
@@ -39,15 +41,21 @@ class LabelStatistics:
 
     def _measured(self, task: Task) -> Task:
         moments = self._moments.get(task.name)
-        if moments is None or not moments.count[0]:
+        if moments is None or not self._rows[task.name]:
+            return task
+        if not moments.count[0]:
+            self._warn(task, f"None of {self._rows[task.name]:,} rows has a label of task {task.name!r}")
             return task
         ((mean,), _), (variance,) = moments.statistics(), moments.variance()
         if task.kind == "binary" and not (0 <= mean <= 1):
             raise ValueError(f"Labels of the binary task {task.name!r} must be 0, 1 or missing. Received: mean={mean}")
         if not variance > 0:
-            warnings.warn(
-                f"All {int(moments.count[0]):,} labels of task {task.name!r} are {mean:g}: there is nothing to learn. "
-                f"Its label is {task.label or task.name!r}, its sample space {task.sample_space!r}.",
-                stacklevel=5,
-            )
+            self._warn(task, f"All {int(moments.count[0]):,} labels of task {task.name!r} are {mean:g}")
         return replace(task, mean=mean, variance=None if task.kind == "binary" else float(variance))
+
+    def _warn(self, task: Task, found: str) -> None:
+        warnings.warn(
+            f"{found}: there is nothing to learn. Its label is {task.label or task.name!r}, its sample space "
+            f"{task.sample_space!r}.",
+            stacklevel=6,
+        )

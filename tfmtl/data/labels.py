@@ -1,12 +1,12 @@
 """Labels from raw columns: NaN outside a task, never a number that means something else."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import tensorflow as tf
 
 from tfmtl.data.columns import NO_INTEGER, label_key
 from tfmtl.schema import Task
-from tfmtl.schema.tasks import LabelSource
+from tfmtl.schema.label_source import Comparison, LabelSource, question
 from tfmtl.typing import Tensor
 
 FILE, ROW = "origin:file", "origin:row"
@@ -17,7 +17,7 @@ class Labels:
     """Makes every task's label of the columns that `Task.label` and `Task.sample_space` name.
 
     ```
-    y = 1[column = value]  or  column      NaN where the column is missing or the row is outside the sample space
+    y = column,  1[column = value]  or  1[column >= value]      NaN where the column is missing or the row is outside the sample space
     ```
 
     Args:
@@ -58,14 +58,21 @@ def describe(files: tuple[str, ...], columns: Mapping[str, Tensor], row: Tensor)
 
 
 def _values(columns: Mapping[str, Tensor], source: LabelSource) -> Tensor:
-    """A column as float64, or 1 where it equals the value and 0 where not; NaN where it is missing."""
-    name, value = (source, None) if isinstance(source, str) else source
+    """A column as float64, or 1 where it answers the question with yes and 0 where not; NaN where it is missing."""
+    name, comparison, value = question(source)
     raw = columns[label_key(name)]
     # Compared in the column's own type: float64 takes large integers for one, and float32 holds no 0.1.
-    found = raw if value is None else raw == tf.constant(_PYTHON[raw.dtype](value), raw.dtype)
+    found = _COMPARE[comparison](raw, tf.constant(_PYTHON[raw.dtype](value), raw.dtype)) if comparison else raw
     return tf.where(_missing(raw), tf.constant(float("nan"), tf.float64), tf.cast(found, tf.float64))
 
 
+_COMPARE: dict[Comparison, Callable[[Tensor, Tensor], Tensor]] = {
+    "==": tf.equal,
+    ">=": tf.greater_equal,
+    ">": tf.greater,
+    "<=": tf.less_equal,
+    "<": tf.less,
+}
 _PYTHON = {tf.string: str, tf.int64: int, tf.float32: float, tf.float64: float}
 
 

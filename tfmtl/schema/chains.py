@@ -2,7 +2,8 @@
 
 from collections.abc import Mapping, Sequence
 
-from tfmtl.schema.tasks import LabelSource, Task
+from tfmtl.schema.label_source import LabelSource
+from tfmtl.schema.tasks import Task
 
 
 def check_chain(chain: Sequence[str]) -> tuple[str, ...]:

@@ -2,15 +2,12 @@
 
 import math
 from dataclasses import KW_ONLY, dataclass, fields
-from typing import Any, TypeAlias
+from typing import Any
 
 from tfmtl.checks import check_option
+from tfmtl.schema.label_source import LabelSource, checked_sample_space, checked_source, conditions, question
 from tfmtl.schema.names import check_name
-from tfmtl.schema.values import plain
 from tfmtl.typing import SERVED, SHARED, TaskKind
-
-LabelSource: TypeAlias = str | tuple[str, str | int | float]
-"""A column, or `(column, value)`: whether the column equals the value."""
 
 
 @dataclass(frozen=True)
@@ -22,9 +19,10 @@ class Task:
     Args:
         name: the task, from the label to the served output.
         kind: `"binary"` (label 0 or 1, output a probability) or `"regression"` (output a value).
-        label: the label's column (default: `name`), or `(column, value)`: 1 where the column equals the value.
-        sample_space: the rows that count, as a column (non-zero) or `(column, value)`, or several of these that must all
-            hold; None is all rows. Outside of it the label becomes NaN: a conversion is defined for clicked rows, a leaf
+        label: the label's column (default: `name`); `(column, value)`: 1 where the column equals the value; or
+            `(column, ">=", number)`, also with `>`, `<=` and `<`: 1 where that holds, 0 where not, missing where it is missing.
+        sample_space: the rows that count, in the same three forms (a column counts where it is not 0), or several of these
+            that must all hold; None is all rows. Outside of it the label becomes NaN: a conversion is defined for clicked rows, a leaf
             of MFH for its user group. Two strings are always `(column, value)`.
         weight: the task's weight in the joint loss, `w_{k,0}`.
         weight_decay: PLE's `gamma_k`: in epoch (or step) t the weight is `weight * weight_decay ** t`.
@@ -60,8 +58,8 @@ class Task:
                 f"Received: name={self.name!r}. Another name can have it as its label: Task('my_{self.name}', label={self.name!r})"
             )
         check_option("kind", self.kind, TaskKind, of=f"task {self.name!r}")
-        object.__setattr__(self, "label", _column(self.name, "label", self.label))
-        object.__setattr__(self, "sample_space", _sample_space(self.name, self.sample_space))
+        object.__setattr__(self, "label", checked_source(self.name, "label", self.label))
+        object.__setattr__(self, "sample_space", checked_sample_space(self.name, self.sample_space))
         for field in ("weight", "weight_decay"):
             object.__setattr__(self, field, float(getattr(self, field)))
         if not (math.isfinite(self.weight) and self.weight >= 0):
@@ -73,7 +71,7 @@ class Task:
         self._check_statistics()
         if isinstance(self.label, tuple) and self.kind != "binary":
             raise ValueError(
-                f"A label `(column, value)` is 0 or 1. Received: label={self.label} for a {self.kind} task"
+                f"A label `(column, value)`, or with a comparison, is 0 or 1. Received: label={self.label} for a {self.kind} task"
             )
 
     def _check_statistics(self) -> None:
@@ -113,15 +111,12 @@ class Task:
     def columns(self) -> tuple[str, ...]:
         """The raw columns that label and sample space read."""
         sources = (self.label or self.name, *self.conditions)
-        return tuple(dict.fromkeys(source if isinstance(source, str) else source[0] for source in sources))
+        return tuple(dict.fromkeys(question(source).column for source in sources))
 
     @property
     def conditions(self) -> tuple[LabelSource, ...]:
         """What must hold for a row to count; all rows do where nothing must."""
-        space: Any = self.sample_space
-        if space is None:
-            return ()
-        return (space,) if _is_column(space) else space
+        return conditions(self.sample_space)
 
 
 def task_to_dict(task: Task) -> dict[str, Any]:
@@ -132,30 +127,3 @@ def task_to_dict(task: Task) -> dict[str, Any]:
 
 def _as_lists(value: Any) -> Any:
     return [_as_lists(part) for part in value] if isinstance(value, tuple) else value
-
-
-def _sample_space(task: str, value: Any) -> LabelSource | tuple[LabelSource, ...] | None:
-    """One condition as it is, several as a tuple."""
-    if value is None or _is_column(value):
-        return _column(task, "sample_space", value)
-    if isinstance(value, (tuple, list)) and value and all(_is_column(part) for part in value):
-        return tuple(_column(task, "sample_space", part) for part in value)
-    raise ValueError(
-        f"`sample_space` of task {task!r} must be a column, (column, value), or several of these. "
-        f"Received: sample_space={value!r}"
-    )
-
-
-def _column(task: str, field: str, value: Any) -> Any:
-    if value is None or isinstance(value, str):
-        return value
-    if _is_column(value):
-        return (value[0], plain(value[1]))
-    raise ValueError(f"`{field}` of task {task!r} must be a column or (column, value). Received: {field}={value!r}")
-
-
-def _is_column(value: Any) -> bool:
-    """Whether `value` is one column or one `(column, value)`."""
-    if isinstance(value, (tuple, list)):
-        return len(value) == 2 and isinstance(value[0], str) and isinstance(plain(value[1]), (str, int, float))
-    return isinstance(value, str)

@@ -25,7 +25,8 @@ EVERYWHERE = {
 }
 ON_TENSORFLOW = {
     "data": {"Preprocessor", "adapt", "extend", "read"},
-    "training": {"Validation", "evaluate", "objectives", "strategy"},
+    "training": {"Validation", "balanced", "evaluate", "objectives", "strategy"},
+    "analysis": {"compare"},
     "optimizers": {"LazyAdam", "optimizer"},
     "exporting": {"Score", "export"},
 }

@@ -62,10 +62,12 @@ __all__ = [
 ]
 
 if BACKEND == "tensorflow":
+    from tfmtl.analysis import compare
     from tfmtl.data import Preprocessor, adapt, extend, read
     from tfmtl.exporting import Score, export
     from tfmtl.optimizers import LazyAdam, optimizer
     from tfmtl.training import Validation, evaluate, objectives, strategy
+    from tfmtl.training.balancing import balanced
 
     __all__ += [
         "LazyAdam",
@@ -73,6 +75,8 @@ if BACKEND == "tensorflow":
         "Score",
         "Validation",
         "adapt",
+        "balanced",
+        "compare",
         "evaluate",
         "export",
         "extend",

@@ -3,11 +3,15 @@
     python benchmarks/ple_synthetic.py                          # about 10 minutes on one core; writes docs/ple_synthetic.{json,png}
     python benchmarks/ple_synthetic.py --seeds 1 --rows 20000
     python benchmarks/ple_synthetic.py --plot                   # draws again what the JSON holds
+    python benchmarks/ple_synthetic.py --d 512 --rows 1400000 --widths 256,128,64 --rates 1e-3,3e-3 --epochs 1 --correlations 0,0.9 \
+        --out docs/studies/data/ple_paper_size.json             # at the paper's size: about an hour on one core
 
 The rows are those of `tfmtl.data.synthetic.correlated_regression`. Gain is the test MSE of the single-task model minus that of
-the multi-task model: above zero it is better. Every model is as deep as the others, [64, 32, 16] and one output; CGC and PLE
+the multi-task model: above zero it is better. Every model is as deep as the others, `--widths` and one output; CGC and PLE
 own one expert a task and one shared expert a level, MMoE three, as in the paper's own comparison of experts. `PLE alone` is
 PLE once for each task, with all of its experts and nothing shared: what its gates and width are worth without the other task.
+Where `--rates` gives several learning rates, every model tries all of them at the first correlation of the first seed and keeps the
+one with the lowest MSE on rows of its own (`--valid-rows`).
 """
 
 import os
@@ -38,30 +42,29 @@ from tfmtl.training.objectives import objectives
 TASKS = ("first", "second")
 SINGLE = "single-task"
 ALONE = "PLE alone"
-FIRST, SECOND, THIRD = 64, 32, 16
 OWN = {"num_task_experts": 1, "num_shared_experts": 1}
 
 
-def alone(schema: Schema) -> keras.Model:
+def alone(schema: Schema, first: int, second: int, third: int) -> keras.Model:
     """A PLE of its own for each task, as one model."""
     outputs, inputs = {}, None
     for task in schema.tasks:
         bottom = tfmtl.SharedBottomRepresentation(schema.features, [task.name])
-        trunk = tfmtl.PLE((FIRST, SECOND), **OWN)
-        head = tfmtl.Towers([task], units=(THIRD,))
+        trunk = tfmtl.PLE((first, second), **OWN)
+        head = tfmtl.Towers([task], units=(third,))
         model = tfmtl.build(schema.with_tasks([task.name]), bottom, trunk, head, name=f"{task.name}_alone")
         inputs = model.input if inputs is None else inputs
         outputs |= model(inputs)
     return keras.Model(inputs, outputs)
 
 
-MODELS: dict[str, Callable[[Schema], keras.Model]] = {
+MODELS: dict[str, Callable[[Schema, int, int, int], keras.Model]] = {
     # One feature, passed on as it is: nothing below the trunk that two single tasks could share.
-    SINGLE: lambda s: presets.single_task(s, units=(FIRST,), tower_units=(SECOND, THIRD)),
-    "shared-bottom": lambda s: presets.shared_bottom(s, units=(FIRST,), tower_units=(SECOND, THIRD)),
-    "MMoE": lambda s: presets.mmoe(s, units=FIRST, num_experts=3, tower_units=(SECOND, THIRD)),
-    "CGC": lambda s: presets.cgc(s, units=FIRST, tower_units=(SECOND, THIRD), **OWN),
-    "PLE": lambda s: presets.ple(s, units=(FIRST, SECOND), tower_units=(THIRD,), **OWN),
+    SINGLE: lambda s, a, b, c: presets.single_task(s, units=(a,), tower_units=(b, c)),
+    "shared-bottom": lambda s, a, b, c: presets.shared_bottom(s, units=(a,), tower_units=(b, c)),
+    "MMoE": lambda s, a, b, c: presets.mmoe(s, units=a, num_experts=3, tower_units=(b, c)),
+    "CGC": lambda s, a, b, c: presets.cgc(s, units=a, tower_units=(b, c), **OWN),
+    "PLE": lambda s, a, b, c: presets.ple(s, units=(a, b), tower_units=(c,), **OWN),
     ALONE: alone,
 }
 
@@ -76,27 +79,37 @@ def arrays(data: synthetic.Synthetic) -> tuple[dict[str, np.ndarray], dict[str, 
 class Contestant:
     """A model that is compiled once and trained from a new start for each seed and correlation."""
 
-    def __init__(self, make: Callable[[Schema], keras.Model], schema: Schema, options: Any):
-        self.make, self.schema, self.options = make, schema, options
-        self.model = make(schema)
-        rate = keras.optimizers.schedules.CosineDecay(options.rate, options.epochs * -(-options.rows // options.batch))
+    def __init__(self, make: Callable[..., keras.Model], schema: Schema, options: Any, rate: float):
+        self.make, self.schema, self.options, self.rate = make, schema, options, rate
+        self.model = make(schema, *options.widths)
+        schedule = keras.optimizers.schedules.CosineDecay(rate, options.epochs * -(-options.rows // options.batch))
         self.model.compile(
-            keras.optimizers.Adam(rate),
+            keras.optimizers.Adam(schedule),
             loss=objectives(schema.tasks)["loss"],
             steps_per_execution=16,
             jit_compile=False,
         )
         self.model.optimizer.build(self.model.trainable_variables)
 
-    def test_errors(self, train: Any, test: Any, seed: int) -> list[float]:
-        """The test MSE of each task after training."""
+    def errors(self, train: Any, test: Any, seed: int) -> list[float]:
+        """The MSE of each task on `test` after training."""
         keras.utils.set_random_seed(seed)
-        self.model.set_weights(self.make(self.schema).get_weights())
+        self.model.set_weights(self.make(self.schema, *self.options.widths).get_weights())
         for variable in self.model.optimizer.variables:  # step count and moments
             variable.assign(keras.ops.zeros_like(variable))
         self.model.fit(*train, batch_size=self.options.batch, epochs=self.options.epochs, verbose=0)
-        predictions = self.model.predict_on_batch(test[0])
+        predictions = self.model.predict(test[0], batch_size=8192, verbose=0)
         return [exact.mean_squared_error(test[1][task], predictions[task].reshape(-1)) for task in TASKS]
+
+
+def chosen(name: str, schema: Schema, train: Any, valid: Any, seed: int, options: Any) -> tuple[Contestant, dict]:
+    """The contestant with the learning rate that is best on `valid`, and the mean MSE of each rate."""
+    tried = {}
+    for rate in options.rates if len(options.rates) > 1 else ():
+        tried[rate] = float(np.mean(Contestant(MODELS[name], schema, options, rate).errors(train, valid, seed)))
+        print(f"{name}, {rate:g}: {tried[rate]:.4f}", flush=True)
+    rate = min(tried, key=tried.__getitem__) if tried else options.rates[0]
+    return Contestant(MODELS[name], schema, options, rate), tried
 
 
 def measure(options: Any) -> dict[str, Any]:
@@ -115,13 +128,16 @@ def measure(options: Any) -> dict[str, Any]:
         if any((run["seed"], run["correlation"]) == (seed, correlation) for run in found["runs"]):
             continue
         started, processor = time.perf_counter(), time.process_time()
-        count = options.rows + options.test_rows
+        count = options.rows + options.valid_rows + options.test_rows
         data = synthetic.correlated_regression(count, correlation=correlation, d=options.d, seed=seed)
-        train, test = (arrays(part) for part in data.split(options.rows))
+        first, rest = data.split(options.rows)
+        train, (valid, test) = arrays(first), (arrays(part) for part in rest.split(options.valid_rows))
         if not contestants:
-            contestants = {name: Contestant(make, data.schema, options) for name, make in MODELS.items()}
+            of = {name: chosen(name, data.schema, train, valid, seed, options) for name in options.models}
+            contestants = {name: contestant for name, (contestant, _) in of.items()}
             found["parameters"] = {name: one.model.count_params() for name, one in contestants.items()}
-        mse = {name: contestant.test_errors(train, test, seed) for name, contestant in contestants.items()}
+            found["rates"] = {name: {"tried": tried, "kept": one.rate} for name, (one, tried) in of.items()}
+        mse = {name: contestant.errors(train, test, seed) for name, contestant in contestants.items()}
         seconds = {"wall": time.perf_counter() - started, "processor": time.process_time() - processor}
         found["runs"].append({"seed": seed, "correlation": correlation, "test_mse": mse, "seconds": seconds})
         options.out.parent.mkdir(parents=True, exist_ok=True)
@@ -150,7 +166,7 @@ def spread(values: np.ndarray) -> str:
 
 def table(found: dict[str, Any]) -> str:
     """Gains as Markdown, mean of both tasks."""
-    names = [name for name in MODELS if name != SINGLE]
+    names = [name for name in found["parameters"] if name != SINGLE]
     at, single = errors(found, SINGLE)
     lines = [f"| correlation | {SINGLE} MSE | {' | '.join(names)} |", "|---" * (len(names) + 2) + "|"]
     for place, correlation in enumerate(at):
@@ -170,7 +186,7 @@ def plot(found: dict[str, Any], path: Path) -> None:
     at, _ = errors(found, SINGLE)
     figure, axes = plt.subplots(1, 2, figsize=(9, 3.4), sharey=True)
     for task, (axis, title) in enumerate(zip(axes, TASKS, strict=True)):
-        for name in MODELS:
+        for name in found["parameters"]:
             if name != SINGLE:
                 gain = gains(found, name)[..., task]
                 error = gain.std(axis=1, ddof=1) / gain.shape[1] ** 0.5 if gain.shape[1] > 1 else None
@@ -202,7 +218,10 @@ def main() -> None:
     parser.add_argument("--d", type=int, default=64)
     parser.add_argument("--epochs", type=int, default=10)
     parser.add_argument("--batch", type=int, default=512)
-    parser.add_argument("--rate", type=float, default=3e-3)
+    parser.add_argument("--rates", type=floats, default=[3e-3])
+    parser.add_argument("--valid-rows", type=int, default=10_000)
+    parser.add_argument("--widths", type=lambda text: [int(part) for part in text.split(",")], default=[64, 32, 16])
+    parser.add_argument("--models", type=lambda text: text.split(","), default=list(MODELS))
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--out", type=Path, default=Path("docs/ple_synthetic.json"))
     parser.add_argument("--plot", action="store_true", help="only draw what --out holds")

@@ -6,6 +6,7 @@ import tensorflow as tf
 
 from tests.harness import run_fresh
 from tfmtl import export, models
+from tfmtl.analysis.comparing.parts import held_parts
 from tfmtl.data import Preprocessor, adapt, read
 from tfmtl.data.target_rates import folds
 from tfmtl.exporting import ExportedModel
@@ -102,6 +103,23 @@ def test_labels_that_are_noise_cannot_be_read_off_the_rates():
     assert correlation(Preprocessor(schema.features, out_of_fold=False)) > 0.3  # the leak, on purpose
     # Other rows of a user are few, and a coin tells nothing of the next: within 4 deviations of 0.
     assert abs(correlation(Preprocessor(schema.features))) < 4 / np.sqrt(4000)
+
+
+def test_a_comparison_trains_on_the_rates_of_other_folds_and_judges_by_those_of_all_rows():
+    table, later = rows(), rows(200, seed=3)
+    schema = adapted(table)
+    parts = held_parts(schema, ["user_rates"], {"train": table, "test": later}, None, None)
+
+    def held(part, count):
+        (x, *_), *_ = parts[part].batches(count, ["user_rates"], ["click"])
+        return x["user_rates"].numpy()
+
+    x, y = next(iter(read(table, schema, batch_size=600)))
+    wanted = Preprocessor(schema.features)(x, y)[0]["user_rates"].numpy()
+    np.testing.assert_array_equal(sorted(held("train", 600)[:, 0]), sorted(wanted[:, 0]))
+    x, y = next(iter(read(later, schema, batch_size=200)))
+    wanted = Preprocessor(schema.features)(x)["user_rates"].numpy()
+    np.testing.assert_array_equal(sorted(held("test", 200)[:, 0]), sorted(wanted[:, 0]))
 
 
 def test_json_and_a_second_adapt_keep_what_was_learned():

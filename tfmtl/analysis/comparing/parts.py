@@ -41,6 +41,8 @@ def held_parts(
         else:
             extra = () if of_part is None or of_part in schema.feature_columns else (of_part,)
             dataset, encode = read(source, schema, batch_size=READ_ROWS, columns=extra), encoder
+        if name == "train":
+            encode = _for_counted_rows(encode)
         parts[name] = HeldRows(
             dataset,
             columns,
@@ -69,6 +71,13 @@ def check_parts(schema: Schema, parts: Mapping[str, HeldRows]) -> None:
                     f"All {len(labels)} labels of task {task.name!r} in `{name}` are {labels[0]:g}: there is nothing to tell "
                     "apart. Leave it out with `schema.with_tasks`, or give other rows."
                 )
+
+
+def _for_counted_rows(encode: Any) -> Any:
+    """What encodes rows that the schema was adapted to: no row may see its own label in `TargetRates`."""
+    if not isinstance(encode, Preprocessor):
+        return encode
+    return Preprocessor(encode.features, passthrough=encode.passthrough, out_of_fold=True)
 
 
 def _is_dataset(source: Any) -> bool:

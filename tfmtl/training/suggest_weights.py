@@ -12,7 +12,7 @@ from tfmtl.schema import Schema
 from tfmtl.training.balancing.shared_weights import SharedWeights
 from tfmtl.training.balancing.task_losses import TaskLosses
 from tfmtl.training.objectives import objectives
-from tfmtl.training.task_gradients import TaskGradients, cosines, measure_gradients
+from tfmtl.training.task_gradients import GradientMeter, TaskGradients, cosines
 
 CONFLICT = -0.1
 """A mean cosine below this is reported as a conflict: weights move it, and cannot end it."""
@@ -109,7 +109,7 @@ def suggest_weights(model: keras.Model, dataset: Any, schema: Schema, *, steps: 
     losses = TaskLosses(tuple(outputs), plain, None)
     shared = SharedWeights(model, losses.tasks)
     shared.check_any("`suggest_weights`")
-    return _suggestion(measure_gradients(model, dataset, losses, shared, steps))
+    return _suggestion(GradientMeter(model, losses, shared)(dataset, steps))
 
 
 def _suggestion(gradients: TaskGradients) -> SuggestedWeights:

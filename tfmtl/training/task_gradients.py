@@ -52,66 +52,76 @@ def cosines(gramians: np.ndarray) -> np.ndarray:
     return np.divide(gramians, both, out=np.full_like(gramians, np.nan), where=both > 0)
 
 
-def measure_gradients(
-    model: keras.Model, dataset: Any, losses: TaskLosses, shared: SharedWeights, steps: int
-) -> TaskGradients:
-    """Measures each task's gradient in up to `steps` batches; the model is left as it is.
+class GradientMeter:
+    """Measures each task's gradient by what the tasks share; the step is traced once and kept. The model is left as it is.
 
     Args:
         model: functional, returns a dict by task.
-        dataset: batches `(x, y)` of encoded columns and labels; what follows them is not read.
         losses: of the tasks.
         shared: the weights of `model`, sorted by the tasks that reach them.
-        steps: how many batches are read at most.
-
-    Raises:
-        ValueError: a dataset without batches.
     """
-    step = _step(model, losses, shared)
-    columns = list(inputs_by_name(model))
-    measured = []
-    with _unchanged(model):
-        for batch in islice(dataset, steps):
-            x, y = batch[:2]
-            labels = {task: y[task] for task in losses.tasks if task in y}
-            measured.append([value.numpy() for value in step({name: x[name] for name in columns}, labels)])
-    if not measured:
-        raise ValueError("`dataset` gave no batch.")
-    gramians, own, labelled = (np.stack(values) for values in zip(*measured, strict=True))
-    layers = [_layer_of(variable) for variable in shared.dense]
-    names = tuple(dict.fromkeys(layers))
-    places = np.array([[layer == name for layer in layers] for name in names], "float64").reshape(len(names), -1)
-    return TaskGradients(losses.tasks, names, np.einsum("lv,svij->slij", places, gramians), own, labelled)
 
+    def __init__(self, model: keras.Model, losses: TaskLosses, shared: SharedWeights):
+        self.model = model
+        self.losses = losses
+        self.shared = shared
+        self.columns = list(inputs_by_name(model))
+        self._towers = [raw(v) for v in shared.towers if not is_table(v)]
+        self._step: Any = None
 
-def _step(model: keras.Model, losses: TaskLosses, shared: SharedWeights) -> Any:
-    """What measures one batch: the Gramian of each shared weight `(V, K, K)`, own squared lengths and labelled rows `(K,)`."""
-    strategy = model.distribute_strategy
-    count = len(losses.tasks)
-    towers = [raw(v) for v in shared.towers if not is_table(v)]
+    def __call__(self, dataset: Any, steps: int) -> TaskGradients:
+        """Measures up to `steps` batches `(x, y)` of encoded columns and labels; what follows them is not read.
 
-    def measure(x: dict[str, tf.Tensor], y: dict[str, tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+        Raises:
+            ValueError: a dataset without batches.
+        """
+        measured = []
+        with _unchanged(self.model):
+            for batch in islice(dataset, steps):
+                x, y = batch[:2]
+                labels = {task: tf.convert_to_tensor(y[task]) for task in self.losses.tasks if task in y}
+                columns = {name: tf.convert_to_tensor(x[name]) for name in self.columns}
+                if self._step is None:
+                    self._step = self._traced(columns, labels)
+                measured.append([value.numpy() for value in self._step(columns, labels)])
+        if not measured:
+            raise ValueError("`dataset` gave no batch.")
+        gramians, own, labelled = (np.stack(values) for values in zip(*measured, strict=True))
+        layers = [_layer_of(variable) for variable in self.shared.dense]
+        names = tuple(dict.fromkeys(layers))
+        by_layer = np.zeros((len(gramians), len(names), *gramians.shape[2:]))
+        for place, layer in enumerate(layers):
+            by_layer[:, names.index(layer)] += gramians[:, place]
+        return TaskGradients(self.losses.tasks, names, by_layer, own, labelled)
+
+    def _traced(self, columns: dict[str, tf.Tensor], labels: dict[str, tf.Tensor]) -> Any:
+        """What measures one batch of any length."""
+        strategy = self.model.distribute_strategy
+
+        def step(x: dict[str, tf.Tensor], y: dict[str, tf.Tensor]) -> list[tf.Tensor]:
+            # Every replica takes the whole batch, and the loss counts its rows once for each of them: the sum is right.
+            return [strategy.experimental_local_results(each)[0] for each in strategy.run(self._measure, (x, y))]
+
+        specs = tf.nest.map_structure(
+            lambda value: tf.TensorSpec([None, *value.shape[1:]], value.dtype), (columns, labels)
+        )
+        return tf.function(step, autograph=False, input_signature=specs)
+
+    def _measure(self, x: dict[str, tf.Tensor], y: dict[str, tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+        """The Gramian of each shared weight `(V, K, K)`, own squared lengths `(K,)` and labelled rows `(K,)`."""
         with tf.GradientTape(persistent=True) as tape:
-            found = losses(y, model(x, training=True), None)
-        gramians = tf.zeros((0, count, count), "float64")
-        if shared.dense:
-            jacobian = everywhere(as_jacobian(shared.gradients(tape, found)))
-            gramians = tf.stack([gramian_of(part) for part in tf.split(jacobian, list(shared.sizes), axis=1)])
-        own = [
-            sum(
-                (tf.reduce_sum(tf.square(everywhere(g))) for g in tape.gradient(loss, towers) if g is not None),
-                tf.zeros(()),
-            )
-            for loss in found
-        ]
-        return gramians, tf.stack(own), losses.labelled(y)
+            found = self.losses(y, self.model(x, training=True), None)
+        gramians = tf.zeros((0, len(found), len(found)), "float64")
+        if self.shared.dense:
+            jacobian = everywhere(as_jacobian(self.shared.gradients(tape, found)))
+            parts = tf.split(jacobian, list(self.shared.sizes), axis=1)
+            gramians = tf.stack([gramian_of(part) for part in parts])
+        own = [self._own_square(tape, loss) for loss in found]
+        return gramians, tf.stack(own), self.losses.labelled(y)
 
-    @tf.function(reduce_retracing=True, autograph=False)
-    def step(x: dict[str, tf.Tensor], y: dict[str, tf.Tensor]) -> list[tf.Tensor]:
-        # Every replica takes the whole batch, and the loss counts its rows once for each of them: the sum is right.
-        return [strategy.experimental_local_results(each)[0] for each in strategy.run(measure, (x, y))]
-
-    return step
+    def _own_square(self, tape: tf.GradientTape, loss: tf.Tensor) -> tf.Tensor:
+        found = [gradient for gradient in tape.gradient(loss, self._towers) if gradient is not None]
+        return tf.add_n([tf.zeros(()), *(tf.reduce_sum(tf.square(everywhere(gradient))) for gradient in found)])
 
 
 @contextmanager

@@ -1,0 +1,131 @@
+"""Does sharing help on KuaiRand-Pure? Single-task twins, eight models, two ways of weighing and three balancers.
+
+    python benchmarks/kuairand.py --data KuaiRand-Pure/data     # the folder of the published CSV files, or of the same tables as Parquet
+    python benchmarks/kuairand.py --data ... --seeds 1 --only PLE,MMoE
+
+Trained on 25 April to 4 May 2022, epochs chosen by the mean validation AUC of 5 May, reported on 6 May. Finished runs are kept in
+`--folder`; the figures go to `docs/studies/data/kuairand.json` and the report to `--report`. `docs/studies/kuairand.md` says what was
+found.
+"""
+
+import os
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+import argparse
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import tensorflow as tf
+
+import tfmtl
+from tfmtl.analysis import Contestant, compare
+from tfmtl.data import kuairand
+from tfmtl.keras_host import keras
+from tfmtl.models import aitm, dtrn, mmoe, ple, shared_bottom, single_task, stem_net
+from tfmtl.schema import Schema
+from tfmtl.training.balancing import DBMTL, CAGrad, UncertaintyWeighting
+
+UNITS, TOWER, DROPOUT = (64, 32), (16,), 0.2
+CHAIN = ("click", "long_view")
+
+Make = Callable[[Schema], keras.Model]
+
+
+def twin(schema: Schema) -> keras.Model:
+    return single_task(schema, units=UNITS, tower_units=TOWER, dropout=DROPOUT)
+
+
+def of_mmoe(schema: Schema) -> keras.Model:
+    return mmoe(schema, units=UNITS, num_experts=4, tower_units=TOWER, dropout=DROPOUT)
+
+
+def of_bottom(schema: Schema) -> keras.Model:
+    return shared_bottom(schema, units=UNITS, tower_units=TOWER, dropout=DROPOUT)
+
+
+def of_ple(schema: Schema) -> keras.Model:
+    return ple(schema, units=UNITS, tower_units=TOWER, dropout=DROPOUT)
+
+
+def of_stem(schema: Schema) -> keras.Model:
+    return stem_net(schema, units=UNITS, num_shared_experts=2, gate_units=(32,), tower_units=TOWER, dropout=DROPOUT)
+
+
+def of_aitm(schema: Schema) -> keras.Model:
+    return aitm(schema, CHAIN, units=UNITS, tower_units=TOWER, dropout=DROPOUT)
+
+
+def of_dtrn(schema: Schema) -> keras.Model:
+    return dtrn(schema, target="video_id", units=UNITS, tower_units=TOWER)
+
+
+def contestants() -> dict[str, Contestant]:
+    """By name; "normalised" divides each loss by that of always answering the base rate."""
+    models: dict[str, Make] = {"shared-bottom": of_bottom, "MMoE": of_mmoe, "PLE": of_ple, "STEM-Net": of_stem}
+    found = {}
+    for name, make in models.items():
+        found[name] = Contestant(make, normalize=False)
+        found[f"{name}, normalised"] = Contestant(make, normalize=True)
+    found["AITM, click to long_view, normalised"] = Contestant(of_aitm, normalize=True)
+    found["DTRN, normalised"] = Contestant(of_dtrn, normalize=True)
+    for balancer in (UncertaintyWeighting(), CAGrad(every=10), DBMTL(every=10)):
+        found[f"PLE, {type(balancer).__name__}"] = Contestant(of_ple, normalize=True, balancer=balancer)
+    return found
+
+
+def prepared(options: Any) -> tuple[Schema, Any, Any, Any]:
+    """The adapted schema and the three parts."""
+    split = kuairand(options.data, length=options.length)
+    # A table of users learns the rows of users by heart within two epochs; their rates stay.
+    features = [feature for feature in split.schema.features if feature.name != "user_id"]
+    schema = replace(split.schema, features=tuple(features))
+    schema = tfmtl.adapt(schema, tfmtl.read(split.train, schema, batch_size=8192))
+    return schema, split.train, split.valid, split.test
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", required=True, help="the folder of KuaiRand-Pure")
+    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--epochs", type=int, default=3)
+    parser.add_argument("--batch", type=int, default=2048)
+    parser.add_argument("--rate", type=float, default=1.5e-3)
+    parser.add_argument("--length", type=int, default=20, help="events of a history")
+    parser.add_argument("--only", type=lambda text: text.split(";"), help="names of contestants, between semicolons")
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--folder", type=Path, default=Path("runs/kuairand"))
+    parser.add_argument("--out", type=Path, default=Path("docs/studies/data/kuairand.json"))
+    parser.add_argument("--report", type=Path, default=Path("runs/kuairand.html"))
+    options = parser.parse_args()
+    tf.config.threading.set_intra_op_parallelism_threads(options.threads)
+    tf.config.threading.set_inter_op_parallelism_threads(options.threads)
+
+    schema, train, valid, test = prepared(options)
+    chosen = {name: one for name, one in contestants().items() if options.only is None or name in options.only}
+    report = compare(
+        schema,
+        chosen,
+        train,
+        valid,
+        test,
+        twin=twin,
+        seeds=options.seeds,
+        epochs=options.epochs,
+        batch_size=options.batch,
+        patience=1,
+        learning_rates=(options.rate,),
+        group="user_id",
+        folder=options.folder,
+    )
+    print(report)
+    options.out.parent.mkdir(parents=True, exist_ok=True)
+    options.out.write_text(report.to_json() + "\n")
+    options.report.parent.mkdir(parents=True, exist_ok=True)
+    report.to_html(options.report)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,7 +1,9 @@
 """The model that `build` makes: a functional Keras model in which everything goes by name."""
 
 import threading
+import warnings
 from collections.abc import Iterable, Mapping
+from pathlib import PurePath
 from typing import Any
 
 from tfmtl.keras_host import LEGACY, builds_from_means, dtype_of, keras, layers_of, register, show_held
@@ -61,6 +63,21 @@ class NamedModel(keras.Model):
         finally:
             del _ADDED.of[id(self)]
 
+    def save(self, filepath: Any, *arguments: Any, **options: Any) -> None:
+        _refuse_hdf5(filepath)
+        if not PurePath(str(filepath)).suffix and self.optimizer is not None and options.get("include_optimizer", True):
+            warnings.warn(
+                "A folder that tf_keras saves does not bring back what the optimizer remembers: save as `.keras`, or with "
+                f"`include_optimizer=False` to say so. Received: filepath={str(filepath)!r}",
+                stacklevel=2,
+            )
+        super().save(filepath, *arguments, **options)
+
+    def save_weights(self, filepath: Any, *arguments: Any, **options: Any) -> None:
+        if not str(filepath).endswith(".weights.h5"):
+            _refuse_hdf5(filepath)
+        super().save_weights(filepath, *arguments, **options)
+
     def _refuse_position(self, what: str, given: Any, tasks: list[str], refused: bool) -> None:
         if refused:
             self._forget_steps()
@@ -95,6 +112,18 @@ class NamedModel(keras.Model):
     def _forget_steps(self) -> None:
         """Keras keeps a step that failed while it was traced, and would fail in it again whatever it is given then."""
         self.train_function = self.test_function = self.predict_function = None
+
+
+def _refuse_hdf5(path: Any) -> None:
+    """Raises ValueError for the oldest format of Keras, which knows weights by names within a layer of the model.
+
+    Those of a stage's parts repeat. tf_keras fails; Keras 3 writes it and then forgets the optimizer in all later saves.
+    """
+    if PurePath(str(path)).suffix in (".h5", ".hdf5"):
+        raise ValueError(
+            "HDF5 files of whole models do not hold all of this one: save it as `.keras`, or its weights alone as "
+            f"`.weights.h5`. Received: filepath={str(path)!r}"
+        )
 
 
 def _listed(inputs: Any) -> Iterable[Any]:

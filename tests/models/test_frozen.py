@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from tfmtl import PLE, Categorical, HierarchicalTaskTree, Schema, SharedBottom, Task
-from tfmtl.keras_host import keras, register_freezable
+from tfmtl.keras_host import keras, register_layer
 from tfmtl.models import ple, stem_net
 from tfmtl.stages.trunks.asymmetric_sharing import AsymmetricSharing
 from tfmtl.stages.trunks.cross_stitch import CrossStitch
@@ -58,7 +58,7 @@ def test_a_layer_made_frozen(make):
     assert len(model.trainable_weights) == len(model.weights)
 
 
-@register_freezable
+@register_layer
 class Freezable(keras.layers.Layer):
     def build(self, input_shape):
         self.built = True
@@ -75,5 +75,5 @@ def test_every_registered_layer_can_be_made_frozen():
         if not issubclass(kind, without_weights)
     }
     assert len(layers) > 25
-    by_us = Freezable.build.__code__  # of the function that `register_freezable` puts in place of `build`
+    by_us = Freezable.build.__code__  # of the function that `register_layer` puts in place of `build`
     assert [name for name, kind in layers.items() if getattr(kind.build, "__code__", None) is not by_us] == []

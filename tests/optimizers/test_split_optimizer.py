@@ -5,12 +5,12 @@ import pytest
 import tensorflow as tf
 from sparse_cases import ROWS, WIDTH, click_model, clicks, kernel, number, random_gradients, slices, table
 
-from tfmtl.keras_host import keras, register_freezable
+from tfmtl.keras_host import keras, register_layer
 from tfmtl.optimizers import LazyAdam, RowWiseAdagrad, SplitOptimizer, optimizer
 from tfmtl.tables import add_table, is_table
 
 
-@register_freezable
+@register_layer
 class OwnTable(keras.layers.Layer):
     """An embedding layer under a name of its own."""
 

@@ -4,14 +4,14 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Literal, TypeAlias
 
 from tfmtl.checks import check_option
-from tfmtl.keras_host import keras, ops, register_freezable
+from tfmtl.keras_host import keras, ops, register_layer
 from tfmtl.schema.chains import check_chain
 from tfmtl.typing import Predictions
 
 Reduction: TypeAlias = Literal["mean", "sum"]
 
 
-@register_freezable
+@register_layer
 class ChainCalibrator(keras.layers.Layer):
     """Punishes predictions that grow along a chain of tasks; passes them on as they are.
 

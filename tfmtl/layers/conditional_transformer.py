@@ -3,7 +3,7 @@
 from typing import Any, Literal, TypeAlias
 
 from tfmtl.checks import check_count, check_option
-from tfmtl.keras_host import keras, ops, register_freezable
+from tfmtl.keras_host import keras, ops, register_layer
 from tfmtl.layers.mlp import MLP
 from tfmtl.layers.norm_hypernetwork import BETA, GAMMA
 from tfmtl.layers.self_attention import SelfAttention
@@ -12,7 +12,7 @@ from tfmtl.typing import Tensor
 NormPosition: TypeAlias = Literal["post", "pre"]
 
 
-@register_freezable
+@register_layer
 class ConditionalTransformer(keras.layers.Layer):
     """Encodes S sequences in T ways that differ by the scale and shift of every layer normalisation.
 

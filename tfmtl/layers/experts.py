@@ -5,12 +5,12 @@ from typing import Any
 
 from tfmtl.checks import check_count, check_dropout, check_units
 from tfmtl.initializers import PerExpert, fresh
-from tfmtl.keras_host import keras, ops, register_freezable
+from tfmtl.keras_host import keras, ops, register_layer
 from tfmtl.layers.fast.relu_dense import is_fast_for, relu_dense
 from tfmtl.typing import Tensor
 
 
-@register_freezable
+@register_layer
 class Experts(keras.layers.Layer):
     """Applies `num` expert MLPs to one input, in one matmul a layer.
 

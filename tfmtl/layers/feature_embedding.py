@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from itertools import groupby
 from typing import Any
 
-from tfmtl.keras_host import ops, register_freezable
+from tfmtl.keras_host import ops, register_layer
 from tfmtl.layers.field_embedding import FieldEmbedding
 from tfmtl.layers.fused_tables import cut
 from tfmtl.layers.join_fields import join_fields
@@ -12,7 +12,7 @@ from tfmtl.schema import Categorical, Feature, Numeric, Sequence
 from tfmtl.typing import Encoded, Tensor
 
 
-@register_freezable
+@register_layer
 class FeatureEmbedding(FieldEmbedding):
     """Embeds every feature of a row.
 

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 from tfmtl.checks import check_count
 from tfmtl.initializers import fresh
-from tfmtl.keras_host import dtype_of, keras, ops, raw, register_freezable
+from tfmtl.keras_host import dtype_of, keras, ops, raw, register_layer
 from tfmtl.layers.encoded_columns import check_columns
 from tfmtl.schema import Categorical, Feature, Sequence
 from tfmtl.schema.features import feature_from_dict, feature_to_dict
@@ -15,7 +15,7 @@ from tfmtl.tables import add_table, lookup
 from tfmtl.typing import Encoded, Tensor
 
 
-@register_freezable
+@register_layer
 class FusedTables(keras.layers.Layer):
     """Looks up the ids of a row in one gather for each embedding width.
 

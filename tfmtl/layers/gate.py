@@ -4,12 +4,12 @@ from collections.abc import Sequence
 from typing import Any
 
 from tfmtl.checks import check_count, check_units
-from tfmtl.keras_host import keras, ops, register_freezable
+from tfmtl.keras_host import keras, ops, register_layer
 from tfmtl.layers.mlp import MLP
 from tfmtl.typing import Tensor
 
 
-@register_freezable
+@register_layer
 class Gate(keras.layers.Layer):
     """Gives every candidate a weight; the weights of a row sum to 1.
 

@@ -3,13 +3,13 @@
 from collections.abc import Mapping
 from typing import Any
 
-from tfmtl.keras_host import keras, ops, register_freezable
+from tfmtl.keras_host import keras, ops, register_layer
 from tfmtl.typing import Predictions, Tensor
 
 MEAN = "mean"
 
 
-@register_freezable
+@register_layer
 class GroupRouting(keras.layers.Layer):
     """Answers every behaviour with the task of the row's group.
 

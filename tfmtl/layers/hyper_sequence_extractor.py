@@ -5,7 +5,7 @@ from itertools import product
 from typing import Any, Literal, TypeAlias
 
 from tfmtl.checks import check_count, check_names, check_option, check_units
-from tfmtl.keras_host import add_uncast, keras, ops, register_freezable
+from tfmtl.keras_host import add_uncast, keras, ops, register_layer
 from tfmtl.layers.conditional_transformer import ConditionalTransformer, NormPosition
 from tfmtl.layers.encoded_histories import EncodedHistories, recency_of
 from tfmtl.layers.norm_hypernetwork import BETA, GAMMA, Condition, NormHypernetwork
@@ -15,7 +15,7 @@ from tfmtl.typing import Tensor
 Pooling: TypeAlias = Literal["target", "mean", "last"]
 
 
-@register_freezable
+@register_layer
 class HyperSequenceExtractor(keras.layers.Layer):
     """Reads every behaviour history once for each task, with one transformer that a hypernetwork steers.
 

@@ -6,13 +6,13 @@ from typing import Any
 
 from tfmtl.checks import check_dropout
 from tfmtl.initializers import PerExpert
-from tfmtl.keras_host import keras, ops, register_freezable
+from tfmtl.keras_host import keras, ops, register_layer
 from tfmtl.layers.mlp import MLP
 from tfmtl.schema.chains import check_chain
 from tfmtl.typing import Streams, Tensor
 
 
-@register_freezable
+@register_layer
 class InformationTransfer(keras.layers.Layer):
     """Lets every step of a chain of tasks choose between what the step before hands on and what it knows itself.
 

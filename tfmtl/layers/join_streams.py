@@ -3,11 +3,11 @@
 from collections.abc import Mapping
 from typing import Any
 
-from tfmtl.keras_host import keras, ops, register_freezable
+from tfmtl.keras_host import keras, ops, register_layer
 from tfmtl.typing import SHARED, Streams
 
 
-@register_freezable
+@register_layer
 class JoinStreams(keras.layers.Layer):
     """Sets streams of the bottom beside what a trunk made of the others.
 

@@ -5,11 +5,11 @@ from typing import Any
 
 from tfmtl.checks import check_dropout, check_units
 from tfmtl.initializers import fresh
-from tfmtl.keras_host import keras, register_freezable
+from tfmtl.keras_host import keras, register_layer
 from tfmtl.typing import Tensor
 
 
-@register_freezable
+@register_layer
 class MLP(keras.layers.Layer):
     """Applies dense layers one after the other.
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any, Literal, TypeAlias
 
 from tfmtl.checks import check_count, check_option, check_units
-from tfmtl.keras_host import add_uncast, keras, ops, register_freezable
+from tfmtl.keras_host import add_uncast, keras, ops, register_layer
 from tfmtl.layers.mlp import MLP
 from tfmtl.typing import Tensor
 
@@ -17,7 +17,7 @@ _COLUMN = {"task": 0, "behavior": 1}
 """Where a pair holds the number of its task, and of its behaviour."""
 
 
-@register_freezable
+@register_layer
 class NormHypernetwork(keras.layers.Layer):
     """Turns a task and a behaviour into gamma and beta of every layer normalisation of a transformer.
 

@@ -4,14 +4,14 @@ from typing import Any
 
 from tfmtl.checks import check_count
 from tfmtl.initializers import PerExpert
-from tfmtl.keras_host import keras, ops, register_freezable
+from tfmtl.keras_host import keras, ops, register_layer
 from tfmtl.typing import Tensor
 
 MASKED = -1e9
 """Added to the score of padding; in float32 its softmax weight is exactly 0 next to any event."""
 
 
-@register_freezable
+@register_layer
 class SelfAttention(keras.layers.Layer):
     """Lets every event of a sequence attend to all events of that sequence.
 

@@ -4,14 +4,14 @@ from collections.abc import Iterable
 from typing import Any
 
 from tfmtl.checks import check_names
-from tfmtl.keras_host import keras, ops, register_freezable
+from tfmtl.keras_host import keras, ops, register_layer
 from tfmtl.layers.field_embedding import FieldEmbedding
 from tfmtl.layers.fused_tables import take_chunks
 from tfmtl.schema import Categorical, Numeric
 from tfmtl.typing import Encoded, Tensor
 
 
-@register_freezable
+@register_layer
 class STEMEmbedding(FieldEmbedding):
     """Embeds every feature once for each stream.
 

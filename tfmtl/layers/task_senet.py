@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Literal, TypeAlias
 
 from tfmtl.checks import check_count, check_names, check_option
-from tfmtl.keras_host import keras, ops, register_freezable
+from tfmtl.keras_host import keras, ops, register_layer
 from tfmtl.typing import Tensor
 
 Squeeze: TypeAlias = Literal["none", "mean"]
@@ -12,7 +12,7 @@ Granularity: TypeAlias = Literal["field", "element"]
 Excitation: TypeAlias = Literal["sigmoid", "2*sigmoid"]
 
 
-@register_freezable
+@register_layer
 class TaskSENet(keras.layers.Layer):
     """Re-weights every feature field, each task in its own way.
 

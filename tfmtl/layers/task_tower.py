@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from tfmtl.checks import check_option
-from tfmtl.keras_host import keras, ops, register_freezable
+from tfmtl.keras_host import keras, ops, register_layer
 from tfmtl.layers.mlp import MLP
 from tfmtl.typing import TaskKind, Tensor
 
@@ -14,7 +14,7 @@ LARGEST_LOGIT = 16.0
 inside of what cross-entropies clip to (`masked_rows.EPSILON`), so its slope and theirs multiply to 1."""
 
 
-@register_freezable
+@register_layer
 class TaskTower(keras.layers.Layer):
     """Turns a task's representation into its prediction.
 

@@ -4,6 +4,7 @@ from typing import Any
 
 from tfmtl.cross_replica import num_replicas, sum_over_replicas
 from tfmtl.keras_host import keras, ops
+from tfmtl.losses.added_losses import refuse_added_losses
 from tfmtl.masked_rows import mask
 from tfmtl.typing import TaskKind, Tensor
 
@@ -30,7 +31,8 @@ class MaskedLoss(keras.losses.Loss):
     Raises:
         ValueError: labels or predictions of more than one column, a label that is not of the loss's `kind`, a sample
             weight that is negative or not finite. In a compiled step TensorFlow and JAX wrap the sentence in an error of
-            their own; under XLA, `jit_compile=True`, which knows no errors, the loss becomes NaN.
+            their own; under XLA, `jit_compile=True`, which knows no errors, the loss becomes NaN. Several replicas of a
+            plain Keras 3 model whose layers add losses of their own (see `tfmtl.models.NamedModel`).
     """
 
     kind: TaskKind = "regression"
@@ -44,6 +46,8 @@ class MaskedLoss(keras.losses.Loss):
         raise NotImplementedError
 
     def __call__(self, y_true: Tensor, y_pred: Tensor, sample_weight: Tensor | None = None) -> Tensor:
+        if num_replicas() > 1:
+            refuse_added_losses()
         rows = mask(y_true, y_pred, sample_weight, kind=self.kind, of=self.name)
         losses = rows.weights * self.row_losses(rows.labels, rows.predictions)
         return _share_of_mean(ops.sum(losses), ops.sum(rows.valid))

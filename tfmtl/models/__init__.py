@@ -25,8 +25,10 @@ from tfmtl.models.presets import (
 )
 from tfmtl.models.routed import routed
 from tfmtl.models.warm_start import warm_start
+from tfmtl.named_model import NamedModel
 
 __all__ = [
+    "NamedModel",
     "PLE_DEPTHS",
     "aitm",
     "asymmetric_sharing",

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any, Literal, TypeAlias
 
 from tfmtl.checks import check_count, check_option, check_units
-from tfmtl.keras_host import keras, ops, register_freezable
+from tfmtl.keras_host import keras, ops, register_layer
 from tfmtl.layers.conditional_transformer import NormPosition
 from tfmtl.layers.encoded_columns import check_columns
 from tfmtl.layers.feature_embedding import FeatureEmbedding
@@ -19,7 +19,7 @@ from tfmtl.typing import SHARED, Encoded, Streams, Tensor
 SharedInput: TypeAlias = Literal["mean", "fixed"]
 
 
-@register_freezable
+@register_layer
 class DTRNRepresentation(Representation):
     """Gives every task its own reading of the behaviour histories and its own importance of every field.
 

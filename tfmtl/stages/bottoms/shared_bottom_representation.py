@@ -3,14 +3,14 @@
 from collections.abc import Iterable
 from typing import Any
 
-from tfmtl.keras_host import register_freezable
+from tfmtl.keras_host import register_layer
 from tfmtl.layers.feature_embedding import FeatureEmbedding
 from tfmtl.layers.join_fields import join_fields
 from tfmtl.stages.bottoms.representation import Representation, embedding_config, total_width
 from tfmtl.typing import Encoded, Streams
 
 
-@register_freezable
+@register_layer
 class SharedBottomRepresentation(Representation):
     """Gives every stream the same tensor: all fields side by side.
 

@@ -3,14 +3,14 @@
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from tfmtl.keras_host import register_freezable
+from tfmtl.keras_host import register_layer
 from tfmtl.layers.join_fields import join_fields
 from tfmtl.layers.stem_embedding import STEMEmbedding
 from tfmtl.stages.bottoms.representation import Representation, embedding_config, total_width
 from tfmtl.typing import Encoded, Streams
 
 
-@register_freezable
+@register_layer
 class STEMRepresentation(Representation):
     """Gives every task a table of its own beside the shared one.
 

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from tfmtl.checks import check_units
-from tfmtl.keras_host import keras, register_freezable
+from tfmtl.keras_host import keras, register_layer
 from tfmtl.layers.chain_calibrator import ChainCalibrator
 from tfmtl.layers.information_transfer import InformationTransfer
 from tfmtl.layers.mlp import MLP
@@ -16,7 +16,7 @@ from tfmtl.stages.heads.towers import read_tasks
 from tfmtl.typing import Predictions, Streams
 
 
-@register_freezable
+@register_layer
 class AITMHead(keras.layers.Layer):
     """Lets every step of a chain draw on the step before, and punishes predictions that grow along the chain.
 

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
-from tfmtl.keras_host import keras, register_freezable
+from tfmtl.keras_host import keras, register_layer
 from tfmtl.schema.chains import check_chain, check_steps
 from tfmtl.schema.tasks import Task
 from tfmtl.stages.heads.label_means import label_means, warn_of_unknown
@@ -12,7 +12,7 @@ from tfmtl.stages.heads.towers import Towers, Units, read_tasks
 from tfmtl.typing import Predictions, Streams, TaskKind
 
 
-@register_freezable
+@register_layer
 class ESMMHead(keras.layers.Layer):
     """Predicts every step of a chain over all rows, as the product of the conditional probabilities up to it.
 

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from tfmtl.checks import check_units
-from tfmtl.keras_host import keras, register_freezable
+from tfmtl.keras_host import keras, register_layer
 from tfmtl.layers.task_tower import TaskTower
 from tfmtl.schema.names import check_distinct
 from tfmtl.schema.tasks import Task
@@ -14,7 +14,7 @@ from tfmtl.typing import Predictions, Streams
 Units = int | Sequence[int] | Mapping[str, int | Sequence[int]]
 
 
-@register_freezable
+@register_layer
 class Towers(keras.layers.Layer):
     """Gives every task a tower of its own.
 

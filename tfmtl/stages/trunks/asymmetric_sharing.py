@@ -3,11 +3,11 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from tfmtl.keras_host import register_freezable
+from tfmtl.keras_host import register_layer
 from tfmtl.stages.trunks.static_sharing import Fusion, StaticSharing
 
 
-@register_freezable
+@register_layer
 class AsymmetricSharing(StaticSharing):
     """Fuses every task's own network with those of its donors, which do not read it in return.
 

@@ -3,11 +3,11 @@
 from collections.abc import Sequence
 from typing import Any
 
-from tfmtl.keras_host import register_freezable
+from tfmtl.keras_host import register_layer
 from tfmtl.layers.cgc_layer import CGCLayer, CrossTask, GateInput
 
 
-@register_freezable
+@register_layer
 class CGC(CGCLayer):
     """Mixes every task's own experts with the shared experts, in each task's own way: PLE of one level.
 

@@ -4,14 +4,14 @@ from collections.abc import Sequence
 from typing import Any, Literal, TypeAlias
 
 from tfmtl.checks import check_option
-from tfmtl.keras_host import ops, register_freezable
+from tfmtl.keras_host import ops, register_layer
 from tfmtl.stages.trunks.stitched_towers import StitchedTowers, TowerInputs
 from tfmtl.typing import Tensor
 
 Granularity: TypeAlias = Literal["scalar", "channel"]
 
 
-@register_freezable
+@register_layer
 class CrossStitch(StitchedTowers):
     """Gives every task a tower, and after every layer lets each tower read all of them by learned weights.
 

@@ -3,11 +3,11 @@
 from collections.abc import Sequence
 from typing import Any
 
-from tfmtl.keras_host import register_freezable
+from tfmtl.keras_host import register_layer
 from tfmtl.stages.trunks.static_sharing import Fusion, StaticSharing
 
 
-@register_freezable
+@register_layer
 class CustomizedSharing(StaticSharing):
     """Fuses every task's own network with a shared one, without gates.
 

@@ -4,11 +4,11 @@ from collections.abc import Sequence
 from typing import Any
 
 from tfmtl.checks import check_count
-from tfmtl.keras_host import register_freezable
+from tfmtl.keras_host import register_layer
 from tfmtl.layers.cgc_layer import CGCLayer, GateInput
 
 
-@register_freezable
+@register_layer
 class MMoE(CGCLayer):
     """Mixes shared experts in each task's own way.
 

@@ -3,12 +3,12 @@
 from collections.abc import Sequence
 from typing import Any
 
-from tfmtl.keras_host import register_freezable
+from tfmtl.keras_host import register_layer
 from tfmtl.layers.cgc_layer import CGCLayer
 from tfmtl.stages.trunks.single_task import config_of_networks
 
 
-@register_freezable
+@register_layer
 class SharedBottom(CGCLayer):
     """Gives all tasks the same MLP: hard parameter sharing.
 

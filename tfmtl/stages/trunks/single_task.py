@@ -3,11 +3,11 @@
 from collections.abc import Sequence
 from typing import Any
 
-from tfmtl.keras_host import register_freezable
+from tfmtl.keras_host import register_layer
 from tfmtl.layers.cgc_layer import CGCLayer
 
 
-@register_freezable
+@register_layer
 class SingleTask(CGCLayer):
     """Gives every task an MLP of its own, and shares nothing.
 

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from tfmtl.checks import check_count
-from tfmtl.keras_host import keras, ops, register, register_freezable
+from tfmtl.keras_host import keras, ops, register, register_layer
 from tfmtl.stages.trunks.stitched_towers import StitchedTowers, TowerInputs
 from tfmtl.typing import Tensor
 
@@ -38,7 +38,7 @@ class SubspaceOrthogonality(keras.regularizers.Regularizer):
         return {"num_subspaces": self.num_subspaces, "factor": self.factor}
 
 
-@register_freezable
+@register_layer
 class Sluice(StitchedTowers):
     """Cross-stitches parts of layers instead of whole layers, and mixes every tower's layers.
 

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal, TypeAlias
 
 from tfmtl.checks import check_option, check_units
-from tfmtl.keras_host import keras, ops, register_freezable
+from tfmtl.keras_host import keras, ops, register_layer
 from tfmtl.layers.mlp import MLP
 from tfmtl.layers.stream_checks import check_streams, task_names
 from tfmtl.typing import SHARED, Streams, Tensor
@@ -12,7 +12,7 @@ from tfmtl.typing import SHARED, Streams, Tensor
 Fusion: TypeAlias = Literal["concat", "sum", "mean"]
 
 
-@register_freezable
+@register_layer
 class StaticSharing(keras.layers.Layer):
     """Fuses every task's own network with those of its donors.
 

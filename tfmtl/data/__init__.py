@@ -1,9 +1,10 @@
 """From files to what a model reads."""
 
 from tfmtl.data.adapting import adapt, extend
-from tfmtl.data.datasets import Split, kuairand
+from tfmtl.data.csv_format import CsvFormat
+from tfmtl.data.datasets import Split, kuairand, short_video
 from tfmtl.data.event_log import add_histories
 from tfmtl.data.preprocessing import Preprocessor
 from tfmtl.data.reading import read
 
-__all__ = ["Preprocessor", "Split", "adapt", "add_histories", "extend", "kuairand", "read"]
+__all__ = ["CsvFormat", "Preprocessor", "Split", "adapt", "add_histories", "extend", "kuairand", "read", "short_video"]

@@ -30,7 +30,7 @@ class Data:
     x: Columns
     y: Columns
 
-    def batches(self, size: int = 256) -> tf.data.Dataset:
+    def batches(self, size: int = 512) -> tf.data.Dataset:
         return tf.data.Dataset.from_tensor_slices((self.x, self.y)).batch(size, drop_remainder=True)
 
     def changed(self, *, x: Columns | None = None, y: Columns | None = None) -> "Data":
@@ -96,5 +96,5 @@ class Held(keras.callbacks.Callback):
 def fitted(model: keras.Model, data: Data, epochs: int, plant: Any = None) -> dict[str, Any]:
     """Trains, while `plant` holds; returns the history."""
     callbacks = [] if plant is None else [Held(plant)]
-    batches = data.batches().shuffle(32, seed=1, reshuffle_each_iteration=True)
+    batches = data.batches(256).shuffle(32, seed=1, reshuffle_each_iteration=True)
     return model.fit(batches, epochs=epochs, verbose=0, callbacks=callbacks).history

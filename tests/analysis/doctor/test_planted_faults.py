@@ -18,12 +18,14 @@ class Clinic:
     """The healthy model, which every test gives back as it was."""
 
     def __init__(self):
-        keras.utils.set_random_seed(7)
+        keras.utils.set_random_seed(8)
         self.model = new_model()
         self.fresh = self.model.get_weights()
-        self.history = fitted(self.model, TRAIN, 6)
+        self.history = fitted(self.model, TRAIN, 5)
+        self.model.optimizer.learning_rate = 0.002  # smaller steps at the end, so that no last step leaves a trace
+        fitted(self.model, TRAIN, 2)
         self.healthy = self.model.get_weights()
-        self.examine = Examiner(self.model, SCHEMA, steps=24)
+        self.examine = Examiner(self.model, SCHEMA, steps=12)
         self.trunk, self.head = self.model.get_layer("trunk"), self.model.get_layer("head")
 
     def of(self, valid=VALID, train=TRAIN, **known):
@@ -33,7 +35,6 @@ class Clinic:
 
     def ill(self, plant, epochs=2, train=TRAIN):
         """Plants a fault, and lets the rest of the model adapt to it."""
-        self.model.optimizer.learning_rate = 0.003  # so that no last step leaves a trace
         plant(self.model)
         fitted(self.model, train, epochs, plant)
 
@@ -50,7 +51,7 @@ def _healed(clinic):
 
 
 def test_a_healthy_model_has_nothing(clinic):
-    history = {**clinic.history, **{f"val_{task.name}_loss": [1.0, 0.9, 0.85, 0.8, 0.79, 0.78] for task in TASKS}}
+    history = {**clinic.history, **{f"val_{task.name}_loss": [1.0, 0.9, 0.85, 0.8, 0.79] for task in TASKS}}
     assert clinic.of(history=history, initial=clinic.fresh, comparison=compared("level")) == set()
 
 

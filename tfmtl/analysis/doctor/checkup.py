@@ -62,11 +62,8 @@ class Checkup(keras.callbacks.Callback):
         check_backend("Checkup")
         self.dataset = dataset
         self.schema = schema
-        self.options: dict[str, Any] = {
-            "train": train,
-            "preprocessor": preprocessor,
-            "steps": check_count("steps", steps),
-        }
+        self.train = train
+        self.options: dict[str, Any] = {"preprocessor": preprocessor, "steps": check_count("steps", steps)}
         self.every = check_count("every", every)
         self.html = None if html is None else Path(html)
         self.log = None if log_dir is None else ScalarLog(log_dir)

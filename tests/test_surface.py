@@ -26,7 +26,7 @@ EVERYWHERE = {
 ON_TENSORFLOW = {
     "data": {"Preprocessor", "adapt", "extend", "read"},
     "training": {"Validation", "balanced", "evaluate", "objectives", "strategy"},
-    "analysis": {"compare"},
+    "analysis": {"compare", "diagnose"},
     "optimizers": {"LazyAdam", "optimizer"},
     "exporting": {"Score", "export"},
 }

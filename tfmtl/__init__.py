@@ -62,7 +62,7 @@ __all__ = [
 ]
 
 if BACKEND == "tensorflow":
-    from tfmtl.analysis import compare
+    from tfmtl.analysis import compare, diagnose
     from tfmtl.data import Preprocessor, adapt, extend, read
     from tfmtl.exporting import Score, export
     from tfmtl.optimizers import LazyAdam, optimizer
@@ -77,6 +77,7 @@ if BACKEND == "tensorflow":
         "adapt",
         "balanced",
         "compare",
+        "diagnose",
         "evaluate",
         "export",
         "extend",

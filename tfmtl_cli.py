@@ -18,6 +18,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="tfmtl", description=__doc__)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     _add_serve(commands)
+    _add_doctor(commands)
     options = parser.parse_args(arguments)
     return options.run(options)
 
@@ -89,6 +90,47 @@ def _serve(options: argparse.Namespace) -> int:
         except ServerStartError as error:
             return _fail("serve", str(error))
     return 0
+
+
+def _add_doctor(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    doctor = commands.add_parser(
+        "doctor",
+        help="say what goes wrong when the tasks of a model are learned together",
+        description="Looks at a trained model and raw rows, and prints what is wrong with either, by which numbers, and what to "
+        "do (tfmtl.diagnose).",
+    )
+    doctor.add_argument("model", type=Path, help="a saved model, .keras")
+    doctor.add_argument("schema", type=Path, help="its adapted schema, JSON")
+    doctor.add_argument("data", help="rows that it was not trained on: Parquet, CSV or TFRecord")
+    doctor.add_argument("--train", metavar="F", help="rows that it was trained on")
+    doctor.add_argument("--batch-size", type=int, default=1024, metavar="N", help="rows of a batch (%(default)s)")
+    doctor.add_argument("--steps", type=int, default=100, metavar="N", help="batches read at most (%(default)s)")
+    doctor.add_argument("--out", type=Path, metavar="F", help="write the report as a page, .html, or as .json")
+    doctor.add_argument(
+        "--fail-on", choices=("error", "warning"), help="exit with status 1 if something as grave is found, or graver"
+    )
+    doctor.set_defaults(run=_doctor)
+
+
+def _doctor(options: argparse.Namespace) -> int:
+    if options.out is not None and options.out.suffix not in (".html", ".json"):
+        return _fail("doctor", f"--out must end in .html or .json. Received: {options.out}")
+    from tfmtl import Schema, diagnose, read
+    from tfmtl.keras_host import keras
+
+    def rows(source: str | None) -> object:
+        return None if source is None else read(source, schema, batch_size=options.batch_size, encode=True)
+
+    try:
+        schema = Schema.from_json(options.schema.read_text(encoding="utf-8"))
+        model = keras.models.load_model(options.model)
+        found = diagnose(model, rows(options.data), schema, train=rows(options.train), steps=options.steps)
+    except (OSError, ValueError) as error:
+        return _fail("doctor", str(error))
+    print(found)
+    if options.out is not None:
+        (found.to_html if options.out.suffix == ".html" else found.to_json)(options.out)
+    return 1 if options.fail_on and found.at_least(options.fail_on) else 0
 
 
 def _fail(command: str, message: str) -> int:

@@ -35,6 +35,12 @@ def test_losses(tmp_path, monkeypatch):
     run(ROOT / "docs" / "losses.md", {})
 
 
+@pytest.mark.parametrize("page", ["diagnose.md", "checkpoints.md"])
+def test_what_is_wrong_and_which_epoch(page, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    run(ROOT / "docs" / page, {})
+
+
 def test_balancing(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     names: dict[str, object] = {}

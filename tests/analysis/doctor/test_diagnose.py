@@ -1,12 +1,14 @@
 """The doctor on models of any kind, what it says, and what it refuses."""
 
 import json
+import re
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 import tensorflow as tf
+from harness import ROOT
 from patients import Data
 
 from tfmtl.analysis.doctor import FAULTS, Finding, diagnose
@@ -175,6 +177,8 @@ def test_reports(tmp_path):
     assert "256 rows: 1 error" in text and "ERROR  unlabelled_task: buy" in text and "-> Look at its label" in text
     page = found.to_html(tmp_path / "report.html").read_text()
     assert "unlabelled_task: buy" in page and "<script" not in page
+    shown = found._repr_html_()
+    assert "<td>unlabelled_task</td>" in shown and "<body" not in shown
     held = json.loads(found.to_json(tmp_path / "report.json"))
     assert held["findings"][0]["evidence"] == {"rows": 256, "labels": 0}
     assert json.loads((tmp_path / "report.json").read_text()) == held
@@ -217,6 +221,8 @@ def test_other_backends_are_told(monkeypatch):
         diagnose(plain_model(2), pair(256, 1).batches(128), PAIR)
 
 
-def test_every_fault_has_a_test():
+def test_every_fault_has_a_test_and_a_line_in_the_documents():
     texts = "".join(path.read_text() for path in Path(__file__).parent.glob("test_*.py"))
     assert not [name for name in FAULTS if f'"{name}"' not in texts]
+    page = (ROOT / "docs" / "diagnose.md").read_text()
+    assert set(re.findall(r"^\| `(\w+)` \| (?:error|warning|note) \|", page, re.MULTILINE)) == set(FAULTS)

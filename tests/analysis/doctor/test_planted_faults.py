@@ -248,7 +248,7 @@ def test_overfitting_in_the_history(clinic):
     history["val_buy_loss"] = rises
     found = diagnosis_of(clinic.examine(VALID.batches(), train=TRAIN.batches(), history=history)).at_least("warning")
     assert [(each.name, each.where) for each in found] == [("overfitting", "buy")]
-    assert "while 'click', 'spend' still improved" in found[0].message
+    assert "while 'click', 'spend' improved longer" in found[0].message
 
 
 def test_overfitting_between_two_datasets(clinic):

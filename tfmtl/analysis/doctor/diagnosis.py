@@ -1,5 +1,6 @@
 """What the doctor found."""
 
+import html
 import json
 import math
 from collections.abc import Iterator, Sequence
@@ -61,7 +62,11 @@ class Diagnosis(Sequence[Finding]):
         return "\n\n".join([self.summary, *map(str, self.findings), *(f"({remark})" for remark in self.remarks)])
 
     def _repr_html_(self) -> str:
-        return self._page().to_html()
+        """A table for a notebook, without the page around it."""
+        cells = [(each.severity, each.name, each.where, each.message, each.advice) for each in self]
+        rows = "".join("<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in row) + "</tr>" for row in cells)
+        remarks = "".join(f"<p>({html.escape(remark)})</p>" for remark in self.remarks)
+        return f"<div><p>{html.escape(self.summary)}</p><table><tbody>{rows}</tbody></table>{remarks}</div>"
 
     def to_dataframe(self) -> "pd.DataFrame":
         """One row a finding, in pandas."""

@@ -88,7 +88,7 @@ def unlabelled_stretch(examined: Examination) -> Iterator[Finding]:
                 "unlabelled_stretch",
                 "warning",
                 task.name,
-                f"{length:,} of the {total:,} {of} of {name} follow each other {what} of {task.name!r}, from the {start:,}th on.",
+                f"{length:,} of the {total:,} {of} of {name} follow each other {what} of {task.name!r}, from row {start:,} on.",
                 "Shuffle the rows, or look at what happened to the labels there: in such a stretch the shared weights forget "
                 "the task.",
                 (task.name,),

@@ -61,7 +61,7 @@ def _in_history(task: Task, pair: tuple[Sequence[float], Sequence[float]], best:
     if last - epoch < PATIENCE or fall <= 0 or rise <= RISE * fall:
         return None
     others = sorted(name for name, other in best.items() if other > epoch)
-    while_others = f" while {', '.join(map(repr, others))} still improved" if others else ""
+    while_others = f" while {', '.join(map(repr, others))} improved longer" if others else ""
     return Finding(
         "overfitting",
         "warning",

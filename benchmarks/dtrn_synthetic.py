@@ -1,8 +1,8 @@
 """DTRN against one transformer for all tasks, on three sets of which the truth is known.
 
-    python benchmarks/dtrn_synthetic.py                         # writes docs/dtrn_crossed.json
-    python benchmarks/dtrn_synthetic.py --data own              # writes docs/dtrn_own.json
-    python benchmarks/dtrn_synthetic.py --data own_labelled     # writes docs/dtrn_own_labelled.json
+    python benchmarks/dtrn_synthetic.py                         # writes docs/studies/data/dtrn_crossed.json
+    python benchmarks/dtrn_synthetic.py --data own              # writes docs/studies/data/dtrn_own.json
+    python benchmarks/dtrn_synthetic.py --data own_labelled     # writes docs/studies/data/dtrn_own_labelled.json
     python benchmarks/dtrn_synthetic.py --seeds 1 --epochs 2 --models "DTRN" "shared transformer"
     python benchmarks/dtrn_synthetic.py --table                 # the table of what the JSON holds
 
@@ -156,9 +156,9 @@ def table(found: dict[str, Any]) -> str:
 def main() -> None:
     made = parser(__doc__, MODELS, seeds=3, rows=40_000, test_rows=10_000, epochs=6, batch=256, rate=5e-3)
     made.add_argument("--data", choices=list(DRAWN), default="crossed")
-    made.add_argument("--out", type=Path, help="default: docs/dtrn_DATA.json")
+    made.add_argument("--out", type=Path, help="default: docs/studies/data/dtrn_DATA.json")
     options = made.parse_args()
-    options.out = options.out or Path(f"docs/dtrn_{options.data}.json")
+    options.out = options.out or Path(f"docs/studies/data/dtrn_{options.data}.json")
     found = load(options.out) if options.table else compare(MODELS, options, lambda seed: data(options, seed))
     print(table(found))
 

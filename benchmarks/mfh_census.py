@@ -44,7 +44,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--epochs", type=int, default=4)
     parser.add_argument("--rows", type=int, default=30_000)
-    parser.add_argument("--out", type=Path, default=Path("docs/mfh_study.json"))
+    parser.add_argument("--out", type=Path, default=Path("docs/studies/data/mfh_study.json"))
     parser.add_argument("--grids", nargs="+", choices=list(grids()), default=list(grids()), metavar="NAME")
     options = parser.parse_args()
 

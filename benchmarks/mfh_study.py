@@ -1,6 +1,6 @@
 """What the two studies of MFH share: the contestants, a run of one of them, and the tables.
 
-python benchmarks/mfh_study.py docs/mfh_study.json      # the tables of the runs in that file
+python benchmarks/mfh_study.py docs/studies/data/mfh_study.json      # the tables of the runs in that file
 """
 
 import os
@@ -198,7 +198,7 @@ def _spread(values: np.ndarray, sign: str = "") -> str:
 
 def main() -> None:
     """Prints the tables of the studies that were run."""
-    path = Path(sys.argv[1] if len(sys.argv) > 1 else "docs/mfh_study.json")
+    path = Path(sys.argv[1] if len(sys.argv) > 1 else "docs/studies/data/mfh_study.json")
     for name, kept in json.loads(path.read_text()).items():
         print(f"## {name}\n\n{table(kept)}\n")
 

@@ -80,7 +80,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--epochs", type=int, default=10)
     parser.add_argument("--rows", type=int, default=20_000)
-    parser.add_argument("--out", type=Path, default=Path("docs/mfh_study.json"))
+    parser.add_argument("--out", type=Path, default=Path("docs/studies/data/mfh_study.json"))
     options = parser.parse_args()
 
     drawn = [study_of(seed, options.rows) for seed in range(options.seeds)]

@@ -1,6 +1,6 @@
 """What sharing gains on two tasks as they grow alike: figure 7 of the PLE paper at a size that one core can run.
 
-    python benchmarks/ple_synthetic.py                          # about 10 minutes on one core; writes docs/ple_synthetic.{json,png}
+    python benchmarks/ple_synthetic.py                          # about 10 minutes on one core; writes --out, and a .png beside it
     python benchmarks/ple_synthetic.py --seeds 1 --rows 20000
     python benchmarks/ple_synthetic.py --plot                   # draws again what the JSON holds
     python benchmarks/ple_synthetic.py --d 512 --rows 1400000 --widths 256,128,64 --rates 1e-3,3e-3 --epochs 1 --correlations 0,0.9 \
@@ -223,7 +223,7 @@ def main() -> None:
     parser.add_argument("--widths", type=lambda text: [int(part) for part in text.split(",")], default=[64, 32, 16])
     parser.add_argument("--models", type=lambda text: text.split(","), default=list(MODELS))
     parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--out", type=Path, default=Path("docs/ple_synthetic.json"))
+    parser.add_argument("--out", type=Path, default=Path("docs/studies/data/ple_synthetic.json"))
     parser.add_argument("--plot", action="store_true", help="only draw what --out holds")
     options = parser.parse_args()
     tf.config.threading.set_intra_op_parallelism_threads(options.threads)

@@ -1,6 +1,6 @@
 """STEM-Net where one embedding of a user cannot serve two tasks: comparable users, and those who lean to one task.
 
-    python benchmarks/stem_synthetic.py                     # some minutes on one core; writes docs/stem.json
+    python benchmarks/stem_synthetic.py                     # some minutes on one core; writes docs/studies/data/stem.json
     python benchmarks/stem_synthetic.py --seeds 1 --epochs 2 --models PLE STEM-Net
     python benchmarks/stem_synthetic.py --table             # the tables of what the JSON holds
 
@@ -105,7 +105,7 @@ def main() -> None:
         epochs=10,
         batch=512,
         rate=5e-3,
-        out=Path("docs/stem.json"),
+        out=Path("docs/studies/data/stem.json"),
     ).parse_args()
     found = load(options.out) if options.table else compare(MODELS, options, lambda seed: data(options, seed))
     print(table(found))

@@ -1,7 +1,8 @@
 """Does sharing help on KuaiRand-Pure? Single-task twins, eight models, two ways of weighing and three balancers.
 
     python benchmarks/kuairand.py --data KuaiRand-Pure/data     # the folder of the published CSV files, or of the same tables as Parquet
-    python benchmarks/kuairand.py --data ... --seeds 1 --only PLE,MMoE
+    python benchmarks/kuairand.py --data ... --seeds 1 --only "PLE;MMoE"
+    python benchmarks/kuairand.py --table                             # what --out holds, as Markdown
 
 Trained on 25 April to 4 May 2022, epochs chosen by the mean validation AUC of 5 May, reported on 6 May. Finished runs are kept in
 `--folder`; the figures go to `docs/studies/data/kuairand.json` and the report to `--report`. `docs/studies/kuairand.md` says what was
@@ -13,6 +14,8 @@ import os
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import argparse
+import json
+import statistics
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -28,6 +31,7 @@ from tfmtl.models import aitm, dtrn, mmoe, ple, shared_bottom, single_task, stem
 from tfmtl.schema import Schema
 from tfmtl.training.balancing import DBMTL, CAGrad, UncertaintyWeighting
 
+TWINS = "single-task twins"
 UNITS, TOWER, DROPOUT = (64, 32), (16,), 0.2
 CHAIN = ("click", "long_view")
 
@@ -86,9 +90,45 @@ def prepared(options: Any) -> tuple[Schema, Any, Any, Any]:
     return schema, split.train, split.valid, split.test
 
 
+def table(found: dict[str, Any]) -> str:
+    """Test AUC of every task and what it gains over its twin, with the wider of the two 95 % intervals; then other figures."""
+    tasks = list(found["tasks"])
+    names = [TWINS, *found["contestants"]]
+
+    def mean(name: str, task: str, figure: str) -> float:
+        return statistics.mean(found["figures"][name][task][figure].values())
+
+    lines = [f"| test AUC | {' | '.join(tasks)} |", "|---" * (len(tasks) + 1) + "|"]
+    for name in names:
+        cells = []
+        for task in tasks:
+            gain = found["gains"].get(name, {}).get(task)
+            told = "" if gain is None else f" ({gain['mean']:+.4f} {_interval(gain)}{_mark(gain)})"
+            cells.append(f"{mean(name, task, 'auc'):.4f}{told}")
+        lines.append(f"| {name} | {' | '.join(cells)} |")
+    lines += ["", f"| log loss; calibration; per-user AUC | {' | '.join(tasks)} |", "|---" * (len(tasks) + 1) + "|"]
+    for name in names:
+        figures = [[mean(name, task, figure) for figure in ("logloss", "calibration", "gauc")] for task in tasks]
+        cells = [f"{logloss:.4f}; {calibration:.2f}; {gauc:.4f}" for logloss, calibration, gauc in figures]
+        lines.append(f"| {name} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def _interval(gain: dict[str, Any]) -> str:
+    intervals = [one for one in (gain["over_seeds"], gain["over_rows"]) if one]
+    low, high = max(intervals, key=lambda one: one[1] - one[0])
+    return f"[{low:+.4f}, {high:+.4f}]"
+
+
+def _mark(gain: dict[str, Any]) -> str:
+    """Whether both intervals lie on one side of 0."""
+    intervals = [one for one in (gain["over_seeds"], gain["over_rows"]) if one]
+    return " ▲" if all(low > 0 for low, _ in intervals) else " ▼" if all(high < 0 for _, high in intervals) else ""
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", required=True, help="the folder of KuaiRand-Pure")
+    parser.add_argument("--data", help="the folder of KuaiRand-Pure")
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--epochs", type=int, default=3)
     parser.add_argument("--batch", type=int, default=2048)
@@ -99,7 +139,13 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, default=Path("runs/kuairand"))
     parser.add_argument("--out", type=Path, default=Path("docs/studies/data/kuairand.json"))
     parser.add_argument("--report", type=Path, default=Path("runs/kuairand.html"))
+    parser.add_argument("--table", action="store_true", help="only print what --out holds")
     options = parser.parse_args()
+    if options.table:
+        print(table(json.loads(options.out.read_text())))
+        return
+    if options.data is None:
+        parser.error("--data is needed: the folder of KuaiRand-Pure")
     tf.config.threading.set_intra_op_parallelism_threads(options.threads)
     tf.config.threading.set_inter_op_parallelism_threads(options.threads)
 

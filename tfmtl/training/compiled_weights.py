@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
+import tensorflow as tf
 
 from tfmtl.keras_host import keras
 from tfmtl.schema import Task
@@ -13,7 +14,7 @@ from tfmtl.training.balancing.balanced_model import BalancedModel
 def is_trained(model: keras.Model) -> bool:
     """Whether the model took a step, as far as its optimizer knows; True of a model without one: it came from somewhere."""
     optimizer = getattr(model, "optimizer", None)
-    return optimizer is None or not hasattr(optimizer, "iterations") or int(optimizer.iterations) > 0
+    return optimizer is None or not hasattr(optimizer, "iterations") or _steps(optimizer) > 0
 
 
 def compiled_weights(model: keras.Model, tasks: Iterable[Task]) -> dict[str, float]:
@@ -43,4 +44,9 @@ def _value(weight: Any, optimizer: Any) -> float:
     if not isinstance(weight, Mapping):
         return float(weight)
     options = weight["config"]
-    return float(options["weight"] * options["decay"] ** (int(optimizer.iterations) // options["decay_steps"]))
+    return float(options["weight"] * options["decay"] ** (_steps(optimizer) // options["decay_steps"]))
+
+
+def _steps(optimizer: Any) -> int:
+    """How many an optimizer took; its counter may be mirrored."""
+    return int(tf.convert_to_tensor(optimizer.iterations))

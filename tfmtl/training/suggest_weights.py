@@ -12,7 +12,7 @@ from tfmtl.schema import Schema
 from tfmtl.training.balancing.shared_weights import SharedWeights
 from tfmtl.training.balancing.task_losses import TaskLosses
 from tfmtl.training.objectives import objectives
-from tfmtl.training.task_gradients import GradientMeter, TaskGradients, cosines
+from tfmtl.training.task_gradients import GradientMeter, TaskGradients
 
 CONFLICT = -0.1
 """A mean cosine below this is reported as a conflict: weights move it, and cannot end it."""
@@ -116,9 +116,6 @@ def _suggestion(gradients: TaskGradients) -> SuggestedWeights:
     tasks, squares = gradients.tasks, gradients.squares
     counts = (squares > 0).sum(0)
     norms = np.sqrt(squares.sum(0) / np.maximum(counts, 1))
-    between = cosines(gradients.joint)
-    with np.errstate(invalid="ignore"):
-        mean_cosines = np.nansum(between, axis=0) / (~np.isnan(between)).sum(0)
     weights = np.ones(len(tasks))
     known = counts > 0
     if known.any():
@@ -127,6 +124,6 @@ def _suggestion(gradients: TaskGradients) -> SuggestedWeights:
     return SuggestedWeights(
         weights=dict(zip(tasks, weights.tolist(), strict=True)),
         norms=dict(zip(tasks, norms.tolist(), strict=True)),
-        cosines=mean_cosines,
+        cosines=gradients.mean_cosines,
         steps=dict(zip(tasks, counts.tolist(), strict=True)),
     )

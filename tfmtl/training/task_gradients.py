@@ -44,6 +44,13 @@ class TaskGradients:
         """Squared length of each task's gradient by the shared dense weights, `(S, K)`."""
         return np.diagonal(self.joint, axis1=1, axis2=2)
 
+    @property
+    def mean_cosines(self) -> np.ndarray:
+        """The cosine of every pair of tasks, `(K, K)`, mean over the steps in which both had a gradient; NaN without any."""
+        between = cosines(self.joint)
+        with np.errstate(invalid="ignore"):
+            return np.nansum(between, axis=0) / (~np.isnan(between)).sum(0)
+
 
 def cosines(gramians: np.ndarray) -> np.ndarray:
     """The cosine of every pair of tasks, `(..., K, K)`; NaN where one of them has no gradient."""

@@ -177,6 +177,7 @@ def test_reports(tmp_path):
     assert "256 rows: 1 error" in text and "ERROR  unlabelled_task: buy" in text and "-> Look at its label" in text
     page = found.to_html(tmp_path / "report.html").read_text()
     assert "unlabelled_task: buy" in page and "<script" not in page
+    assert "data:image/svg+xml" in page and found.cosines.shape == (2, 2) and np.isnan(found.cosines[0, 1])
     shown = found._repr_html_()
     assert "<td>unlabelled_task</td>" in shown and "<body" not in shown
     held = json.loads(found.to_json(tmp_path / "report.json"))

@@ -86,8 +86,16 @@ def diagnosis_of(examined: Examination) -> Diagnosis:
         )
     findings = [finding for check in CHECKS for finding in check(examined)]
     findings.sort(key=lambda each: SEVERITIES.index(each.severity))
-    remarks, count = tuple(examined.remarks), examined.rows.count
-    return Diagnosis(tuple(findings), measurements(examined), remarks, count, examined.model.name)
+    gradients = examined.gradients
+    return Diagnosis(
+        tuple(findings),
+        measurements(examined),
+        tuple(examined.remarks),
+        examined.rows.count,
+        examined.model.name,
+        examined.schema.task_names,
+        gradients.mean_cosines if gradients is not None and gradients.layers else None,
+    )
 
 
 def check_backend(name: str) -> None:

@@ -9,6 +9,8 @@ from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from tfmtl.analysis.doctor.finding import FAULTS, SEVERITIES, Finding, Severity
 from tfmtl.analysis.page import Page
 from tfmtl.atomic_file import replacing
@@ -18,7 +20,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Diagnosis(Sequence[Finding]):
     """The findings about a model, the gravest first; `print` shows them, and a notebook does.
 
@@ -29,6 +31,8 @@ class Diagnosis(Sequence[Finding]):
         remarks: what could not be looked at, and why.
         rows: of the dataset.
         model: the model's name.
+        tasks: of the schema.
+        cosines: `(K, K)`, mean cosine of the gradients of two tasks, NaN where they never met; None where they were not measured.
     """
 
     findings: tuple[Finding, ...]
@@ -36,6 +40,8 @@ class Diagnosis(Sequence[Finding]):
     remarks: tuple[str, ...]
     rows: int
     model: str
+    tasks: tuple[str, ...]
+    cosines: np.ndarray | None = None
 
     def __iter__(self) -> Iterator[Finding]:
         return iter(self.findings)
@@ -108,11 +114,25 @@ class Diagnosis(Sequence[Finding]):
             page.table(["evidence", "value"], [[name, f"{value:.5g}"] for name, value in each.evidence.items()])
         if self.measurements:
             page.section("Measured")
+            self._draw(page)
             page.table(["what", "value"], [[name, f"{value:.5g}"] for name, value in self.measurements.items()])
         if self.remarks:
             page.section("Not looked at")
             page.points(self.remarks)
         return page
+
+    def _draw(self, page: Page) -> None:
+        """Adds what can be seen better than read, where matplotlib is installed."""
+        if self.cosines is None or len(self.tasks) < 2:
+            return
+        try:
+            from tfmtl.analysis.plots import plot_conflicts
+
+            figure = plot_conflicts(self.cosines, self.tasks)
+        except ImportError:
+            page.text('A picture of the gradients needs matplotlib: pip install "tfmtl[plots]".')
+        else:
+            page.figure(figure, "Mean cosine of the tasks' gradients by the dense weights that they share.")
 
 
 def _finite(value: Any) -> Any:

@@ -6,7 +6,6 @@ import numpy as np
 
 from tfmtl.analysis.doctor.examination import Examination
 from tfmtl.metrics import exact
-from tfmtl.training.task_gradients import cosines
 
 
 def measurements(examined: Examination) -> dict[str, float]:
@@ -30,11 +29,9 @@ def _of_gradients(examined: Examination) -> dict[str, float]:
         return {}
     lengths = np.sqrt(measured.squares.mean(0))
     found = {f"gradient/{task}": examined.weights[task] * lengths[place] for place, task in enumerate(measured.tasks)}
-    between = cosines(measured.joint)
+    between = measured.mean_cosines
     for first, second in combinations(range(len(measured.tasks)), 2):
-        known = between[:, first, second][~np.isnan(between[:, first, second])]
-        if len(known):
-            found[f"cosine/{measured.tasks[first]}/{measured.tasks[second]}"] = known.mean()
+        found[f"cosine/{measured.tasks[first]}/{measured.tasks[second]}"] = between[first, second]
     return found
 
 

@@ -75,9 +75,11 @@ class HeldRows:
         return len(self.labels[self._tasks[0].name])
 
     def batches(
-        self, batch_size: int, columns: Iterable[str], tasks: Iterable[str], *, seed: int | None = None
+        self, batch_size: int, columns: Iterable[str], tasks: Iterable[str] = (), *, seed: int | None = None
     ) -> tf.data.Dataset:
-        """`(x, y)` or `(x, y, sample_weight)` of the named columns and tasks; the last batch is as short as it comes.
+        """`(x, y)` or `(x, y, sample_weight)` of the named columns and tasks, `(x,)` without tasks.
+
+        The last batch is as short as it comes.
 
         Args:
             batch_size: rows a batch.
@@ -89,7 +91,7 @@ class HeldRows:
         with tf.device("CPU:0"):
             parts: list[dict[str, tf.Tensor]] = [{column: self._columns[column] for column in columns}]
             for values in (self.labels, self.weights):
-                if values is not None:
+                if values is not None and tasks:
                     parts.append({task: tf.constant(values[task]) for task in tasks})
 
         def gather(places: tf.Tensor) -> tuple[dict[str, tf.Tensor], ...]:

@@ -7,7 +7,14 @@ from typing import Any
 
 from tfmtl.analysis.comparing.assemble import assemble
 from tfmtl.analysis.comparing.comparison import Comparison, Failure
-from tfmtl.analysis.comparing.contestant import Contestant, Maker, as_contestant, check_contestants, check_rates
+from tfmtl.analysis.comparing.contestant import (
+    Contestant,
+    Maker,
+    as_contestant,
+    check_contestants,
+    check_optimizer,
+    check_rates,
+)
 from tfmtl.analysis.comparing.entry import TWINS, Entry
 from tfmtl.analysis.comparing.parts import adapted, check_parts, held_parts
 from tfmtl.analysis.comparing.progress import Progress
@@ -114,6 +121,7 @@ def compare(
     if not 0 < confidence < 1:
         raise ValueError(f"`confidence` must be in (0, 1). Received: confidence={confidence!r}")
     check_count("resamples", resamples, least=0)
+    check_optimizer(optimizer)
     if twin is None and len(given) == len(schema.tasks) == 1:
         raise ValueError(
             f"The schema has one task, {schema.task_names[0]!r}, so the only contestant is its own twin: give `twin`, or a "
@@ -222,18 +230,20 @@ def _own(contestant: Contestant, defaults: dict[str, Any]) -> dict[str, Any]:
 def _checked(entries: Sequence[Entry]) -> tuple[list[dict[str, Any]], list[str]]:
     """What the runs of each entry depend on, and the columns that all of them read.
 
-    Every model is built and compiled once before the first is trained: what is wrong with one shows now.
+    Every model is built and compiled once before the first is trained: what is wrong with one shows now, and with a
+    contestant before it shows with the twins that are built as it is.
     """
-    described, columns = [], set()
-    for entry in entries:
+    described: dict[tuple[str, tuple[str, ...]], dict[str, Any]] = {}
+    columns: set[str] = set()
+    for entry in sorted(entries, key=lambda entry: entry.is_twin):
         try:
             model = entry.compiled(entry.learning_rates[0], 1)
         except Exception as error:
-            hint = " Give `twin`, a model that can be built for one task." if entry.is_twin else ""
+            hint = ". Give `twin`, a model that can be built for one task" if entry.is_twin else ""
             raise ValueError(f"{entry.label} cannot be built and compiled: {error}{hint}") from error
-        described.append(entry.described(model))
+        described[entry.key] = entry.described(model)
         columns |= set(inputs_by_name(model))
-    return described, sorted(columns)
+    return [described[entry.key] for entry in entries], sorted(columns)
 
 
 def _seeds(seeds: int | Sequence[int]) -> tuple[int, ...]:

@@ -48,15 +48,15 @@ class Contestant:
     learning_rates: Sequence[float] | None = None
 
     def __post_init__(self) -> None:
-        if not callable(self.make):
-            raise ValueError(f"A contestant must be a function: schema -> keras.Model. Received: {self.make!r}")
+        if not callable(self.make) or isinstance(self.make, keras.Model):
+            raise ValueError(
+                "A contestant must be a function, schema -> keras.Model: every run builds a model of its own. "
+                f"Received: {self.make!r}"
+            )
         if self.balancer is not None and not isinstance(self.balancer, Balancer):
             raise ValueError(f"`balancer` must be a balancer such as CAGrad(). Received: balancer={self.balancer!r}")
-        if self.optimizer is not None and not callable(self.optimizer):
-            raise ValueError(
-                "`optimizer` must make an optimizer of a learning rate, such as keras.optimizers.Adam: every run needs its "
-                f"own. Received: optimizer={self.optimizer!r}"
-            )
+        if self.optimizer is not None:
+            check_optimizer(self.optimizer)
         if self.learning_rates is not None:
             check_rates(self.learning_rates)
 
@@ -83,6 +83,15 @@ def check_contestants(given: Any, reserved: str) -> dict[str, Contestant]:
     if reserved in names:
         raise ValueError(f"No contestant may be called {reserved!r}: the report has these beside it.")
     return {name: as_contestant(given[name]) for name in names}
+
+
+def check_optimizer(optimizer: Any) -> None:
+    """Raises ValueError unless it can make optimizers."""
+    if not callable(optimizer) or isinstance(optimizer, keras.optimizers.Optimizer):
+        raise ValueError(
+            "`optimizer` must make an optimizer of a learning rate, such as keras.optimizers.Adam: every run needs its own. "
+            f"Received: optimizer={optimizer!r}"
+        )
 
 
 def check_rates(rates: Any) -> tuple[float, ...]:

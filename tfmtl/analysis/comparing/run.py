@@ -13,9 +13,7 @@ from tfmtl.analysis.comparing.entry import Entry
 from tfmtl.analysis.comparing.scores import score, valid_figures
 from tfmtl.keras_host import inputs_by_name, keras
 from tfmtl.training.held_rows import HeldRows
-
-PREDICT_ROWS = 8192
-"""Rows that are predicted at a time."""
+from tfmtl.training.row_predictor import RowPredictor
 
 
 class RunFailed(Exception):
@@ -87,7 +85,8 @@ def run(
     model = entry.compiled(rate, steps)
     columns, tasks = list(inputs_by_name(model)), entry.schema.task_names
     train = parts["train"].batches(budget.batch_size, columns, tasks, seed=seed)
-    watch = _Watch(entry, parts["valid"], budget.patience, on_epoch)
+    predict = RowPredictor(model, parts["valid"])
+    watch = _Watch(entry, predict, parts["valid"], budget.patience, on_epoch)
     model.fit(train, epochs=budget.epochs, callbacks=[watch], shuffle=False, verbose=0)  # shuffled already
     model.set_weights(watch.best_weights)
     finished = Run(
@@ -99,26 +98,27 @@ def run(
         parameters=int(model.count_params()),
         step_seconds=statistics.median(watch.step_seconds),
         seconds=time.perf_counter() - started,
-        predictions=predict(model, parts["test"], tasks),
+        predictions=predict(parts["test"]),
     )
-    del model, watch.best_weights, train
+    del model, predict, watch, train
     gc.collect()  # a model and what was traced of it hold each other
     return finished
-
-
-def predict(model: keras.Model, rows: HeldRows, tasks: tuple[str, ...]) -> dict[str, np.ndarray]:
-    """The predictions of every task, `(N,)` float32."""
-    batches = rows.batches(PREDICT_ROWS, list(inputs_by_name(model)), ()).map(lambda x, *_: x)
-    predicted = model.predict(batches, verbose=0)
-    return {task: np.asarray(predicted[task], "float32").reshape(len(rows)) for task in tasks}
 
 
 class _Watch(keras.callbacks.Callback):
     """Scores every epoch on the validation rows, keeps the weights of the best, and ends a run that has gone wrong."""
 
-    def __init__(self, entry: Entry, valid: HeldRows, patience: int | None, on_epoch: Callable[[int], None]):
+    def __init__(
+        self,
+        entry: Entry,
+        predict: RowPredictor,
+        valid: HeldRows,
+        patience: int | None,
+        on_epoch: Callable[[int], None],
+    ):
         super().__init__()
         self.entry = entry
+        self.predict = predict
         self.valid = valid
         self.patience = patience
         self.on_epoch = on_epoch
@@ -137,8 +137,7 @@ class _Watch(keras.callbacks.Callback):
             raise RunFailed(f"the loss became {loss} in epoch {len(self.curve) + 1}, step {batch + 1}")
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        tasks = self.entry.schema.task_names
-        figures = valid_figures(self.entry.schema, self.valid, predict(self.model, self.valid, tasks))
+        figures = valid_figures(self.entry.schema, self.valid, self.predict(self.valid))
         losses = {name: float(value) for name, value in (logs or {}).items() if name.endswith("loss")}
         reached = score(self.entry.schema, figures)
         self.curve.append({**losses, **{f"val_{name}": value for name, value in figures.items()}, "val_score": reached})

@@ -1,5 +1,6 @@
 """A comparison in words and as a table of text."""
 
+import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
@@ -58,6 +59,11 @@ def notes(comparison: "Comparison") -> list[str]:
             f"{len(gains)} gains were looked at: if sharing did nothing, about {len(gains) * (1 - confidence):.1g} of them "
             f"would lie outside of a {confidence:.0%} interval all the same, so a single one is a lead and no proof."
         )
+    found += [
+        f"No value of {settings['group']!r} has rows of both classes of {task!r} in the test rows: there is no AUC within groups."
+        for task in comparison.tasks
+        if "gauc" in comparison.figures[TWINS].get(task, {}) and math.isnan(comparison.mean(TWINS, task, "gauc"))
+    ]
     return [*found, *(f"Ended early: {failure}." for failure in comparison.failures)]
 
 

@@ -76,7 +76,7 @@ def test_gates():
         plots.plot_gates(model, [])
     x = keras.Input((), name="city")
     outputs = {"click": keras.layers.Dense(1, name="click")(keras.layers.Reshape((1,))(x))}
-    with pytest.raises(ValueError, match="must have a layer that shows its gates.*'click'"):
+    with pytest.raises(ValueError, match=r"must have a layer that shows its gates.*'click'"):
         plots.plot_gates(keras.Model({"city": x}, outputs), [batch])
 
 

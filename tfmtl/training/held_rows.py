@@ -61,7 +61,7 @@ class HeldRows:
         self._tasks = tuple(tasks)
         self._check(dataset, group)
         kept, codes = self._read(dataset, tuple(columns), preprocessor, group, 0 if is_encoded else MISSING_ID["int64"])
-        hashes = _hashes(kept)
+        hashes = row_hashes(kept)
         order = np.argsort(hashes, kind="stable")
         self.fingerprint = hashlib.blake2b(hashes[order].tobytes(), digest_size=16).hexdigest()
         self.groups = None if codes is None else codes[order]
@@ -211,7 +211,7 @@ def _shuffled(rows: int, batch_size: int, steps: int, seed: int, draw: tf.Tensor
     return tf.data.Dataset.range(steps).map(lambda step: order[step * batch_size : (step + 1) * batch_size])
 
 
-def _hashes(columns: Columns) -> np.ndarray:
+def row_hashes(columns: Columns) -> np.ndarray:
     """A number for each row that depends on all that it holds, `(N,)` uint64."""
     total = np.zeros(len(next(iter(columns.values()))), "uint64")
     with np.errstate(over="ignore"):

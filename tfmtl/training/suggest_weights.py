@@ -11,8 +11,9 @@ from tfmtl.keras_host import BACKEND, inputs_by_name, keras
 from tfmtl.schema import Schema
 from tfmtl.training.balancing.shared_weights import SharedWeights
 from tfmtl.training.balancing.task_losses import TaskLosses
+from tfmtl.training.gradient_meter import GradientMeter
 from tfmtl.training.objectives import objectives
-from tfmtl.training.task_gradients import GradientMeter, TaskGradients
+from tfmtl.training.task_gradients import TaskGradients
 
 CONFLICT = -0.1
 """A mean cosine below this is reported as a conflict: weights move it, and cannot end it."""

@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 from training.models import SCHEMA, TASKS, batches, rows, small_model
 from tfmtl.analysis.doctor.diagnose import diagnosis_of
-from tfmtl.analysis.doctor.examination import Examiner
+from tfmtl.analysis.doctor.examiner import Examiner
 from tfmtl.training import objectives
 
 cpu = tf.config.list_physical_devices("CPU")[0]

@@ -7,7 +7,7 @@ from patients import SCHEMA, TASKS, compiled, fitted, made, new_model
 from tfmtl.analysis.comparing import Gain
 from tfmtl.analysis.doctor import diagnose
 from tfmtl.analysis.doctor.diagnose import diagnosis_of
-from tfmtl.analysis.doctor.examination import Examiner
+from tfmtl.analysis.doctor.examiner import Examiner
 from tfmtl.keras_host import keras
 from tfmtl.schema import Schema, Task
 

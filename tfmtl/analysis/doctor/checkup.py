@@ -10,7 +10,7 @@ import numpy as np
 
 from tfmtl.analysis.doctor.diagnose import check_backend, diagnosis_of
 from tfmtl.analysis.doctor.diagnosis import Diagnosis
-from tfmtl.analysis.doctor.examination import Examiner
+from tfmtl.analysis.doctor.examiner import Examiner
 from tfmtl.analysis.doctor.finding import SEVERITIES
 from tfmtl.checks import check_count
 from tfmtl.keras_host import keras

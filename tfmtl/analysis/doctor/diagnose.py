@@ -7,7 +7,8 @@ import numpy as np
 
 from tfmtl.analysis.doctor.checks import CHECKS
 from tfmtl.analysis.doctor.diagnosis import Diagnosis
-from tfmtl.analysis.doctor.examination import Examination, Examiner
+from tfmtl.analysis.doctor.examination import Examination
+from tfmtl.analysis.doctor.examiner import Examiner
 from tfmtl.analysis.doctor.finding import SEVERITIES
 from tfmtl.analysis.doctor.measurements import measurements
 from tfmtl.checks import check_count

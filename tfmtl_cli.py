@@ -9,8 +9,9 @@ import logging
 import signal
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -19,6 +20,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     _add_serve(commands)
     _add_doctor(commands)
+    _add_compare(commands)
     options = parser.parse_args(arguments)
     return options.run(options)
 
@@ -131,6 +133,113 @@ def _doctor(options: argparse.Namespace) -> int:
     if options.out is not None:
         (found.to_html if options.out.suffix == ".html" else found.to_json)(options.out)
     return 1 if options.fail_on and found.at_least(options.fail_on) else 0
+
+
+def _add_compare(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    compare = commands.add_parser(
+        "compare",
+        help="say which tasks gain when a model learns them together",
+        description="Trains models and a single-task twin for every task over several seeds, and writes which tasks gain and "
+        "which pay, with intervals (tfmtl.compare).",
+    )
+    compare.add_argument("schema", type=Path, help="features and tasks, JSON; need not be adapted")
+    compare.add_argument(
+        "data", nargs="+", type=Path, help="one Parquet or CSV file to split, or three: train valid test"
+    )
+    compare.add_argument(
+        "--model",
+        action="append",
+        required=True,
+        metavar="NAME",
+        help="a preset of tfmtl.models; can be given several times",
+    )
+    compare.add_argument("--twin", metavar="NAME", help="the preset of the twins (default: the first --model)")
+    compare.add_argument("--split", default="0.8,0.1,0.1", metavar="A,B,C", help="shares of the parts (%(default)s)")
+    compare.add_argument("--time-column", metavar="C", help="split by time, the latest rows to test on; else by chance")
+    compare.add_argument(
+        "--group", metavar="C", help="a column such as the user's: AUC within groups, intervals over them"
+    )
+    compare.add_argument("--seeds", type=int, default=5, metavar="N", help="trainings of each model (%(default)s)")
+    compare.add_argument("--epochs", type=int, default=5, metavar="N", help="passes over the rows (%(default)s)")
+    compare.add_argument("--patience", type=int, metavar="N", help="epochs without a better one that end a training")
+    compare.add_argument("--batch-size", type=int, default=1024, metavar="N", help="rows of a step (%(default)s)")
+    compare.add_argument(
+        "--learning-rate", action="append", type=float, metavar="X", help="several make a grid for each model (0.001)"
+    )
+    compare.add_argument(
+        "--normalize", action="store_true", help="measure each loss by that of always answering the mean"
+    )
+    compare.add_argument("--out", type=Path, metavar="F", help="write the report as a page, .html, or as .json")
+    compare.add_argument(
+        "--folder", type=Path, metavar="D", help="keep finished trainings here; a second call repeats none"
+    )
+    compare.set_defaults(run=_compare)
+
+
+def _compare(options: argparse.Namespace) -> int:
+    if options.out is not None and options.out.suffix not in (".html", ".json"):
+        return _fail("compare", f"--out must end in .html or .json. Received: {options.out}")
+    if len(options.data) not in (1, 3):
+        return _fail("compare", f"give one file to split, or three: train valid test. Received: {len(options.data)}")
+    from tfmtl import Schema, compare
+    from tfmtl.analysis.comparing.split_rows import read_table, split_rows
+
+    try:
+        shares = [float(share) for share in options.split.split(",")]
+        if len(shares) != 3:
+            return _fail("compare", f"--split needs three shares: train, valid, test. Received: {options.split}")
+        schema = Schema.from_json(options.schema.read_text(encoding="utf-8"))
+        models = {name: _preset(name) for name in options.model}
+        extra = [column for column in (options.time_column, options.group) if column is not None]
+        columns = [*schema.feature_columns, *schema.label_columns, *extra]
+        tables = [read_table(file, columns) for file in options.data]
+        train, valid, test = split_rows(tables[0], shares, time=options.time_column) if len(tables) == 1 else tables
+        report = compare(
+            schema,
+            models,
+            train,
+            valid,
+            test,
+            twin=None if options.twin is None else _preset(options.twin),
+            seeds=options.seeds,
+            epochs=options.epochs,
+            patience=options.patience,
+            batch_size=options.batch_size,
+            learning_rates=options.learning_rate or (1e-3,),
+            normalize=options.normalize,
+            group=options.group,
+            folder=options.folder,
+        )
+    except (OSError, ValueError) as error:
+        return _fail("compare", str(error))
+    except KeyboardInterrupt:
+        kept = f"finished trainings are in {options.folder}" if options.folder else "nothing was kept: see --folder"
+        return _fail("compare", f"interrupted; {kept}")
+    print(f"\n{report}")
+    if options.out is not None:
+        report.to_html(options.out) if options.out.suffix == ".html" else report.to_json(options.out)
+        print(f"\nThe report is in {options.out}.")
+    return 0
+
+
+def _preset(name: str) -> Callable[..., Any]:
+    """The preset of `tfmtl.models` that is called so; ValueError with the known names for others."""
+    from inspect import Parameter, signature
+
+    from tfmtl import models
+    from tfmtl.models import presets
+
+    found = {each: getattr(models, each) for each in presets.__all__ if callable(getattr(models, each))}
+    needed = {
+        each: [p.name for p in signature(make).parameters.values() if p.default is Parameter.empty]
+        for each, make in found.items()
+    }
+    known = sorted(each for each, names in needed.items() if names == ["schema"])
+    if name not in known:
+        raise ValueError(
+            f"--model and --twin take presets that need no more than a schema. Received: {name!r}; known: {known}"
+        )
+    return found[name]
 
 
 def _fail(command: str, message: str) -> int:

@@ -41,6 +41,12 @@ def test_what_is_wrong_and_which_epoch(page, tmp_path, monkeypatch):
     run(ROOT / "docs" / page, {})
 
 
+def test_compare(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    run(ROOT / "docs" / "compare.md", {})
+    assert "Does sharing help?" in (tmp_path / "report.html").read_text()
+
+
 def test_balancing(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     names: dict[str, object] = {}

@@ -2,8 +2,6 @@
 
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from tfmtl.analysis.doctor.mixture_probe import MixtureProbe
 from tfmtl.analysis.plots.canvas import COLORS, INK, SOFT, canvas, colors_of
 from tfmtl.keras_host import inputs_by_name, keras
@@ -74,6 +72,6 @@ def _levels(model: keras.Model, dataset: Any, steps: int) -> list[Any]:
     if not levels:
         raise ValueError(
             "`model` must have a layer that shows its gates (`tfmtl.typing.MixesExperts`), such as those of MMoE, CGC and PLE. "
-            f"Received: layers {[layer.name for layer in model.layers if np.size(layer.weights)]}"
+            f"Received: layers {[layer.name for layer in model.layers if layer.weights]}"
         )
     return levels

@@ -10,7 +10,7 @@ TensorFlow backend, in `tfmtl.data`, `tfmtl.training`, `tfmtl.optimizers`, `tfmt
 from tfmtl import layers, losses, metrics, models, schema, stages
 from tfmtl.keras_host import BACKEND
 from tfmtl.layers import CGCLayer, HyperSequenceExtractor, STEMEmbedding, TaskSENet
-from tfmtl.models import build
+from tfmtl.models import build, embedding_table
 from tfmtl.schema import Categorical, Numeric, Schema, Sequence, Task, TaskGrid
 from tfmtl.stages import (
     CGC,
@@ -53,6 +53,7 @@ __all__ = [
     "Towers",
     "__version__",
     "build",
+    "embedding_table",
     "layers",
     "losses",
     "metrics",

@@ -2,6 +2,7 @@
 
 from tfmtl.layers.cgc_layer import CGCLayer
 from tfmtl.layers.chain_calibrator import ChainCalibrator
+from tfmtl.layers.conditional_rates import ConditionalRates
 from tfmtl.layers.conditional_transformer import ConditionalTransformer
 from tfmtl.layers.experts import Experts
 from tfmtl.layers.feature_embedding import FeatureEmbedding
@@ -20,6 +21,7 @@ from tfmtl.layers.task_tower import TaskTower
 __all__ = [
     "CGCLayer",
     "ChainCalibrator",
+    "ConditionalRates",
     "ConditionalTransformer",
     "Experts",
     "FeatureEmbedding",

@@ -6,7 +6,7 @@ from typing import Any
 
 from tfmtl.keras_host import ops, register_layer
 from tfmtl.layers.field_embedding import FieldEmbedding
-from tfmtl.layers.fused_tables import cut
+from tfmtl.layers.fused_tables import cut, weight_of
 from tfmtl.layers.join_fields import join_fields
 from tfmtl.schema import Categorical, Feature, Numeric, Sequence
 from tfmtl.typing import Encoded, Tensor
@@ -92,13 +92,13 @@ class FeatureEmbedding(FieldEmbedding):
         """
         if any(isinstance(feature, Sequence) for feature in self.features):
             return join_fields(self(encoded, training=True).values())
-        runs = [(dim, list(run)) for dim, run in groupby(self.features, _table_width)]
+        runs = [(key, list(run)) for key, run in groupby(self.features, _looked_up_in)]
         blocks = self.tables.blocks(encoded)
-        found = {dim: iter(cut(block, [len(run) for d, run in runs if d == dim])) for dim, block in blocks.items()}
+        found = {key: iter(cut(block, [len(run) for k, run in runs if k == key])) for key, block in blocks.items()}
         parts: list[Tensor] = []
-        for dim, run in runs:
-            if dim:
-                parts.append(ops.reshape(next(found[dim]), (-1, len(run) * dim)))
+        for key, run in runs:
+            if key:
+                parts.append(ops.reshape(next(found[key]), (-1, len(run) * self.tables.groups[key].dim)))
             else:
                 parts += [self._numbers(feature, encoded) for feature in run if isinstance(feature, Numeric)]
         return join_fields(parts)
@@ -110,6 +110,6 @@ class FeatureEmbedding(FieldEmbedding):
         return {**super().get_config(), "pool_sequences": self.pool_sequences}
 
 
-def _table_width(feature: Feature) -> int:
-    """0 for what is not looked up."""
-    return feature.dim if isinstance(feature, Categorical) else 0
+def _looked_up_in(feature: Feature) -> str:
+    """The weight that a feature is looked up in; empty for a number."""
+    return weight_of(feature) if isinstance(feature, Categorical) else ""

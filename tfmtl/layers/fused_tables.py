@@ -1,6 +1,6 @@
 """Embedding tables of one width, kept in one weight and read together."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from itertools import accumulate
 from typing import Any, NamedTuple
 
@@ -24,11 +24,13 @@ class FusedTables(keras.layers.Layer):
     the same `table` share its rows. Outside of training the columns of features with `side="user"` are looked up apart from
     the others: where one user is ranked against many candidates, that lookup has one row.
 
+    Tables with `trainable=False` lie in weights of their own, which no optimizer is given.
+
     Args:
         features: categorical features, and sequences of them; others are not looked up.
         copies: widths to store side by side: a row holds `copies * dim` numbers. STEM keeps one for each stream.
         initializer: of the rows.
-        regularizer: of the whole weight, at every step: a cost that grows with the table.
+        regularizer: of the whole weight, at every step, if it is trained: a cost that grows with the table.
 
     Input shape:
         `{column: (B,)}` int32 row numbers, `{column: (B, L)}` for the fields of a sequence. A number outside of the
@@ -57,34 +59,38 @@ class FusedTables(keras.layers.Layer):
         self.copies = check_count("copies", copies)
         self.initializer = keras.initializers.get(initializer)
         self.regularizer = keras.regularizers.get(regularizer)
-        self.groups = _group_by_width(self.features)
+        self.groups = _group_by_weight(self.features)
         self.events = {column for f in self.features if isinstance(f, Sequence) for column in f.columns}
 
     def build(self, input_shape: Any) -> None:
         self.tables = {}
-        for dim, group in self.groups.items():
-            shape = (group.rows, self.copies * dim)
-            self.tables[str(dim)] = add_table(
-                self, f"table_{dim}", shape, fresh(self.initializer, dim), regularizer=self.regularizer
+        for key, group in self.groups.items():
+            self.tables[key] = add_table(
+                self,
+                f"table_{key}",
+                (group.rows, self.copies * group.dim),
+                fresh(self.initializer, group.dim, *(() if group.trainable else ("frozen",))),
+                regularizer=self.regularizer if group.trainable else None,
+                trainable=group.trainable,
             )
         self.built = True
 
     def call(self, encoded: Encoded, training: bool | None = None) -> Encoded:
         check_columns(self.columns, encoded)
         found: Encoded = {}
-        for dim, group in self.groups.items():
+        for key, group in self.groups.items():
             for columns in group.looked_up_together(training):
                 ids = self._ids(columns, encoded)
-                found.update(zip(columns, _parts(self._look_up(dim, ids), list(ids.values())), strict=True))
+                found.update(zip(columns, _parts(self._look_up(key, ids), list(ids.values())), strict=True))
         return found
 
-    def blocks(self, encoded: Encoded) -> dict[int, Tensor]:
-        """For each width what was looked up, `(B, N, copies * dim)`: the ids of its columns in the order of the features."""
+    def blocks(self, encoded: Encoded) -> dict[str, Tensor]:
+        """What was looked up of each weight, `(B, N, copies * dim)`: the ids of its columns in the order of the features."""
         check_columns(self.columns, encoded)
-        return {dim: self._look_up(dim, self._ids(group.columns, encoded)) for dim, group in self.groups.items()}
+        return {key: self._look_up(key, self._ids(group.columns, encoded)) for key, group in self.groups.items()}
 
-    def _look_up(self, dim: int, ids: Encoded) -> Tensor:
-        table, columns = self.tables[str(dim)], self.groups[dim].columns
+    def _look_up(self, key: str, ids: Encoded) -> Tensor:
+        table, columns = self.tables[key], self.groups[key].columns
         flat = {name: _as_rows(column, columns[name].rows) for name, column in ids.items()}
         moved = ops.concatenate(list(flat.values()), axis=1) if len(flat) > 1 else next(iter(flat.values()))
         places = [columns[name] for name, column in flat.items() for _ in range(column.shape[1])]  # one an id of a row
@@ -121,19 +127,18 @@ class FusedTables(keras.layers.Layer):
         """All columns that are looked up."""
         return [column for group in self.groups.values() for column in group.columns]
 
-    def take_rows(self, source: "FusedTables", rows: Mapping[str, Any]) -> None:
-        """Fills each table with rows of the table called so in `source`.
+    @property
+    def dims(self) -> dict[str, int]:
+        """`{table: the width of a copy}`."""
+        return {table: group.dim for group in self.groups.values() for table in group.tables}
 
-        Args:
-            source: built, with the same `copies`; its tables are of the same names and widths.
-            rows: `{table: (rows,)}`, the row of `source`'s table that each row is to be.
-        """
-        for dim, group in self.groups.items():
-            first, width = source.groups[dim].tables, str(dim)
-            moved = [
-                first[table].first_row + ops.convert_to_tensor(rows[table], dtype="int32") for table in group.tables
-            ]
-            self.tables[width].assign(lookup(source.tables[width], ops.concatenate(moved)))
+    def place_of(self, table: str) -> tuple[Any, slice]:
+        """The weight that holds a table, and which of its rows are the table's."""
+        for key, group in self.groups.items():
+            if table in group.tables:
+                place = group.tables[table]
+                return self.tables[key], slice(place.first_row, place.first_row + place.rows)
+        raise ValueError(f"No such table. Received: table={table!r}; known: {sorted(self.num_rows)}")
 
     def take_copies(self, source: "FusedTables", copies: Iterable[int]) -> None:
         """Fills all copies with those of `source` that stand at the places `copies`.
@@ -147,8 +152,8 @@ class FusedTables(keras.layers.Layer):
 
     def compute_output_shape(self, input_shape: Any) -> dict[str, tuple[int | None, ...]]:
         return {
-            column: (*input_shape[column][: 2 if column in self.events else 1], self.copies * dim)
-            for dim, group in self.groups.items()
+            column: (*input_shape[column][: 2 if column in self.events else 1], self.copies * group.dim)
+            for group in self.groups.values()
             for column in group.columns
         }
 
@@ -170,9 +175,11 @@ class _Place(NamedTuple):
 
 
 class _Group:
-    """The tables of one width, and the columns that read them."""
+    """The tables of one weight, which have one width and are trained or not, and the columns that read them."""
 
-    def __init__(self) -> None:
+    def __init__(self, dim: int, trainable: bool) -> None:
+        self.dim = dim
+        self.trainable = trainable
         self.rows = 0
         self.tables: dict[str, _Place] = {}  # in the order of the rows
         self.columns: dict[str, _Place] = {}
@@ -193,8 +200,13 @@ class _Group:
         return [list(self.columns)] if training else [each for each in (self.user_columns, others) if each]
 
 
-def _group_by_width(features: Iterable[Feature]) -> dict[int, _Group]:
-    groups: dict[int, _Group] = {}
+def weight_of(field: Categorical) -> str:
+    """The key of the weight that a field's table lies in."""
+    return str(field.dim) if field.trainable else f"{field.dim}_frozen"
+
+
+def _group_by_weight(features: Iterable[Feature]) -> dict[str, _Group]:
+    groups: dict[str, _Group] = {}
     for feature in features:
         if isinstance(feature, Categorical):
             fields = {feature.name: (feature, feature.table_name)}
@@ -203,7 +215,8 @@ def _group_by_width(features: Iterable[Feature]) -> dict[int, _Group]:
         else:
             continue
         for column, (field, table) in fields.items():
-            groups.setdefault(field.dim, _Group()).add(column, table, field.rows, feature.side)
+            group = groups.setdefault(weight_of(field), _Group(field.dim, field.trainable))
+            group.add(column, table, field.rows, feature.side)
     return groups
 
 

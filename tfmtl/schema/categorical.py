@@ -28,6 +28,7 @@ class Categorical:
         min_count: with `vocabulary="adapt"`, how often a category must occur to get its own row. Rarer ones train row 0.
         dim: width of the embedding.
         table: name of the table; features with the same `table` share one. Defaults to the feature's own.
+        trainable: False leaves the table's rows as they are set, for vectors from elsewhere (`tfmtl.embedding_table`).
         dtype: `"string"` or `"int64"`, of the raw column. Needed only with `hash_buckets` over integers; otherwise known.
         side: what the column describes; the `rank` signature sends the user's side once.
 
@@ -44,6 +45,7 @@ class Categorical:
     min_count: int = 1
     dim: int = 16
     table: str | None = None
+    trainable: bool = True
     dtype: IdDtype | None = None
     side: Side = "context"
 

@@ -147,7 +147,7 @@ def check_features(features: Iterable[Feature]) -> None:
         other = first.setdefault(table, field)
         if _ids(other) != _ids(field):
             raise ValueError(
-                f"{other.name!r} and {field.name!r} share table {table!r} and must agree on ids and width. "
+                f"{other.name!r} and {field.name!r} share table {table!r} and must agree on ids, width and `trainable`. "
                 f"Received: {_ids(other)} and {_ids(field)}"
             )
 
@@ -179,6 +179,5 @@ def table_readers(features: Iterable[Feature]) -> list[tuple[str, Categorical]]:
 
 def _ids(field: Categorical) -> dict[str, Any]:
     """What readers of one table must agree on."""
-    return {
-        name: getattr(field, name) for name in ("vocabulary", "num_ids", "hash_buckets", "min_count", "dim", "dtype")
-    }
+    names = ("vocabulary", "num_ids", "hash_buckets", "min_count", "dim", "dtype", "trainable")
+    return {name: getattr(field, name) for name in names}

@@ -70,7 +70,7 @@ class StaticSharing(keras.layers.Layer):
         """Whether a task reads the shared stream."""
         return self.donors is None or any(SHARED in names for names in self.donors.values())
 
-    def _sources(self, task: str) -> tuple[str, ...]:
+    def sources(self, task: str) -> tuple[str, ...]:
         """The networks that `task` reads."""
         return (task, *((SHARED,) if self.donors is None else self.donors.get(task, ())))
 
@@ -90,7 +90,7 @@ class StaticSharing(keras.layers.Layer):
     def call(self, streams: Streams, training: bool | None = None) -> Streams:
         check_streams(self, streams)
         made = {source: network(streams[source], training=training) for source, network in self.networks.items()}
-        return {task: self._fuse([made[source] for source in self._sources(task)]) for task in self.tasks}
+        return {task: self._fuse([made[source] for source in self.sources(task)]) for task in self.tasks}
 
     def _fuse(self, parts: list[Tensor]) -> Tensor:
         if self.fusion == "concat":
@@ -101,7 +101,7 @@ class StaticSharing(keras.layers.Layer):
     def compute_output_shape(self, input_shape: Mapping[str, Any]) -> dict[str, tuple[int | None, ...]]:
         tasks = task_names(input_shape, needs_shared=self.reads_shared)
         check_streams(self, input_shape)
-        times = {task: len(self._sources(task)) if self.fusion == "concat" else 1 for task in tasks}
+        times = {task: len(self.sources(task)) if self.fusion == "concat" else 1 for task in tasks}
         return {task: (input_shape[task][0], times[task] * self.units[-1]) for task in tasks}
 
     def get_config(self) -> dict[str, Any]:

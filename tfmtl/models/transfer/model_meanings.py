@@ -1,0 +1,45 @@
+"""What the weights of a whole model stand for."""
+
+from typing import Any
+
+from tfmtl.keras_host import keras
+from tfmtl.layers.join_streams import JoinStreams
+from tfmtl.models.transfer.meanings import Meanings
+from tfmtl.models.transfer.stage_meanings import follow
+from tfmtl.schema import Schema
+from tfmtl.stages.stage import Bottom, Head, Trunk
+
+
+def meanings_of(model: keras.Model, schema: Schema, tables: list[Any]) -> Meanings:
+    """The meanings of all weights of `model` but its tables, which have ids.
+
+    Stages are called by what they are. Of a model that `build` has not made, weights are known by their place, and have
+    counterparts where the features are the same.
+
+    Args:
+        model: functional.
+        schema: of the model.
+        tables: weights that hold tables.
+    """
+    into = Meanings(tables)
+    features = tuple((feature.name, _width(feature)) for feature in schema.features)
+    streams: Any = None
+    mixed: Any = None
+    place = 0
+    for layer in model.layers:
+        if isinstance(layer, Bottom) and streams is None:
+            streams = follow(layer, into, "bottom", features)
+        elif isinstance(layer, JoinStreams) and mixed is not None:
+            mixed = follow(layer, into, "join", [mixed, streams])
+        elif isinstance(layer, Trunk) and streams is not None:
+            mixed = follow(layer, into, "trunk", streams)
+        elif isinstance(layer, Head) and mixed is not None:
+            follow(layer, into, "head", mixed)
+        elif layer.weights:
+            into.add_unknown(f"layers[{place}]", layer, features)
+            place += 1
+    return into
+
+
+def _width(feature: Any) -> Any:
+    return getattr(feature, "dim", None) or getattr(feature, "size", None)

@@ -9,8 +9,8 @@ ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "tfmtl"
 
 FLOORS = [
-    {"typing", "keras_host", "version", "checks", "paths"},
-    {"atomic_file", "initializers", "cross_replica", "label_checks", "named_model", "tables"},
+    {"typing", "keras_host", "version", "checks", "paths", "row_errors"},
+    {"atomic_file", "initializers", "cross_replica", "label_checks", "named_model", "progress", "tables"},
     {"masked_rows"},
     {"schema", "losses", "metrics", "optimizers"},
     {"layers", "data", "training", "serving"},

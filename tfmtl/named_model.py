@@ -3,10 +3,12 @@
 import threading
 import warnings
 from collections.abc import Iterable, Mapping
+from functools import wraps
 from pathlib import PurePath
 from typing import Any
 
 from tfmtl.keras_host import LEGACY, builds_from_means, dtype_of, keras, layers_of, register, show_held
+from tfmtl.row_errors import as_raised
 
 
 class _Added(threading.local):
@@ -62,6 +64,23 @@ class NamedModel(keras.Model):
             return super().compute_loss(x, y, y_pred, sample_weight, **options)
         finally:
             del _ADDED.of[id(self)]
+
+    # What a dataset raises inside of TensorFlow is raised as itself.
+
+    @wraps(keras.Model.fit)
+    def fit(self, *arguments: Any, **options: Any) -> Any:
+        with as_raised():
+            return super().fit(*arguments, **options)
+
+    @wraps(keras.Model.evaluate)
+    def evaluate(self, *arguments: Any, **options: Any) -> Any:
+        with as_raised():
+            return super().evaluate(*arguments, **options)
+
+    @wraps(keras.Model.predict)
+    def predict(self, *arguments: Any, **options: Any) -> Any:
+        with as_raised():
+            return super().predict(*arguments, **options)
 
     def save(self, filepath: Any, *arguments: Any, **options: Any) -> None:
         _refuse_hdf5(filepath)

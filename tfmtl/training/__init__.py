@@ -4,6 +4,7 @@ from tfmtl.training.best_checkpoint import BestCheckpoint
 from tfmtl.training.decaying_weight import DecayingWeight
 from tfmtl.training.distribution import strategy
 from tfmtl.training.evaluation import Evaluation, evaluate
+from tfmtl.training.figures import FIGURES
 from tfmtl.training.masked import masked
 from tfmtl.training.objectives import objectives
 from tfmtl.training.pareto_checkpoints import ParetoCheckpoints
@@ -15,6 +16,7 @@ __all__ = [
     "BestCheckpoint",
     "DecayingWeight",
     "Evaluation",
+    "FIGURES",
     "ParetoCheckpoints",
     "SuggestedWeights",
     "Validation",

@@ -2,6 +2,7 @@
 
 import weakref
 from collections.abc import Callable, Collection, Iterator, Mapping, MutableMapping
+from functools import partial
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
@@ -9,6 +10,8 @@ import tensorflow as tf
 
 from tfmtl.keras_host import BACKEND, inputs_by_name, keras, ops
 from tfmtl.label_checks import checked_labels, checked_weights
+from tfmtl.progress import Verbose, number_of_batches, with_progress
+from tfmtl.row_errors import as_raised
 from tfmtl.schema import Schema, Sequence, Task
 from tfmtl.schema.categorical import MISSING_ID
 from tfmtl.training.codes import Codes
@@ -33,6 +36,7 @@ def evaluate(
     group: str | None = None,
     slices: Mapping[str, Slice] | None = None,
     figures: Collection[str] | None = None,
+    verbose: Verbose = "auto",
 ) -> dict[str, float]:
     """Predicts `dataset` once and returns exact figures of every task, under flat names that log well.
 
@@ -63,6 +67,7 @@ def evaluate(
             feature where no `preprocessor` is given, which is taken for encoded: all unknown ids share that row.
         slices: by name, a column of `x` or a function of `x`; each distinct value is a slice.
         figures: names of the table, without the task's, such as `("auc", "gauc")`; all where None.
+        verbose: 1 shows a progress bar over the batches, 0 does not; `"auto"` does in a terminal.
 
     Raises:
         ValueError: a batch that is neither `(x, y)` nor `(x, y, sample_weight)`, a label that is not 0, 1 or NaN of a binary
@@ -76,7 +81,9 @@ def evaluate(
     figures["click_gauc"], figures["cold=True/click_auc"]
     ```
     """
-    return Evaluation(model, schema, preprocessor=preprocessor, group=group, slices=slices, figures=figures)(dataset)
+    evaluation = Evaluation(model, schema, preprocessor=preprocessor, group=group, slices=slices, figures=figures)
+    with as_raised():
+        return evaluation(dataset, verbose=verbose)
 
 
 class _Batches(NamedTuple):
@@ -121,8 +128,8 @@ class Evaluation:
         self.columns = _columns_read(model, schema)
         self.predict = _compiled(model)
 
-    def __call__(self, dataset: tf.data.Dataset) -> dict[str, float]:
-        tasks, groups, slices = self._columns(dataset)
+    def __call__(self, dataset: tf.data.Dataset, *, verbose: Verbose = 0) -> dict[str, float]:
+        tasks, groups, slices = self._columns(dataset, verbose)
         parts = _parts(slices)
         figures: dict[str, float] = {}
         for task in self.schema.tasks:
@@ -157,12 +164,15 @@ class Evaluation:
         columns: dict[str, Any] = spec[0]
         return columns
 
-    def _columns(self, dataset: tf.data.Dataset) -> tuple[dict[str, _Batches], np.ndarray | None, dict[str, Codes]]:
+    def _columns(
+        self, dataset: tf.data.Dataset, verbose: Verbose
+    ) -> tuple[dict[str, _Batches], np.ndarray | None, dict[str, Codes]]:
         """Predicts `dataset`: what figures are made of, by task, the number of each row's group, and each slice's."""
         tasks = {task.name: _Batches([], [], []) for task in self.schema.tasks}
         groups, slices = Codes(self._missing(self.check(dataset))), {name: Codes() for name in self.slices}
         rows = 0
-        for x, inputs, y, *weights in self._batches(dataset):
+        batches = with_progress(self._batches(dataset), verbose, "batch", number_of_batches(dataset))
+        for x, inputs, y, *weights in batches:
             outputs = self.predict(inputs)
             if not isinstance(outputs, Mapping):
                 raise ValueError(f"`model` must return {{task: (B, 1)}}. Received: {type(outputs).__name__}")
@@ -233,8 +243,14 @@ def _compiled(model: keras.Model) -> Callable[[dict[str, Any]], dict[str, Any]]:
         return model.predict_on_batch
     if model not in _COMPILED:
         alive: Any = weakref.proxy(model)  # or the dict's value would keep its key
-        _COMPILED[model] = tf.function(lambda inputs: alive(inputs, training=False), reduce_retracing=True)
+        # A function of its own for each model, by TensorFlow's count too, which takes those of one `def` for one function and
+        # would warn of what is traced again and again.
+        _COMPILED[model] = tf.function(partial(_predict, alive), reduce_retracing=True)
     return _COMPILED[model]
+
+
+def _predict(model: Any, inputs: dict[str, Any]) -> Any:
+    return model(inputs, training=False)
 
 
 def _checked_figures(figures: Collection[str] | None) -> Collection[str] | None:

@@ -19,6 +19,9 @@ FIGURES = (
 )
 """The names of all figures, those of both kinds of tasks."""
 
+WATCHED = ("auc", "gauc", "logloss", "calibration", "rmse")
+"""Those that one watches while a model is trained: the others count rows, or say the same in another unit."""
+
 
 def task_figures(
     task: Task,

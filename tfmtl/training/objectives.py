@@ -28,7 +28,7 @@ METRICS: dict[str, Callable[..., MaskedMetric]] = {
     "rmse": MaskedRootMeanSquaredError,
 }
 SHOWN = {"binary": ("auc", "logloss", "calibration"), "regression": ("rmse",)}
-"""The metrics of a task for which none are asked for."""
+"""The metrics of a task for which none are asked for; without the one that says what `{task}_loss` says."""
 
 DROWNS = 30.0
 """How many times one task's loss has to be another's to be worth a warning."""
@@ -64,13 +64,14 @@ def objectives(
 
     | kind | loss | metrics in the logs |
     |---|---|---|
-    | `binary` | `MaskedBinaryCrossentropy` | `{task}_auc`, `{task}_logloss`, `{task}_calibration` |
+    | `binary` | `MaskedBinaryCrossentropy` | `{task}_auc`, `{task}_calibration`, and `{task}_logloss` where no `{task}_loss` says it |
     | `regression` | `MaskedMeanSquaredError` | `{task}_rmse` |
 
     Keras 3 takes `{task}` from the keys of the model's output; tf_keras takes it from the output layers' names, which
     therefore have to be the tasks'. Several models can be compiled with one result: each gets metrics of its own. The
     `loss` that Keras logs follows the weights: with decaying weights, let early stopping watch a metric. Of several tasks
-    Keras also logs `{task}_loss`, a mean over batches; `{task}_logloss` is the mean over rows.
+    Keras also logs `{task}_loss`, a mean over batches. Where that is the log loss, `{task}_logloss`, the mean over rows, would be
+    almost the same number again: it is shown of a task that is alone or has a loss of its own (`losses`), or that asks for it.
 
     Labels are checked in every step: a binary task's are 0, 1 or NaN, a regression's NaN or finite and at most 1e16 from 0.
     The first batch with another one fails, with the task and the label in the message.
@@ -121,7 +122,11 @@ def objectives(
         _warn_of_scales([task for task in tasks if task.name not in losses])
     # Keras puts the output's name before a metric's, except where there is one output only.
     alone = len(tasks) == 1
-    makers = {task.name: _makers(task, metrics.get(task.name), f"{task.name}_" if alone else "") for task in tasks}
+    shown: dict[str, Sequence[Any]] = {
+        task.name: _shown(task, says_logloss=not alone and task.name not in losses) for task in tasks
+    }
+    shown.update({name: given for name, given in metrics.items() if given is not None})
+    makers = {task.name: _makers(task, shown[task.name], f"{task.name}_" if alone else "") for task in tasks}
 
     def new_metrics() -> dict[str, Any]:
         # Lists, as Keras before 3.14 demands.
@@ -161,14 +166,18 @@ def _loss(task: Task, given: Any) -> MaskedLoss:
     return MaskedBinaryCrossentropy(task.name) if task.kind == "binary" else MaskedMeanSquaredError(task.name)
 
 
-def _makers(task: Task, given: Sequence[Any] | None, prefix: str) -> list[Callable[[], keras.metrics.Metric]]:
+def _shown(task: Task, *, says_logloss: bool) -> tuple[str, ...]:
+    """The metrics of a task that asks for none. `says_logloss`: whether Keras logs the log loss as the task's loss."""
+    return tuple(name for name in SHOWN[task.kind] if not (name == "logloss" and says_logloss))
+
+
+def _makers(task: Task, given: Sequence[Any], prefix: str) -> list[Callable[[], keras.metrics.Metric]]:
     """What makes the metrics of a task, new at each call."""
-    if isinstance(given, str) or not isinstance(given, Sequence | None):
+    if isinstance(given, str) or not isinstance(given, Sequence):
         raise ValueError(f"`metrics` of task {task.name!r} must be a list. Received: {given!r}")
-    shown = SHOWN[task.kind] if given is None else given
-    names = [each if isinstance(each, str) and each in METRICS else _masked(each, task, None).name for each in shown]
+    names = [each if isinstance(each, str) and each in METRICS else _masked(each, task, None).name for each in given]
     check_distinct("metric", names)
-    return [partial(_masked, each, task, f"{prefix}{name}") for each, name in zip(shown, names, strict=True)]
+    return [partial(_masked, each, task, f"{prefix}{name}") for each, name in zip(given, names, strict=True)]
 
 
 def _masked(given: Any, task: Task, name: str | None) -> MaskedMetric | MaskedKerasMetric:

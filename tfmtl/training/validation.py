@@ -10,6 +10,7 @@ from tfmtl.checks import check_count
 from tfmtl.keras_host import keras
 from tfmtl.schema import Schema
 from tfmtl.training.evaluation import Evaluation, Slice
+from tfmtl.training.figures import WATCHED
 
 
 class Validation(keras.callbacks.Callback):
@@ -22,8 +23,9 @@ class Validation(keras.callbacks.Callback):
     figures that differ make `EarlyStopping` end one worker while the others wait for it forever.
 
     Args:
-        dataset, schema, preprocessor, group, slices, figures: as in `tfmtl.evaluate`. The progress bar shows every figure
-            of the logs: `figures` keeps it short.
+        dataset, schema, preprocessor, group, slices: as in `tfmtl.evaluate`.
+        figures: as in `tfmtl.evaluate`; by default those that one watches, `auc`, `gauc`, `logloss`, `calibration` and `rmse`,
+            since the progress bar shows every figure of the logs. All of them: `tfmtl.training.FIGURES`.
         validation_freq: epochs from one evaluation to the next, as in `fit`: figures by group can cost more than an epoch.
             In between the logs hold no `val_` figures, and a `patience` counts evaluations.
 
@@ -49,7 +51,7 @@ class Validation(keras.callbacks.Callback):
         preprocessor: Callable[[dict[str, Any]], dict[str, Any]] | None = None,
         group: str | None = None,
         slices: Mapping[str, Slice] | None = None,
-        figures: Collection[str] | None = None,
+        figures: Collection[str] = WATCHED,
         validation_freq: int = 1,
     ):
         super().__init__()

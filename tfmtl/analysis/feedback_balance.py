@@ -101,18 +101,21 @@ def _positives(train: Iterable[Any], tasks: tuple[str, ...], group: str) -> tupl
 
 def _known(users: np.ndarray, *, is_row_number: bool) -> np.ndarray:
     """Which rows have a user, `(B,)`."""
-    if users.dtype.kind == "U":
+    if users.dtype.kind == "O":
         return users != MISSING_ID["string"]
     known = (users != MISSING_ID["int64"]) & (users == users)  # NaN is no user
     return known & (users != 0) if is_row_number else known
 
 
 def _ids(column: Any) -> np.ndarray:
-    """A column of ids, `(B,)`; strings as NumPy's, which `tf.data` gives as bytes."""
+    """A column of ids, `(B,)`; strings as objects, which `tf.data` gives as bytes: NumPy's own lose the NULs at their ends."""
     ids = np.asarray(column).reshape(-1)
-    if ids.dtype.kind not in "SO":
+    if ids.dtype.kind not in "SUO":
         return ids
     values = [value.decode(errors="backslashreplace") if isinstance(value, bytes) else value for value in ids.tolist()]
     held = [value for value in values if value is not None and value == value]
-    missing = MISSING_ID["string" if all(isinstance(value, str) for value in held) else "int64"]
-    return np.array([missing if value is None or value != value else value for value in values])
+    text = all(isinstance(value, str) for value in held)
+    missing = MISSING_ID["string" if text else "int64"]
+    return np.array(
+        [missing if value is None or value != value else value for value in values], object if text else None
+    )

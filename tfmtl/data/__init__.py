@@ -4,7 +4,19 @@ from tfmtl.data.adapting import adapt, extend
 from tfmtl.data.csv_format import CsvFormat
 from tfmtl.data.datasets import Split, kuairand, short_video
 from tfmtl.data.event_log import add_histories
+from tfmtl.data.infer_schema import infer_schema
 from tfmtl.data.preprocessing import Preprocessor
 from tfmtl.data.reading import read
 
-__all__ = ["CsvFormat", "Preprocessor", "Split", "adapt", "add_histories", "extend", "kuairand", "read", "short_video"]
+__all__ = [
+    "CsvFormat",
+    "Preprocessor",
+    "Split",
+    "adapt",
+    "add_histories",
+    "extend",
+    "infer_schema",
+    "kuairand",
+    "read",
+    "short_video",
+]

@@ -9,15 +9,18 @@ import tensorflow as tf
 
 from tfmtl.checks import check_count
 from tfmtl.data.label_statistics import LabelStatistics
-from tfmtl.data.summaries import IdCounts, Moments, Quantiles
+from tfmtl.data.splitting import NO_ID, split_fields
+from tfmtl.data.summaries import IdCounts, Moments, Quantiles, as_array
 from tfmtl.data.target_rates import TargetRateCounts
+from tfmtl.progress import Verbose, number_of_batches, with_progress
+from tfmtl.row_errors import as_raised
 from tfmtl.schema import Categorical, Feature, Numeric, Schema, Sequence, TargetRates
 from tfmtl.schema.schema import table_readers
 
 Summary = IdCounts | Moments | Quantiles
 
 
-def adapt(schema: Schema, dataset: Iterable[Any]) -> Schema:
+def adapt(schema: Schema, dataset: Iterable[Any], *, verbose: Verbose = "auto") -> Schema:
     """Learns what the features of `schema` still lack, and returns a new schema that holds it.
 
     - `vocabulary="adapt"`: the ids that occur `min_count` times or more, the most frequent first, ties in the order of
@@ -37,6 +40,7 @@ def adapt(schema: Schema, dataset: Iterable[Any]) -> Schema:
             `{column: array}` or of tuples that start with it and go on with `{task: labels}`. Read once, with memory for
             the distinct ids of each table and for 65,536 distinct values of each bucketed column. Without labels, nothing
             is learned of the tasks.
+        verbose: 1 shows a progress bar over the batches, 0 does not; `"auto"` does in a terminal.
 
     Returns:
         An adapted schema; `schema` itself where nothing is to be learned.
@@ -61,11 +65,13 @@ def adapt(schema: Schema, dataset: Iterable[Any]) -> Schema:
         for feature in schema.features
         if isinstance(feature, TargetRates) and not feature.is_adapted
     }
-    for columns, given in _raw_batches(dataset, may_be_empty=schema.is_adapted):
-        summaries.update(columns)
-        labels.update(given)
-        for counts in rates.values():
-            counts.update(columns, given)
+    batches = _raw_batches(dataset, may_be_empty=schema.is_adapted)
+    with as_raised():
+        for columns, given in with_progress(batches, verbose, "batch", number_of_batches(dataset)):
+            summaries.update(columns)
+            labels.update(given)
+            for counts in rates.values():
+                counts.update(columns, given)
     features = tuple(
         rates[feature.name].adapted() if feature.name in rates else summaries.adapted(feature)
         for feature in schema.features
@@ -73,7 +79,14 @@ def adapt(schema: Schema, dataset: Iterable[Any]) -> Schema:
     return replace(schema, features=features, tasks=labels.measured())
 
 
-def extend(schema: Schema, dataset: Iterable[Any], tables: Iterable[str] | str, *, min_count: int = 1) -> Schema:
+def extend(
+    schema: Schema,
+    dataset: Iterable[Any],
+    tables: Iterable[str] | str,
+    *,
+    min_count: int = 1,
+    verbose: Verbose = "auto",
+) -> Schema:
     """Appends the ids that are new in `dataset` to the vocabularies of `tables`, and returns a new schema that holds them.
 
     What the schema holds already keeps its place and its rows, so a model of the new schema can go on from the weights of
@@ -84,6 +97,7 @@ def extend(schema: Schema, dataset: Iterable[Any], tables: Iterable[str] | str, 
         dataset: as in `adapt`.
         tables: whose vocabularies grow. A table is called like its feature, or as the feature's `table` says.
         min_count: how often an id must occur in `dataset` to get a row of its own.
+        verbose: as in `adapt`.
 
     Raises:
         ValueError: a schema that was never adapted, a table that it lacks or that has no vocabulary, a `min_count` below 1,
@@ -109,8 +123,9 @@ def extend(schema: Schema, dataset: Iterable[Any], tables: Iterable[str] | str, 
             f"`tables` names {sorted(wanted - set(known))}, which are no tables with a vocabulary. Known: {sorted(known)}"
         )
     summaries = _Summaries(_with_vocabularies(schema, dict.fromkeys(wanted, "adapt")))
-    for columns, _ in _raw_batches(dataset):
-        summaries.update(columns)
+    with as_raised():
+        for columns, _ in with_progress(_raw_batches(dataset), verbose, "batch", number_of_batches(dataset)):
+            summaries.update(columns)
     found = {table: summaries.by_table[table].frequent(min_count) for table in wanted}
     return _with_vocabularies(schema, {table: _appended(known[table], ids) for table, ids in found.items()})
 
@@ -166,6 +181,7 @@ class _Summaries:
         self.by_name: dict[str, Moments | Quantiles] = {}
         self.readers: list[tuple[str, Summary]] = []  # (column, summary)
         self.columns_of: dict[str, list[str]] = {}  # table: its columns, for messages
+        self.split = [feature for feature in schema.features if isinstance(feature, Sequence) and feature.separator]
         columns = [c for f in schema.features if isinstance(f, (Categorical, Sequence)) for c in f.columns]
         for column, (table, field) in zip(columns, table_readers(schema.features), strict=True):
             if not field.is_adapted:
@@ -180,8 +196,9 @@ class _Summaries:
         missing = [column for column, _ in self.readers if column not in x]
         if missing:
             raise ValueError(f"Columns {missing} are missing. Received: {sorted(x)}")
+        x = {**x, **{column: ids for feature in self.split for column, ids in _ids_of(feature, x).items()}}
         for column, summary in self.readers:
-            values = _array(x[column])
+            values = as_array(x[column])
             try:
                 summary.update(values if isinstance(summary, IdCounts) else _numbers(values))
             except ValueError as error:
@@ -215,10 +232,20 @@ class _Summaries:
         return replace(field, vocabulary=vocabulary, min_count=1, dtype=self.by_table[table].dtype)
 
 
-def _array(values: Any) -> np.ndarray:
-    if isinstance(values, tf.RaggedTensor):
-        values = values.flat_values
-    return values.numpy() if tf.is_tensor(values) else np.asarray(values)
+def _ids_of(feature: Sequence, x: Mapping[str, Any]) -> Mapping[str, tf.RaggedTensor]:
+    """The ids that the texts of a history hold; ValueError where they should be integers and are not."""
+    texts = {column: tf.convert_to_tensor(x[column]) for column in feature.columns if column in x}
+    wrong = [column for column, values in texts.items() if values.dtype != tf.string]
+    if wrong:
+        raise ValueError(
+            f"Columns {wrong} must hold texts with {feature.separator!r} between their ids. "
+            f"Received: {[texts[column].dtype.name for column in wrong]}"
+        )
+    found = split_fields(feature, texts)
+    wrong = [column for column, ids in found.items() if ids.dtype == tf.int64 and NO_ID in ids.flat_values.numpy()]
+    if wrong:
+        raise ValueError(f"Columns {wrong} must hold integers with {feature.separator!r} between them.")
+    return found
 
 
 def _numbers(values: np.ndarray) -> np.ndarray:

@@ -14,6 +14,8 @@ from pyarrow import types
 from tfmtl.data.arrow import Piece, Reader, shard_pieces
 from tfmtl.data.columns import Column
 from tfmtl.data.labels import FILE, ROW
+from tfmtl.data.splitting import first_without_integers
+from tfmtl.row_errors import noting_errors
 from tfmtl.schema.categorical import MISSING_ID
 from tfmtl.typing import Tensor
 
@@ -59,7 +61,7 @@ class ArrowSource:
             if table is None:  # a file that does not know its rows until it is read
                 raise ValueError(nothing)
 
-        chunks = tf.data.Dataset.from_generator(generate, output_signature=_signature(columns))
+        chunks = tf.data.Dataset.from_generator(noting_errors(generate), output_signature=_signature(columns))
         return chunks.map(functools.partial(_decoded, columns), num_parallel_calls=tf.data.AUTOTUNE), num_rows
 
 
@@ -156,6 +158,8 @@ def _arrays(table: pa.Table, columns: Sequence[Column], files: Sequence[str]) ->
         arrays[column.key], words = _flat(values, column)
         if words is not None:
             arrays[_words(column)] = words
+            if column.items == "int64":
+                _check_items(column, arrays, words, files)
     for together in lists.values():
         first = together[0]
         lengths, width = counts[first.key], first.width or 0
@@ -178,8 +182,10 @@ def _flat(values: pa.Array, column: Column) -> tuple[np.ndarray, np.ndarray | No
     values = _without_long_dictionary(values)  # a long dictionary is not worth its way for a short chunk
     if not types.is_dictionary(values.type):
         values = values.dictionary_encode()
-    words = values.dictionary.fill_null(MISSING_ID["string"]).to_numpy(zero_copy_only=False)
-    return values.indices.fill_null(len(words)).to_numpy(zero_copy_only=False), np.append(words, [MISSING_ID["string"]])
+    missing = pa.scalar(MISSING_ID["string"], values.dictionary.type)
+    words = values.dictionary.fill_null(missing).to_numpy(zero_copy_only=False)
+    codes = values.indices.fill_null(len(words)).to_numpy(zero_copy_only=False)
+    return codes, np.append(words, np.array([missing.as_py()], object))
 
 
 def _missing(arrays: dict[str, np.ndarray], column: Column) -> Any:
@@ -198,7 +204,8 @@ def _keep_events(arrays: dict[str, np.ndarray], fields: Sequence[Column], length
     for column in fields:
         items = arrays[column.key]
         if column.dtype == "string":  # a file may hold the empty word itself
-            missing &= (arrays[_words(column)] == MISSING_ID["string"])[items]
+            words = arrays[_words(column)]
+            missing &= (words == words[-1])[items]
         else:
             missing &= items == _missing(arrays, column)
     if not missing.any():
@@ -226,6 +233,17 @@ def _check_lengths(column: Column, lengths: np.ndarray, other: Column, expected:
         wanted = f"as many as column {other.name!r}" if other is not column else "as the feature's `size`"
         raise ValueError(
             f"{place(bad[0])}: column {column.name!r} must hold {expected[bad[0]]} items, {wanted}. Received: {lengths[bad[0]]}"
+        )
+
+
+def _check_items(column: Column, arrays: dict[str, np.ndarray], words: np.ndarray, files: Sequence[str]) -> None:
+    """Raises ValueError at the first text that holds something else than integers between its separators."""
+    wrong = first_without_integers(words, column.separator or "")
+    if wrong is not None:
+        row = int(np.flatnonzero(arrays[column.key] == wrong)[0])
+        raise ValueError(
+            f"{_place(arrays, row, files)}: column {column.name!r} must hold integers with {column.separator!r} between them. "
+            f"Received: {words[wrong]!r}"
         )
 
 

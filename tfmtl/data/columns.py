@@ -1,6 +1,7 @@
 """Which columns a reader takes, and what they must hold."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
@@ -8,11 +9,13 @@ import pyarrow as pa
 from pyarrow import types
 
 from tfmtl.schema import Categorical, Numeric, Schema, TargetRates
+from tfmtl.schema import Sequence as Histories
 from tfmtl.schema.categorical import MISSING_ID
 from tfmtl.schema.label_source import question
+from tfmtl.typing import IdDtype
 
 Dtype: TypeAlias = Literal["string", "int64", "float32", "float64"]
-Physical: TypeAlias = Mapping[str, pa.DataType]
+Physical: TypeAlias = dict[str, pa.DataType]
 """The columns of a file and their types."""
 
 NO_INTEGER = -(2**63)
@@ -24,13 +27,16 @@ class Column:
     """One column of what a reader hands on.
 
     Args:
-        key: its name there: the column's own, or `label:{column}` where labels are made of it.
+        key: its name there, or `label:{column}` where labels are made of it.
         name: its name in the file.
         dtype: what it becomes. Labels are whatever compares exactly with what the column holds.
         width: entries of a list; None for a scalar.
         sequence: the history that a list of events belongs to. Its last `width` events are kept. Without it every row
             must hold exactly `width` numbers.
+        separator: what stands between several ids in one text.
+        items: what these ids are.
         guessed: whether `dtype` comes from the files: the schema leaves it open.
+        label: whether labels are made of it.
     """
 
     key: str
@@ -38,12 +44,15 @@ class Column:
     dtype: Dtype
     width: int | None = None
     sequence: str | None = None
+    separator: str | None = None
+    items: IdDtype | None = None
     guessed: bool = False
+    label: bool = False
 
     @property
     def missing_integer(self) -> int:
         """What stands for a missing integer: the missing id, in labels a number that tasks cannot ask for."""
-        return MISSING_ID["int64"] if self.key == self.name else NO_INTEGER
+        return NO_INTEGER if self.label else MISSING_ID["int64"]
 
 
 def label_key(column: str) -> str:
@@ -56,33 +65,46 @@ def plan(schema: Schema, physical: Sequence[Physical], extra: Iterable[str], lab
     columns: list[Column] = []
     for feature in schema.features:
         if isinstance(feature, Categorical):
-            columns.append(_ids(feature.name, feature, physical))
+            columns.append(_ids(feature.name, feature.sources[0], feature, physical))
         elif isinstance(feature, Numeric):
-            columns.append(Column(feature.name, feature.name, "float32", feature.size if feature.size > 1 else None))
-        elif isinstance(feature, TargetRates):
-            continue
-        else:
-            for name, field in zip(feature.columns, feature.fields, strict=True):
-                columns.append(_ids(name, field, physical, feature.length, feature.name))
+            width = feature.size if feature.size > 1 else None
+            columns.append(Column(feature.name, feature.sources[0], "float32", width))
+        elif isinstance(feature, Histories):
+            columns += _events(feature, physical)
     for feature in schema.features:
-        if isinstance(feature, TargetRates) and feature.column not in {column.name for column in columns}:
-            columns.append(_ids(feature.column, feature, physical))
+        if isinstance(feature, TargetRates) and feature.column not in {column.key for column in columns}:
+            columns.append(_ids(feature.column, feature.column, feature, physical))
+    read_as: dict[str, Dtype] = {column.name: column.dtype for column in reversed(columns)}
     for name in dict.fromkeys(extra):
         if name not in schema.feature_columns:
             # Ids with gaps come as floats, and float32 would take neighbours above 2^24 for one.
-            columns.append(Column(name, name, _dtype(kinds(name, physical)) or "float64"))
-    read_as = {column.name: column.dtype for column in columns}
+            guess: Dtype = _dtype(kinds(name, physical)) or "float64"
+            columns.append(Column(name, name, _exact(guess, read_as.get(name, guess))))
+            read_as.setdefault(name, columns[-1].dtype)
     for name in schema.label_columns if labels else ():
         dtype = _label_dtype(schema, name, kinds(name, physical))
-        # Where a feature takes a column for numbers or text, the file is parsed as such.
-        exact = dtype != "int64" or read_as.get(name, dtype) == dtype
-        columns.append(Column(label_key(name), name, dtype if exact else "float64"))
+        columns.append(Column(label_key(name), name, _exact(dtype, read_as.get(name, dtype)), label=True))
     return tuple(columns)
 
 
+def _exact(dtype: Dtype, read_as: Dtype) -> Dtype:
+    """`dtype`, but for integers of a column that a feature takes for numbers or text: the file is parsed as such."""
+    return "float64" if dtype == "int64" and read_as != dtype else dtype
+
+
 def wanted(schema: Schema, extra: Iterable[str], labels: bool) -> tuple[str, ...]:
-    """The names of the columns that must be there."""
-    return tuple(dict.fromkeys((*schema.feature_columns, *extra, *(schema.label_columns if labels else ()))))
+    """The names of the columns that must be there, as files have them."""
+    beside = (name for name in extra if name not in schema.feature_columns)
+    return tuple(dict.fromkeys((*schema.sources.values(), *beside, *(schema.label_columns if labels else ()))))
+
+
+def physical_of(file: str, schema: pa.Schema, names: Iterable[str]) -> Physical:
+    """The columns of `file` and their types; ValueError if two have the name of one that is to be read."""
+    count = Counter(schema.names)
+    twice = [name for name in names if count[name] > 1]
+    if twice:
+        raise ValueError(f"{file}: several columns are called {twice}, and any of them may be meant.")
+    return dict(zip(schema.names, schema.types, strict=True))
 
 
 def check_present(file: str, names: Iterable[str], present: Iterable[str]) -> None:
@@ -99,36 +121,56 @@ def check_types(file: str, columns: Iterable[Column], physical: Physical) -> Non
         found = physical[column.name]
         if types.is_null(found):
             continue
-        fits = _is_list(found) == (column.width is not None) and _fits(column.dtype, item_type(found))
+        fits = is_list(found) == (column.width is not None) and _fits(column.dtype, item_type(found))
         if not fits:
             message = f"{file}: column {column.name!r} must hold {_expected(column, found)}. Received: {found}"
-            raise ValueError(message + _hint(column, item_type(found)))
+            raise ValueError(message + _hint(column, found))
 
 
 def _fits(dtype: Dtype, found: pa.DataType) -> bool:
     if types.is_null(found):  # a slice whose lists are all empty
         return True
     if dtype == "string":
-        return _is_text(found)
+        return is_text(found)
     if dtype == "int64":
-        return types.is_integer(found)
+        return types.is_integer(found) or types.is_boolean(found) or _is_whole(found)
     return types.is_integer(found) or types.is_floating(found) or types.is_boolean(found) or types.is_decimal(found)
+
+
+def _is_whole(found: pa.DataType) -> bool:
+    """Whether these are decimals without digits after the point, as databases hold large ids."""
+    return types.is_decimal(found) and found.scale == 0
 
 
 def _expected(column: Column, found: pa.DataType) -> str:
     items = {"string": "strings", "int64": "integers"}.get(column.dtype, "numbers")
-    if column.guessed and not (types.is_integer(item_type(found)) or _is_text(item_type(found))):
+    if column.guessed and not (types.is_integer(item_type(found)) or is_text(item_type(found))):
         items = "strings or integers"
-    if column.key != column.name and column.dtype != "string":
+    if column.label and column.dtype != "string":
         items = f"numbers (text is compared with text: `({column.name!r}, '1')`)"
+    if column.separator is not None:
+        items = f"texts of ids with {column.separator!r} between them"
     return items if column.width is None else f"lists of {items}"
 
 
 def _hint(column: Column, found: pa.DataType) -> str:
+    if types.is_temporal(item_type(found)):
+        return (
+            " (make of a time what the model should see: an hour or a weekday as ids, days or seconds as numbers, "
+            "for example with pyarrow.compute.hour or pandas' `.dt.hour`)"
+        )
+    if column.label:
+        return ""
+    if is_list(found) or (is_text(found) and column.width is not None):
+        return " (several ids a row are a `Sequence`; where a text holds them, give it the `separator`)"
+    found = item_type(found)
+    if types.is_decimal(found) and (column.dtype in ("int64", "string") or column.guessed):
+        return " (cast decimals to int64, or to text, whose digits are compared one by one)"
     if types.is_floating(found) and (column.dtype == "int64" or column.guessed):
         return " (pandas turns integers with missing values into floats; its type 'Int64' does not)"
-    if types.is_integer(found) and column.dtype == "string" and column.key == column.name and not column.guessed:
-        return ' (for integers give the feature `dtype="int64"`)'
+    whole = types.is_integer(found) or types.is_boolean(found) or _is_whole(found)
+    if whole and column.dtype == "string" and column.separator is None and not column.guessed:
+        return ' (for integers and booleans give the feature `dtype="int64"`)'
     return ""
 
 
@@ -137,24 +179,37 @@ def kinds(column: str, physical: Iterable[Physical]) -> set[pa.DataType]:
     return {found for types_of in physical if not types.is_null(found := item_type(types_of[column]))}
 
 
-def _is_list(found: pa.DataType) -> bool:
+def is_list(found: pa.DataType) -> bool:
+    """Whether a row holds several items."""
     return types.is_list(found) or types.is_large_list(found) or types.is_fixed_size_list(found)
 
 
-def _is_text(found: pa.DataType) -> bool:
+def is_text(found: pa.DataType) -> bool:
+    """Whether these are texts, or codes of texts."""
     if types.is_dictionary(found):
         found = found.value_type
-    return types.is_string(found) or types.is_large_string(found) or types.is_string_view(found)
+    return types.is_string(found) or types.is_large_string(found) or types.is_string_view(found) or is_bytes(found)
+
+
+def is_bytes(found: pa.DataType) -> bool:
+    """Whether these are texts without the mark that they are UTF-8, as Impala, Hive and old versions of Spark write them."""
+    return (
+        types.is_binary(found)
+        or types.is_large_binary(found)
+        or types.is_fixed_size_binary(found)
+        or types.is_binary_view(found)
+    )
 
 
 def item_type(found: pa.DataType) -> pa.DataType:
     """The type of a list's items, or of a scalar; an integer for a dictionary of integers."""
-    if _is_list(found):
+    if is_list(found):
         found = found.value_type
     return found.value_type if types.is_dictionary(found) else found
 
 
 def _ids(
+    key: str,
     name: str,
     field: Categorical | TargetRates,
     physical: Sequence[Physical],
@@ -162,15 +217,25 @@ def _ids(
     sequence: str | None = None,
 ) -> Column:
     guessed = _dtype(kinds(name, physical)) or "string"
-    return Column(name, name, field.dtype or guessed, width, sequence, guessed=field.dtype is None)
+    return Column(key, name, field.dtype or guessed, width, sequence, guessed=field.dtype is None)
+
+
+def _events(feature: Histories, physical: Sequence[Physical]) -> Iterator[Column]:
+    """The columns of a history: lists, or texts that hold several ids."""
+    for key, name, field in zip(feature.columns, feature.sources, feature.fields, strict=True):
+        if feature.separator is None:
+            yield _ids(key, name, field, physical, feature.length, feature.name)
+        else:
+            yield Column(key, name, "string", separator=feature.separator, items=field.dtype or "string")
 
 
 def _dtype(found: Iterable[pa.DataType]) -> Literal["string", "int64"] | None:
     """Text if any file holds text, else integers if any holds some: other files are refused, in whatever order."""
     found = list(found)
-    if any(map(_is_text, found)):
+    if any(map(is_text, found)):
         return "string"
-    return "int64" if any(map(types.is_integer, found)) else None
+    whole = (types.is_integer(kind) or types.is_boolean(kind) or _is_whole(kind) for kind in found)
+    return "int64" if any(whole) else None
 
 
 def _label_dtype(schema: Schema, column: str, found: set[pa.DataType]) -> Dtype:

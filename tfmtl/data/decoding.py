@@ -7,7 +7,7 @@ import numpy as np
 import pyarrow as pa
 from pyarrow import types
 
-from tfmtl.data.columns import Column, Physical, item_type
+from tfmtl.data.columns import Column, Physical, is_bytes, item_type
 
 _AS_THEY_ARE = (pa.float32(), pa.float64())
 """Types of numbers, besides integers, that need no cast: NumPy knows them, and their missing values become NaN."""
@@ -16,13 +16,14 @@ _AS_THEY_ARE = (pa.float32(), pa.float64())
 def common_schema(columns: Sequence[Column], physical: Sequence[Physical]) -> pa.Schema:
     """The types to hand on: one for all files, wide enough to lose nothing.
 
-    Text becomes codes and a dictionary, ids int64; other numbers stay what they are where they are so everywhere.
+    Text becomes codes and a dictionary, of bytes where a file does not say that it is UTF-8; ids int64; other numbers stay what they are where they are so everywhere.
     """
     fields: dict[str, pa.DataType] = {}
     for column in columns:
         found = {item_type(types_of[column.name]) for types_of in physical}
         if column.dtype == "string":
-            item = pa.string() if column.width else pa.dictionary(pa.int32(), pa.string())
+            text = pa.binary() if any(map(is_bytes, found)) else pa.string()
+            item = text if column.width else pa.dictionary(pa.int32(), text)
         elif column.dtype == "int64":
             item = pa.int64()
         else:
@@ -33,13 +34,16 @@ def common_schema(columns: Sequence[Column], physical: Sequence[Physical]) -> pa
 
 
 def own_schema(schema: pa.Schema, physical: Physical) -> pa.Schema:
-    """`schema` with numbers as one file holds them: a cast within Arrow's scanner fails without a column and a row."""
+    """`schema` with its types as one file holds them: a cast within Arrow's scanner fails without a column and a row.
+
+    Text is codes and a dictionary there too, if it is of any length.
+    """
     fields = []
     for field in schema:
-        if not types.is_string(item_type(field.type)):
-            found = item_type(physical[field.name])
-            field = field.with_type(pa.list_(found) if types.is_list(field.type) else found)
-        fields.append(field)
+        found = item_type(physical[field.name])
+        if types.is_dictionary(field.type) and not types.is_null(found) and not types.is_fixed_size_binary(found):
+            found = pa.dictionary(pa.int32(), pa.binary() if is_bytes(found) else pa.string())
+        fields.append(field.with_type(pa.list_(found) if types.is_list(field.type) else found))
     return pa.schema(fields)
 
 
@@ -62,8 +66,9 @@ def cast(rows: pa.Table | pa.RecordBatch, schema: pa.Schema, file: str, first_ro
 def _cast(values: pa.Array | pa.ChunkedArray, kind: pa.DataType) -> pa.Array | pa.ChunkedArray:
     if values.type == kind:
         return values
-    if types.is_string_view(values.type):
-        values = values.cast(pa.string())  # Arrow makes no dictionary of a view
+    if types.is_dictionary(kind):
+        plain = values.dictionary_decode() if types.is_dictionary(values.type) else values
+        return plain.cast(kind.value_type).dictionary_encode().cast(kind)  # Arrow makes no dictionary of a view
     return values.cast(kind, safe=not types.is_floating(item_type(kind)))  # large integers may lose digits as numbers
 
 

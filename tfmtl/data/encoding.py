@@ -7,6 +7,7 @@ import tensorflow as tf
 from tfmtl.keras_host import keras
 from tfmtl.schema import Categorical, Numeric
 from tfmtl.schema.categorical import MISSING_ID
+from tfmtl.schema.values import as_bytes
 from tfmtl.typing import Tensor
 
 
@@ -17,23 +18,34 @@ class IdEncoder(tf.Module):
         super().__init__()
         self.missing = MISSING_ID[field.dtype or "string"]
         self.num_ids = field.num_ids
-        self.lookup = None if field.num_ids else _lookup(field)
+        self.hashing = self.table = None
+        if field.hash_buckets:
+            # Keras counts the bin of the masked value.
+            self.hashing = keras.layers.Hashing(field.hash_buckets + 1, mask_value=self.missing)
+        elif not field.num_ids:
+            self.table = _table(field)
 
     def __call__(self, ids: Tensor) -> Tensor:
-        if self.lookup is not None:
-            return tf.cast(self.lookup(ids), tf.int32)
+        if self.hashing is not None:
+            return tf.cast(self.hashing(ids), tf.int32)
+        if self.table is not None:
+            return tf.cast(self.table.lookup(ids), tf.int32)
         known = (ids >= 0) & (ids < self.num_ids)
         return tf.cast(tf.where(known, ids + 1, 0), tf.int32)
 
 
-def _lookup(field: Categorical) -> keras.layers.Layer:
-    missing = MISSING_ID[field.dtype or "string"]
-    if field.hash_buckets:
-        # Keras counts the bin of the masked value.
-        return keras.layers.Hashing(field.hash_buckets + 1, mask_value=missing)
-    layer = keras.layers.StringLookup if field.dtype == "string" else keras.layers.IntegerLookup
-    # The missing id is in no vocabulary, so it is looked up like any unknown id.
-    return layer(vocabulary=list(field.vocabulary or ()), oov_token=missing)
+def _table(field: Categorical) -> tf.lookup.StaticHashTable:
+    """The rows of a vocabulary; 0 for what is not in it.
+
+    Keras's own lookups keep a vocabulary in NumPy's texts of a fixed width, which lose the NULs at an id's end.
+    """
+    vocabulary = field.vocabulary if isinstance(field.vocabulary, tuple) else ()
+    if field.dtype == "string":
+        keys = tf.constant([as_bytes(str(value)) for value in vocabulary], tf.string)
+    else:
+        keys = tf.constant(vocabulary, tf.int64)
+    rows = tf.range(1, len(vocabulary) + 1, dtype=tf.int64)
+    return tf.lookup.StaticHashTable(tf.lookup.KeyValueTensorInitializer(keys, rows), default_value=0)
 
 
 class BinEncoder(tf.Module):

@@ -6,6 +6,7 @@ from typing import Any
 import tensorflow as tf
 
 from tfmtl.data.encoding import BinEncoder, IdEncoder, NumberEncoder, pack_events
+from tfmtl.data.splitting import split_fields
 from tfmtl.data.target_rates import TargetRateEncoder, folds
 from tfmtl.schema import Categorical, Feature, Numeric, Sequence, TargetRates
 from tfmtl.schema.categorical import MISSING_ID
@@ -37,7 +38,7 @@ class Preprocessor(tf.Module):
 
     Input shape:
         `{column: tensor}` with every column of `raw_signature`: strings, ids `(B,)`, numbers `(B,)` or `(B, size)`,
-        histories `(B, L')`, padded with the missing id (`""` or -1), or ragged. Integers and floats of any width are
+        histories `(B, L')`, padded with the missing id (`""` or -1), or ragged, or, with a `separator`, texts `(B,)`. Integers and floats of any width are
         cast, but for int32 where raw ids are expected: that is what encoded ids are. Other columns are dropped.
 
     Output shape:
@@ -56,7 +57,9 @@ class Preprocessor(tf.Module):
     [2, 0]
     """
 
-    def __init__(self, features: Iterable[Feature], *, passthrough: Iterable[str] = (), out_of_fold: bool | None = None):
+    def __init__(
+        self, features: Iterable[Feature], *, passthrough: Iterable[str] = (), out_of_fold: bool | None = None
+    ):
         super().__init__(name="preprocessor")
         self.features = tuple(features)
         self.passthrough = (passthrough,) if isinstance(passthrough, str) else tuple(passthrough)
@@ -122,7 +125,11 @@ class Preprocessor(tf.Module):
         if isinstance(feature, TargetRates):
             fold = folds(feature, x) if counted else None
             return {feature.name: self.rates[feature.name](raw[feature.column], fold)}
-        _check_lengths(feature.name, {column: (x[column], ids) for column, ids in raw.items()})
+        lists = {column: x[column] for column in raw}
+        if feature.separator is not None:
+            lists = split_fields(feature, raw)
+            raw = {column: ids.to_tensor(MISSING_ID[ids.dtype.name]) for column, ids in lists.items()}
+        _check_lengths(feature.name, {column: (lists[column], ids) for column, ids in raw.items()})
         fields = {
             feature.column(field): (raw[feature.column(field)], self.tables[feature.table_name(field)])
             for field in feature.fields
@@ -142,6 +149,8 @@ def _raw_columns(feature: Feature) -> dict[str, _Column]:
         return {feature.name: ((None,) if feature.size == 1 else (None, feature.size), tf.float32)}
     if isinstance(feature, TargetRates):
         return {feature.column: ((None,), tf.as_dtype(feature.dtype))}
+    if feature.separator is not None:
+        return dict.fromkeys(feature.columns, ((None,), tf.string))
     return {feature.column(field): ((None, None), tf.as_dtype(field.dtype)) for field in feature.fields}
 
 
@@ -164,7 +173,8 @@ def _check(column: str, value: Any, shape: tuple[int | None, ...], dtype: tf.DTy
         raise ValueError(f"Column {column!r} must be a {dtype.name} tensor. Received: {value!r}") from error
     fits = {
         tf.string: tensor.dtype == tf.string,
-        tf.int64: tensor.dtype.is_integer and tensor.dtype != tf.int32,  # or rows encoded twice would go unseen
+        tf.int64: (tensor.dtype.is_integer or tensor.dtype.is_bool)
+        and tensor.dtype != tf.int32,  # or rows encoded twice would go unseen
         tf.float32: tensor.dtype.is_floating or tensor.dtype.is_integer or tensor.dtype.is_bool,
     }
     if not fits[dtype]:

@@ -1,22 +1,18 @@
 """Files and tables to batches of raw columns and labels."""
 
-import functools
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 import tensorflow as tf
 
 from tfmtl.checks import check_count
-from tfmtl.data.arrow import CsvReader, ParquetReader, TableReader
-from tfmtl.data.chunks import ArrowSource
 from tfmtl.data.columns import check_present, plan, wanted
-from tfmtl.data.files import find_files
+from tfmtl.data.csv_format import CsvFormat
 from tfmtl.data.labels import Labels
-from tfmtl.data.partitions import with_partitions
 from tfmtl.data.preprocessing import Preprocessor
-from tfmtl.data.tfrecord import TfrecordSource
+from tfmtl.data.sources import open_source
+from tfmtl.data.workers import check_alone
 from tfmtl.schema import Schema
 from tfmtl.typing import Tensor
 
@@ -36,6 +32,9 @@ def read(
     columns: Iterable[str] = (),
     labels: bool = True,
     encode: bool | Preprocessor = False,
+    optional: Iterable[str] = (),
+    csv: CsvFormat | None = None,
+    storage_options: Mapping[str, Any] | None = None,
 ) -> tf.data.Dataset:
     """Reads batches `(x, y)`: the columns that the features of `schema` need, and the labels of its tasks.
 
@@ -49,10 +48,12 @@ def read(
     on `seed` alone.
 
     Args:
-        source: Parquet (`.parquet`, `.pq`), CSV with a header (`.csv`, `.csv.gz`) or `tf.train.Example` records
-            (`.tfrecord`, `.tfrecords`, also `.gz`), as a path, a folder, a glob pattern or a list of these; or a pandas
-            DataFrame, a dict of equally long arrays or lists, an Arrow table or whatever else has an Arrow stream. A column
-            that no Parquet or CSV file has is taken from the folders' names, as in `date=2026-11-01/part-0.parquet`.
+        source: Parquet (`.parquet`, `.pq`), CSV (`.csv`, `.tsv`, also `.gz`) or `tf.train.Example` records (`.tfrecord`,
+            `.tfrecords`, also `.gz`), as a path, a folder, a glob pattern or a list of these; Parquet and CSV also behind a
+            URL such as `s3://bucket/folder`, with the extra `remote`. Or, in memory, a DataFrame of pandas or Polars, a
+            LazyFrame, an Arrow table or dataset, a HuggingFace Dataset, whatever else has an Arrow stream, a dict of equally
+            long arrays or lists, or rows as dicts. A column that no Parquet or CSV file has is taken from the folders'
+            names, as in `date=2026-11-01/part-0.parquet`.
         schema: features, adapted or not, and tasks.
         batch_size: rows a batch; of all replicas together under a `tf.distribute` strategy.
         shuffle: rows to draw from, True for 262,144. Each pass takes files and row groups in another order, and draws
@@ -60,7 +61,7 @@ def read(
             in it, and at most 8 for a number).
         seed: makes the order of every pass reproducible. None takes it from NumPy's global state, which
             `keras.utils.set_random_seed` sets.
-        shard: `(i, n)`: part i of n parts that share no row, for example of worker i of n. Parquet files and tables are
+        shard: `(i, n)`: part i of n parts that share no row, for example of worker i of n, which needs it to shuffle. Parquet files and tables are
             cut into ranges of equal length, to one row; CSV and TFRecord files are dealt out if their number is a
             multiple of n, otherwise each part keeps every n-th row.
         drop_remainder: leaves out a last batch that is not full.
@@ -68,15 +69,19 @@ def read(
         labels: False reads `x` alone, from files that need no labels.
         encode: True gives batches to `fit`, `evaluate` and `predict`, for which `schema` must be adapted: it applies
             `Preprocessor(schema.features, passthrough=columns)`. A `Preprocessor` with other options is applied as it is.
+        optional: columns of features, as batches call them, that a file may lack, such as an older one: there, every value is
+            missing.
+        csv: how CSV files are written, where they are not as usual: delimiter, encoding, names of columns.
+        storage_options: passed on to fsspec for a URL: credentials, endpoints.
 
     Returns:
-        A dataset that ends after one pass. For Parquet and tables it knows its number of batches. A worker of a
+        A dataset that ends after one pass. For Parquet and tables it knows its number of batches, unless it is a shard. A worker of a
         multi-worker strategy takes its share of batches by itself, unless `shard` has already given it its rows.
 
     Raises:
         FileNotFoundError: no file.
         ValueError: at once, an unknown format, an empty source, a missing column or one of another type, a file that
-            cannot be read. While reading, wrapped by TensorFlow: a value that does not fit, a label other than 0, 1 or
+            cannot be read, shuffling without a shard in one of several workers. While reading, wrapped by TensorFlow: a value that does not fit, a label other than 0, 1 or
             missing for a binary task. Messages name the file, the column and the first bad row, counted from 0.
 
     Example:
@@ -92,10 +97,12 @@ def read(
     ([2, 1], [1.0, 0.0])
     """
     _check_arguments(batch_size, shuffle, shard)
+    if shuffle and shard[1] == 1:
+        check_alone()
     extra = (columns,) if isinstance(columns, str) else tuple(columns)
     encoder = Preprocessor(schema.features, passthrough=_beside(schema, extra)) if encode is True else encode
     names = wanted(schema, extra, labels)
-    opened = _open(source, names)
+    opened = open_source(source, names, _optional(schema, optional), csv, storage_options)
     for file, physical in zip(opened.files, opened.physical, strict=True):
         check_present(file, names, physical)
     planned = plan(schema, opened.physical, extra, labels)
@@ -108,11 +115,17 @@ def read(
 
     @tf.autograph.experimental.do_not_convert
     def split(chunk: dict[str, Tensor]) -> Any:
-        x = {column.key: chunk[column.key] for column in planned if column.key == column.name}
+        x = {column.key: chunk[column.key] for column in planned if not column.label}
         return (x, make_labels(chunk)) if labels else x
 
     dataset = chunks.map(split, num_parallel_calls=tf.data.AUTOTUNE).rebatch(batch_size, drop_remainder)
-    if num_rows is not None:
+    if drop_remainder and num_rows is not None and num_rows < batch_size:
+        raise ValueError(
+            f"`drop_remainder=True` leaves no batch of {num_rows} rows. Received: batch_size={batch_size}, shard={shard}"
+        )
+    if (
+        num_rows is not None and shard[1] == 1
+    ):  # of a shard a strategy would take it for the number of all workers' batches
         batches = num_rows // batch_size if drop_remainder else -(-num_rows // batch_size)
         dataset = dataset.apply(tf.data.experimental.assert_cardinality(batches))
     if encoder:
@@ -120,44 +133,20 @@ def read(
     return dataset.prefetch(2).with_options(_options(sharded=shard[1] > 1))
 
 
+def _optional(schema: Schema, columns: Iterable[str]) -> tuple[str, ...]:
+    """What files call the optional columns."""
+    given = (columns,) if isinstance(columns, str) else tuple(columns)
+    unknown = [column for column in given if column not in schema.sources]
+    if unknown:
+        raise ValueError(
+            f"`optional` must name columns of features. Received: {unknown}; known: {list(schema.feature_columns)}"
+        )
+    return tuple(schema.sources[column] for column in given)
+
+
 def _beside(schema: Schema, columns: Iterable[str]) -> tuple[str, ...]:
     """Those of `columns` that no feature reads."""
     return tuple(name for name in dict.fromkeys(columns) if name not in schema.feature_columns)
-
-
-def _open(source: Any, names: Iterable[str]) -> ArrowSource | TfrecordSource:
-    if isinstance(source, Mapping) or hasattr(source, "__arrow_c_stream__") or hasattr(source, "iloc"):
-        return ArrowSource(TableReader(type(source).__name__, _table(source, names)))
-    form, files = find_files(source)
-    if form == "tfrecord":
-        return TfrecordSource(files)
-    return ArrowSource(with_partitions(ParquetReader(files) if form == "parquet" else CsvReader(files), names))
-
-
-def _table(source: Any, names: Iterable[str]) -> pa.Table:
-    """The named columns of a dict, a DataFrame or whatever has an Arrow stream, as far as they are there."""
-    if isinstance(source, Mapping):
-        table = {name: _column(name, source[name]) for name in names if name in source}
-        build = pa.table
-    elif hasattr(source, "iloc"):
-        table = source[[name for name in names if name in source.columns]]
-        build = functools.partial(pa.Table.from_pandas, preserve_index=False)
-    else:
-        return pa.table(source)
-    try:
-        return build(table)
-    except pa.ArrowException as error:
-        raise ValueError(f"{type(source).__name__}: {error}") from error
-
-
-def _column(name: str, values: Any) -> pa.ChunkedArray:
-    """A column of a dict; the rows of an array of two dimensions become lists."""
-    try:
-        if isinstance(values, np.ndarray) and values.ndim == 2:
-            values = pa.FixedSizeListArray.from_arrays(pa.array(values.ravel()), values.shape[1])
-        return pa.table({name: values}).column(name)
-    except (pa.ArrowException, TypeError, OverflowError) as error:
-        raise ValueError(f"dict: column {name!r} must be a list or an array of one type. Received: {error}") from error
 
 
 def _options(sharded: bool) -> tf.data.Options:

@@ -4,8 +4,10 @@ from collections import Counter
 from typing import Any
 
 import numpy as np
+import tensorflow as tf
 
 from tfmtl.schema.categorical import MISSING_ID
+from tfmtl.schema.values import as_text
 from tfmtl.typing import IdDtype
 
 
@@ -46,9 +48,19 @@ class IdCounts:
         return tuple(value for _, value in sorted(known))
 
 
+def as_array(values: Any) -> np.ndarray:
+    """A column of a batch as an array; texts as objects, because NumPy's own lose the NULs at their ends."""
+    if isinstance(values, tf.RaggedTensor):
+        values = values.flat_values
+    if tf.is_tensor(values):
+        return values.numpy()
+    array = np.asarray(values)
+    return np.asarray(values, object) if array.dtype.kind in "SU" and not hasattr(values, "dtype") else array
+
+
 def id_dtype(ids: np.ndarray) -> IdDtype | None:
     """The kind of ids that an array holds; None if it holds none."""
-    if ids.dtype.kind in "iu":
+    if ids.dtype.kind in "iub":
         return "int64"
     return "string" if ids.dtype.kind in "OSU" else None
 
@@ -56,7 +68,7 @@ def id_dtype(ids: np.ndarray) -> IdDtype | None:
 def text(value: Any) -> str | None:
     """A text id, which TensorFlow gives as bytes, as Python's own; None stays."""
     if isinstance(value, bytes):
-        return value.decode("utf-8")
+        return as_text(value)
     if value is None or isinstance(value, str):
         return value
     raise ValueError(f"must hold strings. Received: {value!r}")

@@ -40,6 +40,7 @@ import pyarrow.compute as pc
 import pyarrow.csv as pa_csv
 import pyarrow.parquet as pa_parquet
 
+from tfmtl.paths import local_path
 from tfmtl.schema import Categorical, Schema, Sequence, Task
 
 BEHAVIORS = {"pv": "viewed", "cart": "carted", "fav": "favoured", "buy": "bought"}
@@ -68,7 +69,7 @@ def events(path: str | PathLike[str], *, users: int | None = None) -> pa.Table:
     Raises:
         ValueError: a missing column, a type that does not fit, an unknown behaviour, or no event.
     """
-    file = fspath(path)
+    file = fspath(local_path(path, "path"))
     try:
         if file.endswith((".parquet", ".pq")):
             table = pa_parquet.read_table(file, columns=list(_COLUMNS)).cast(pa.schema(_COLUMNS))

@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfmtl.data.encoding import IdEncoder
-from tfmtl.data.summaries import id_dtype, text
+from tfmtl.data.summaries import as_array, id_dtype, text
 from tfmtl.schema import Categorical, Schema, TargetRates
 from tfmtl.schema.categorical import MISSING_ID
 from tfmtl.schema.target_rates import packed_counts
@@ -87,7 +87,7 @@ class TargetRateCounts:
             )
         if feature.column not in x:
             raise ValueError(f"Column {feature.column!r} of {feature.name!r} is missing. Received: {sorted(x)}")
-        ids = np.asarray(x[feature.column]).reshape(-1)
+        ids = as_array(x[feature.column]).reshape(-1)
         dtype = id_dtype(ids)
         if dtype is None or feature.dtype not in (None, dtype):
             raise ValueError(

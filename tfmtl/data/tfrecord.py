@@ -13,6 +13,7 @@ from google.protobuf.message import DecodeError
 
 from tfmtl.data.columns import NO_INTEGER, Column, Physical, check_types
 from tfmtl.data.labels import FILE, ROW
+from tfmtl.data.store import LOCAL, Store
 from tfmtl.schema.categorical import MISSING_ID
 from tfmtl.typing import Tensor
 
@@ -22,11 +23,23 @@ _LOOK_AT = 100
 """Records of the first file that are searched for columns: a record may lack those that are missing in it."""
 _KINDS = {"bytes_list": pa.string(), "int64_list": pa.int64(), "float_list": pa.float32()}
 
+_OF_DTYPE: dict[str, pa.DataType] = {
+    "string": pa.string(),
+    "int64": pa.int64(),
+    "float32": pa.float32(),
+    "float64": pa.float32(),
+}
+"""What a column of which there is no value is parsed as."""
+
 
 class TfrecordSource:
     """TFRecord files, all with the columns of the first, plain or gzipped."""
 
-    def __init__(self, files: tuple[str, ...]):
+    def __init__(self, files: tuple[str, ...], store: Store):
+        if store != LOCAL:
+            raise ValueError(
+                f"TFRecord files are read by TensorFlow, from this machine: copy them, or mount their store. Received: {files[0]!r}"
+            )
         self.files = files
         found = [_first_types(file) for file in files]
         if not any(found):
@@ -110,7 +123,7 @@ def _feature(column: Column, found: pa.DataType) -> tf.io.FixedLenFeature | tf.i
         pa.string(): (tf.string, MISSING_ID["string"]),
         pa.int64(): (tf.int64, NO_INTEGER),
         pa.float32(): (tf.float32, math.nan),
-    }[found]
+    }[_OF_DTYPE[column.dtype] if found == pa.null() else found]
     if column.sequence is not None:
         return tf.io.RaggedFeature(dtype)
     if column.width is not None:

@@ -8,6 +8,7 @@ import numpy as np
 from tfmtl.exporting.example_rows import RawRows, filler, take
 from tfmtl.schema import Categorical, Feature, Numeric, Sequence, TargetRates
 from tfmtl.schema.categorical import MISSING_ID
+from tfmtl.schema.values import as_bytes
 
 AWKWARD_ROWS = 16
 
@@ -31,18 +32,26 @@ def awkward_rows(features: tuple[Feature, ...]) -> Iterator[RawRows]:
             rows.setdefault(feature.column, _cycle(_awkward_ids(feature.ids()), shift))
         else:
             for field in feature.fields:
-                rows[feature.column(field)] = _awkward_histories(field, feature.length, shift)
+                histories = _awkward_histories(field, feature.length, shift)
+                rows[feature.column(field)] = _joined(histories, feature.separator) if feature.separator else histories
     yield rows
     yield take(rows, slice(1))
-    histories = {column for feature in features if isinstance(feature, Sequence) for column in feature.columns}
-    if histories:
-        yield {name: column[:, :0] if name in histories else column for name, column in rows.items()}
+    of_histories = {column for feature in features if isinstance(feature, Sequence) for column in feature.columns}
+    lists = {column for column in of_histories if rows[column].ndim == 2}  # others are texts
+    if lists:
+        yield {name: column[:, :0] if name in lists else column for name, column in rows.items()}
+
+
+def _joined(histories: np.ndarray, separator: str) -> np.ndarray:
+    """Each history as one text."""
+    texts = [[event if isinstance(event, bytes) else str(event).encode() for event in events] for events in histories]
+    return np.array([separator.encode().join(events) for events in texts], object)
 
 
 def _awkward_ids(field: Categorical) -> list[Any]:
     missing = MISSING_ID[field.dtype or "string"]
     if field.dtype == "string":
-        known = [str(value).encode() for value in field.vocabulary or ("a", "b")]
+        known = [as_bytes(str(value)) for value in field.vocabulary or ("a", "b")]
         return [
             b"",
             b"\xff\x00 in no vocabulary",

@@ -5,7 +5,7 @@ from dataclasses import KW_ONLY, dataclass, replace
 from typing import Any, Literal
 
 from tfmtl.checks import check_option
-from tfmtl.schema.names import check_name
+from tfmtl.schema.names import check_column, check_name
 from tfmtl.schema.values import plain, set_counts
 from tfmtl.typing import IdDtype, Side
 
@@ -21,7 +21,7 @@ class Categorical:
     outside `[0, num_ids)`. Known ids take the rows from 1 on.
 
     Args:
-        name: the column.
+        name: the column, unless `column` says another.
         vocabulary: the known categories, all `str` or all `int`; `"adapt"` learns them from data (`tfmtl.adapt`).
         num_ids: the column holds integers in `[0, num_ids)`.
         hash_buckets: ids are hashed into this many rows.
@@ -31,6 +31,8 @@ class Categorical:
         trainable: False leaves the table's rows as they are set, for vectors from elsewhere (`tfmtl.embedding_table`).
         dtype: `"string"` or `"int64"`, of the raw column. Needed only with `hash_buckets` over integers; otherwise known.
         side: what the column describes; the `rank` signature sends the user's side once.
+        column: what the column is called in files and tables, where that is no `name`, such as `"hours-per-week"`. Batches,
+            requests and weights go by `name`.
 
     Raises:
         ValueError: none or several of `vocabulary`, `num_ids`, `hash_buckets`; an empty, mixed or repeating
@@ -48,9 +50,11 @@ class Categorical:
     trainable: bool = True
     dtype: IdDtype | None = None
     side: Side = "context"
+    column: str | None = None
 
     def __post_init__(self) -> None:
         check_name("feature", self.name)
+        check_column(self.name, self.column)
         check_option("side", self.side, Side)
         object.__setattr__(self, "vocabulary", _vocabulary(self.name, self.vocabulary))
         given = [k for k in ("vocabulary", "num_ids", "hash_buckets") if getattr(self, k) is not None]
@@ -106,9 +110,16 @@ class Categorical:
         """The raw columns that the feature reads."""
         return (self.name,)
 
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """What files call them."""
+        return (self.column or self.name,)
+
     def encoded(self) -> "Categorical":
         """The feature as the model sees it, once ids are row numbers: same rows, no vocabulary to carry along."""
-        return replace(self, vocabulary=None, num_ids=self.rows - 1, hash_buckets=None, min_count=1, dtype="int64")
+        return replace(
+            self, vocabulary=None, num_ids=self.rows - 1, hash_buckets=None, min_count=1, dtype="int64", column=None
+        )
 
 
 def _vocabulary(name: str, vocabulary: Any) -> Any:

@@ -21,6 +21,12 @@ def check_name(what: str, name: str) -> None:
         )
 
 
+def check_column(feature: str, column: str | None) -> None:
+    """Raises ValueError unless `column` can be the name of a column in a file, or is None."""
+    if column is not None and (not isinstance(column, str) or not column):
+        raise ValueError(f"`column` of {feature!r} must be the name of a column. Received: column={column!r}")
+
+
 def check_distinct(what: str, names: Iterable[str]) -> None:
     """Raises ValueError if a name occurs twice."""
     seen: set[str] = set()

@@ -10,7 +10,7 @@ import numpy as np
 
 from tfmtl.checks import check_option
 from tfmtl.schema.categorical import Categorical
-from tfmtl.schema.names import check_name
+from tfmtl.schema.names import check_column, check_name
 from tfmtl.schema.values import set_counts
 from tfmtl.typing import Side
 
@@ -22,7 +22,7 @@ class Numeric:
     """A column of numbers. A missing value (NaN) is told apart from every number, unless `flag_missing` is off.
 
     Args:
-        name: the column.
+        name: the column, unless `column` says another.
         size: numbers a row; above 1 the column holds lists of this length.
         transform: `"standardize"` (subtract the mean, divide by the standard deviation), `"log1p"`
             (`sign(x) log(1 + |x|)`), `"buckets"` (quantile bins, each with an embedding; bin 0 holds NaN), or None.
@@ -36,7 +36,7 @@ class Numeric:
         num_buckets: bins that `"buckets"` learns; repeated quantiles fall together.
         boundaries: the learned (or given) edges between bins, increasing.
         mean, std: the learned (or given) statistics of `"standardize"`, one for each of `size`; a number stands for one.
-        side: as in `Categorical`.
+        side, column: as in `Categorical`.
 
     Raises:
         ValueError: an unknown transform or `flag_missing`, `size`, `dim` or `num_buckets` below 1, buckets with
@@ -54,9 +54,11 @@ class Numeric:
     mean: tuple[float, ...] | None = None
     std: tuple[float, ...] | None = None
     side: Side = "context"
+    column: str | None = None
 
     def __post_init__(self) -> None:
         check_name("feature", self.name)
+        check_column(self.name, self.column)
         check_option("side", self.side, Side)
         check_option("transform", self.transform, Transform, of=repr(self.name), optional=True)
         if self.transform == "buckets":
@@ -124,6 +126,11 @@ class Numeric:
         """The raw columns that the feature reads."""
         return (self.name,)
 
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """What files call them."""
+        return (self.column or self.name,)
+
     def encoded(self) -> "Categorical | Numeric":
         """The feature as the model sees it: a bin's number is an id like any other.
 
@@ -136,7 +143,7 @@ class Numeric:
             raise ValueError(
                 f"The mean of {self.name!r} was never adapted: call `schema = tfmtl.adapt(schema, dataset)` first."
             )
-        return replace(self, transform=None, mean=None, std=None)
+        return replace(self, transform=None, mean=None, std=None, column=None)
 
 
 def _floats(values: Any) -> tuple[float, ...]:

@@ -1,6 +1,7 @@
 """Features and tasks together: all that a model, a reader and an export need to know."""
 
 import json
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any
@@ -52,10 +53,10 @@ class Schema:
             raise ValueError(f"`tasks` must be `Task`s. Received: tasks={self.tasks!r}")
         check_features(self.features)
         check_distinct("task", self.task_names)
-        columns = set(self.feature_columns)
+        taken = {*self.sources, *self.sources.values()}
         for task in self.tasks:
             label = task.columns[0]
-            if label in columns:
+            if label in taken:
                 raise ValueError(
                     f"The label of task {task.name!r} is also a feature: it would predict itself. Received: label={label!r}"
                 )
@@ -69,6 +70,12 @@ class Schema:
     def feature_columns(self) -> tuple[str, ...]:
         """The raw columns that the features read."""
         return tuple(dict.fromkeys(column for feature in self.features for column in feature.columns))
+
+    @property
+    def sources(self) -> dict[str, str]:
+        """What files call each raw column that the features read."""
+        pairs = [pair for feature in self.features for pair in zip(feature.columns, feature.sources, strict=True)]
+        return dict(pairs) | {column: source for column, source in pairs if column != source}
 
     @property
     def label_columns(self) -> tuple[str, ...]:
@@ -101,8 +108,9 @@ class Schema:
         return replace(self, tasks=tuple(self.task(name) for name in several("names", names)))
 
     def to_json(self) -> str:
-        """The schema as JSON text."""
-        return json.dumps(self.to_dict(), indent=1, ensure_ascii=False)
+        """The schema as JSON text. Bytes of an id that are no UTF-8 stand there as JSON's own escapes, `\\udcff`."""
+        text = json.dumps(self.to_dict(), indent=1, ensure_ascii=False)
+        return re.sub("[\ud800-\udfff]", lambda found: f"\\u{ord(found[0]):04x}", text)
 
     def to_dict(self) -> dict[str, Any]:
         """The schema as JSON types."""

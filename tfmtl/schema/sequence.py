@@ -20,7 +20,8 @@ class Sequence:
     their last `length` events; shorter ones are padded, and a mask tells events from padding.
 
     A set of ids, such as the genres of a film, is a history whose order nobody reads:
-    `Sequence("film", [Categorical("genres", ...)], prefix="", ...)` takes it from the column `genres`.
+    `Sequence("film", [Categorical("genres", ...)], prefix="", ...)` takes it from the column `genres`. Where that column holds
+    one text, `action|drama`, `separator="|"` takes it apart, in files, tables and requests alike.
 
     Args:
         name: the history.
@@ -29,6 +30,8 @@ class Sequence:
         pooling: how a model that does not read sequences joins the events: `"mean"`, `"sum"` or `"max"` over the events;
             zeros for an empty history.
         prefix: what stands before a field's name in the name of its column; `"{name}_"` by default.
+        separator: what stands between the ids where a column holds them in one text; None where it holds lists. A text
+            between two separators that is no integer, where ids are integers, is an unknown id.
         side: as in `Categorical`.
 
     Raises:
@@ -42,6 +45,7 @@ class Sequence:
     length: int
     pooling: Pooling = "mean"
     prefix: str | None = None
+    separator: str | None = None
     side: Side = "context"
 
     def __post_init__(self) -> None:
@@ -56,6 +60,10 @@ class Sequence:
             check_name(f"column of sequence {self.name!r}", column)
         if self.mask in self.columns:
             raise ValueError(f"No column of sequence {self.name!r} may be called {self.mask!r}: that is its mask.")
+        if self.separator is not None and (not isinstance(self.separator, str) or not self.separator):
+            raise ValueError(
+                f"`separator` of {self.name!r} must be a text of one character or more. Received: separator={self.separator!r}"
+            )
         check_option("pooling", self.pooling, Pooling, of=repr(self.name))
 
     @property
@@ -67,6 +75,11 @@ class Sequence:
     def columns(self) -> tuple[str, ...]:
         """The raw columns that the feature reads, one a field."""
         return tuple(self.column(field) for field in self.fields)
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """What files call them: as the fields say, or the same."""
+        return tuple(field.column or self.column(field) for field in self.fields)
 
     def column(self, field: Categorical) -> str:
         """The column that holds `field`."""
@@ -83,4 +96,4 @@ class Sequence:
 
     def encoded(self) -> "Sequence":
         """The feature as the model sees it, once ids are row numbers."""
-        return replace(self, fields=tuple(field.encoded() for field in self.fields))
+        return replace(self, separator=None, fields=tuple(field.encoded() for field in self.fields))

@@ -129,6 +129,11 @@ class TargetRates:
         return (self.column,)
 
     @property
+    def sources(self) -> tuple[str, ...]:
+        """What files call them; a feature of that name may say otherwise."""
+        return (self.column,)
+
+    @property
     def size(self) -> int:
         """How many numbers the model reads."""
         return len(self.tasks or ()) + 1

@@ -13,6 +13,16 @@ def plain(value: Any) -> Any:
     return value.item() if isinstance(value, np.generic) else value
 
 
+def as_text(value: bytes) -> str:
+    """Any bytes as a text; those that are no UTF-8 become what Python uses for them in file names (surrogate escapes)."""
+    return value.decode("utf-8", "surrogateescape")
+
+
+def as_bytes(value: str) -> bytes:
+    """The bytes that `as_text` made a text of; UTF-8 of every other text."""
+    return value.encode("utf-8", "surrogateescape")
+
+
 def several(name: str, values: Any, *, of: str = "") -> tuple[Any, ...]:
     """`values` as a tuple; ValueError if it is a single one, or a string.
 

@@ -1,0 +1,158 @@
+"""A first schema of a table, to be edited by hand."""
+
+import keyword
+import re
+import warnings
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from pyarrow import types
+
+from tfmtl.checks import check_count
+from tfmtl.data.columns import is_list, is_text
+from tfmtl.data.csv_format import CsvFormat
+from tfmtl.data.sources import head_of
+from tfmtl.schema import Categorical, Feature, Numeric, Schema, Sequence, Task
+
+_FEW = 100
+"""Integers of at most so many values are codes; of more they are numbers, unless their name says otherwise."""
+_IDS = re.compile(r"(?i)(^|[^a-z])(id|ids|code|key|type|zip|category|cat)$|[a-z](Id|ID|Code|Key|Type)$")
+_SEPARATORS = "|;"
+_LONGEST = 50
+
+
+def infer_schema(
+    source: Any,
+    tasks: Iterable[Task],
+    *,
+    leave_out: Iterable[str] = (),
+    dim: int = 16,
+    rows: int = 100_000,
+    csv: CsvFormat | None = None,
+    storage_options: Mapping[str, Any] | None = None,
+) -> Schema:
+    """Proposes a feature for every column of `source` but those of the labels, from its type and its first rows.
+
+    | column | feature |
+    |---|---|
+    | text; integers called like ids, or of at most 100 values | `Categorical(vocabulary="adapt")` |
+    | booleans | `Categorical(num_ids=2)` |
+    | other integers, floats, decimals | `Numeric(transform="buckets")` |
+    | lists of integers or text; texts most of which hold `\\|` or `;` | `Sequence` |
+    | lists of floats, all of one length | `Numeric(size=...)` |
+
+    Times, structures and columns of one value alone are left out, with a warning that names them. A name that no feature
+    can have is replaced, and the column stands in `column`. The proposal cannot know which columns are known only after the
+    fact: leave those out, or the model learns from what it will not have. `print(schema.to_json())` shows it without
+    defaults, `Schema.from_json` reads what was edited.
+
+    Args:
+        source, csv, storage_options: as in `read`.
+        tasks: what is to be predicted. The columns of labels and sample spaces become no features.
+        leave_out: more columns that become none.
+        dim: width of the embeddings.
+        rows: how many rows are looked at.
+
+    Raises:
+        ValueError: a column of `leave_out` or of a task that is not there, or no column that a feature can read.
+
+    Example:
+
+    >>> from tfmtl.data import infer_schema
+    >>> from tfmtl.schema import Task
+    >>> table = {"user id": [7, 8, 9], "age": [31.5, 40.0, 22.0], "genres": ["a|b", "b|c", "a|c"], "click": [1, 0, 1]}
+    >>> [(feature.name, type(feature).__name__) for feature in infer_schema(table, [Task("click")]).features]
+    [('user_id', 'Categorical'), ('age', 'Numeric'), ('genres', 'Sequence')]
+    """
+    table = head_of(source, check_count("rows", rows), csv, storage_options)
+    tasks, left_out = tuple(tasks), {leave_out} if isinstance(leave_out, str) else set(leave_out)
+    labels = {column for task in tasks for column in task.columns}
+    absent = sorted((labels | left_out) - set(table.column_names))
+    if absent:
+        raise ValueError(f"Columns {absent} are missing. Received: {table.column_names}")
+    features: list[Feature] = []
+    unread: list[str] = []
+    for column in table.column_names:
+        if column not in labels | left_out:
+            name = _name(column, {feature.name for feature in features} | {task.name for task in tasks})
+            feature = _feature(name, column, table[column].combine_chunks(), dim)
+            if feature is None:
+                unread.append(f"{column} ({table[column].type})")
+            else:
+                features.append(feature)
+    if unread:
+        warnings.warn(f"No feature is proposed for columns of times, structures or one value: {unread}", stacklevel=2)
+    return Schema(features, tasks)
+
+
+def _name(column: str, taken: set[str]) -> str:
+    """`column` as a name of a feature that is not `taken`."""
+    plain = re.sub(r"\W+", "_", column, flags=re.ASCII).strip("_") or "column"
+    if not plain[0].isalpha() or keyword.iskeyword(plain) or plain == "self":
+        plain = f"column_{plain}"
+    name, number = plain, 2
+    while name in taken:
+        name, number = f"{plain}_{number}", number + 1
+    return name
+
+
+def _feature(name: str, column: str, values: pa.Array, dim: int) -> Feature | None:
+    """A feature for `values`; None where there is none."""
+    renamed: dict[str, Any] = {} if name == column else {"column": column}
+    kind = values.type.value_type if types.is_dictionary(values.type) else values.type
+    if types.is_null(kind) or len(values) == values.null_count:
+        return None
+    if is_list(kind):
+        return _of_lists(name, renamed, values, dim)
+    if not is_text(kind) and not types.is_boolean(kind) and not _is_number(kind):
+        return None
+    distinct = pc.count_distinct(values).as_py()
+    if distinct < 2:
+        return None
+    if types.is_boolean(kind):
+        return Categorical(name, num_ids=2, dim=dim, **renamed)
+    if is_text(kind):
+        separator = _separator(values)
+        if separator:
+            length = pc.max(pc.count_substring(values.cast(pa.string()), separator)).as_py() + 1
+            return _sequence(name, renamed, length, dim, "string", separator=separator)
+        return Categorical(name, vocabulary="adapt", dtype="string", dim=dim, **renamed)
+    if types.is_integer(kind) and (distinct <= _FEW or _IDS.search(column)):
+        return Categorical(name, vocabulary="adapt", dtype="int64", dim=dim, **renamed)
+    return Numeric(name, transform="buckets", dim=dim, **renamed)
+
+
+def _of_lists(name: str, renamed: dict[str, Any], values: pa.Array, dim: int) -> Feature | None:
+    """A history of ids, or a vector of numbers."""
+    item = values.type.value_type
+    item = item.value_type if types.is_dictionary(item) else item
+    lengths = pc.list_value_length(values).drop_null().to_numpy(zero_copy_only=False)
+    if is_text(item) or types.is_integer(item):
+        length = int(np.quantile(lengths, 0.95, method="higher")) if len(lengths) else 1
+        return _sequence(name, renamed, length, dim, "string" if is_text(item) else "int64")
+    sizes = set(lengths.tolist()) - {0}
+    if _is_number(item) and len(sizes) == 1:
+        return Numeric(name, size=sizes.pop(), dim=dim, **renamed)
+    return None
+
+
+def _sequence(name: str, renamed: dict[str, Any], length: int, dim: int, dtype: Any, **options: Any) -> Sequence:
+    field = Categorical(name, vocabulary="adapt", dtype=dtype, dim=dim, **renamed)
+    return Sequence(name, (field,), prefix="", length=min(max(length, 1), _LONGEST), **options)
+
+
+def _separator(texts: pa.Array) -> str | None:
+    """What most texts hold, of the usual separators."""
+    plain = texts.cast(pa.string()).drop_null()
+    for separator in _SEPARATORS:
+        share = pc.mean(pc.match_substring(plain, separator)).as_py()
+        if share is not None and share > 0.5:
+            return separator
+    return None
+
+
+def _is_number(kind: pa.DataType) -> bool:
+    return types.is_integer(kind) or types.is_floating(kind) or types.is_decimal(kind)

@@ -33,6 +33,10 @@ class Data:
     def batches(self, size: int = 512) -> tf.data.Dataset:
         return tf.data.Dataset.from_tensor_slices((self.x, self.y)).batch(size, drop_remainder=True)
 
+    def rows(self, chosen: np.ndarray) -> "Data":
+        """Some of the rows."""
+        return Data(*({name: column[chosen] for name, column in part.items()} for part in (self.x, self.y)))
+
     def changed(self, *, x: Columns | None = None, y: Columns | None = None) -> "Data":
         """A copy with some columns or labels changed."""
         return replace(self, x={**self.x, **(x or {})}, y={**self.y, **(y or {})})
@@ -50,7 +54,7 @@ def made(rows: int, seed: int) -> Data:
         "age": own.normal(size=rows).astype("float32"),
     }
     click = appeal[x["item"]] + taste[0][x["user"]] - x["price"]
-    buy = 0.5 * appeal[x["item"]] + taste[1][x["user"]] + 0.7 * x["age"] - 1.5
+    buy = 0.5 * appeal[x["item"]] + taste[1][x["user"]] + 0.7 * x["age"] - 0.8
     y = {
         "click": (own.random(rows) < 1 / (1 + np.exp(-click))).astype("float32"),
         "buy": (own.random(rows) < 1 / (1 + np.exp(-buy))).astype("float32"),

@@ -6,7 +6,7 @@ INSTALL = -m pip install --quiet --disable-pip-version-check --editable '.[servi
 PYTEST = -m pytest --numprocesses 2 --dist worksteal
 
 # Tests of everything that promises to run on both Keras generations.
-HOSTS = tests/layers tests/stages tests/models tests/losses tests/metrics tests/optimizers tests/training tests/test_compose.py
+HOSTS = tests/layers tests/stages tests/models tests/losses tests/metrics tests/optimizers tests/training tests/analysis/doctor tests/test_compose.py
 
 # What both ends of the versions in setup.cfg must pass: layers, models, training and export, and the demo's short form.
 ENDS = tests/layers tests/stages tests/models tests/losses tests/metrics tests/optimizers tests/training tests/exporting tests/test_demo.py

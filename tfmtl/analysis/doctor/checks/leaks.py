@@ -88,12 +88,12 @@ def scores_of(values: np.ndarray, kind: str, labels: np.ndarray) -> np.ndarray:
         return filled.astype("float64")
     scores = np.full(len(labels), float(labels.mean()))
     half = np.arange(len(labels)) % 2 == 0
-    ids = values[:, None] if values.ndim == 1 else values
-    size = int(ids.max(initial=0)) + 2
+    values = values[:, None] if values.ndim == 1 else values
+    present = values >= 0
+    distinct, codes = np.unique(values, return_inverse=True)  # few, however large a table is
+    at, size = codes.reshape(values.shape), len(distinct)
     for part in (half, ~half):
-        present = ids >= 0
-        at = np.where(present, ids, size - 1)
-        row_labels = np.repeat(labels[part, None].astype("float64"), ids.shape[1], axis=1)
+        row_labels = np.repeat(labels[part, None].astype("float64"), values.shape[1], axis=1)
         counts = np.bincount(at[part].ravel(), present[part].ravel(), size)
         sums = np.bincount(at[part].ravel(), (row_labels * present[part]).ravel(), size)
         rates = (sums + labels.mean()) / (counts + 1)  # one row's worth of the mean, so that a single row says little

@@ -210,6 +210,8 @@ def test_what_it_refuses():
         diagnose(model, rows, PAIR, history=[1, 2])
     with pytest.raises(ValueError, match="`initial` must be what"):
         diagnose(model, rows, PAIR, initial=model.get_weights()[1:])
+    with pytest.raises(ValueError, match="`dataset` is read more than once"):
+        diagnose(model, iter(rows), PAIR)
     with pytest.raises(ValueError, match="`steps` must be an integer >= 1"):
         diagnose(model, rows, PAIR, steps=0)
     with pytest.raises(ValueError, match="`name` must be one of"):

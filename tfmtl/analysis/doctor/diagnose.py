@@ -56,7 +56,7 @@ def diagnose(
 
     Raises:
         ValueError: a backend other than TensorFlow, a model that returns no dict or lacks a task of the schema, a dataset
-            without batches or without a column or label, a label that its task cannot have, `initial` of another model, or
+            that can be read only once, or without batches, a column or a label, a label that its task cannot have, `initial` of another model, or
             `steps` below 1.
 
     Example:

@@ -1,6 +1,6 @@
 """What measures a model and its data."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -50,6 +50,12 @@ class Examiner:
         initial: Sequence[np.ndarray] | None = None,
     ) -> Examination:
         """Predicts the rows, looks into experts and gates, and measures the gradients; the arguments are those of `diagnose`."""
+        for name, given in (("dataset", dataset), ("train", train)):
+            if isinstance(given, Iterator):
+                raise ValueError(
+                    f"`{name}` is read more than once: give a dataset or a list, not an iterator. "
+                    f"Received: {type(given).__name__}"
+                )
         probe = MixtureProbe(self.model)
 
         def predict(inputs: dict[str, Any]) -> Mapping[str, Any]:

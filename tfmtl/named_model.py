@@ -3,12 +3,11 @@
 import threading
 import warnings
 from collections.abc import Iterable, Mapping
-from functools import wraps
 from pathlib import PurePath
 from typing import Any
 
 from tfmtl.keras_host import LEGACY, builds_from_means, dtype_of, keras, layers_of, register, show_held
-from tfmtl.row_errors import as_raised
+from tfmtl.row_errors import raising_as_is
 
 
 class _Added(threading.local):
@@ -66,21 +65,9 @@ class NamedModel(keras.Model):
             del _ADDED.of[id(self)]
 
     # What a dataset raises inside of TensorFlow is raised as itself.
-
-    @wraps(keras.Model.fit)
-    def fit(self, *arguments: Any, **options: Any) -> Any:
-        with as_raised():
-            return super().fit(*arguments, **options)
-
-    @wraps(keras.Model.evaluate)
-    def evaluate(self, *arguments: Any, **options: Any) -> Any:
-        with as_raised():
-            return super().evaluate(*arguments, **options)
-
-    @wraps(keras.Model.predict)
-    def predict(self, *arguments: Any, **options: Any) -> Any:
-        with as_raised():
-            return super().predict(*arguments, **options)
+    fit = raising_as_is(keras.Model.fit)
+    evaluate = raising_as_is(keras.Model.evaluate)
+    predict = raising_as_is(keras.Model.predict)
 
     def save(self, filepath: Any, *arguments: Any, **options: Any) -> None:
         _refuse_hdf5(filepath)

@@ -1,7 +1,7 @@
 """A bar for what takes long."""
 
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Literal, TypeAlias, TypeVar
 
 from tfmtl.keras_host import keras
@@ -41,6 +41,17 @@ def _shown(steps: Iterable[T], what: str, total: int | None) -> Iterator[T]:
         yield step
         bar.update(done, finalize=False)
     bar.update(done, finalize=True)
+
+
+def step_counter(total: int, verbose: Verbose, what: str) -> Callable[[], None]:
+    """What to call after each of `total` steps that are not alike; it shows the bar."""
+    bar: Any = keras.utils.Progbar(total, unit_name=what) if is_shown(verbose) else None
+
+    def advance() -> None:
+        if bar is not None:
+            bar.add(1)
+
+    return advance
 
 
 def number_of_batches(dataset: Any) -> int | None:

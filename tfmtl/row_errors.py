@@ -38,6 +38,17 @@ def as_raised() -> Iterator[None]:
         raise original from None
 
 
+def raising_as_is(method: Callable[..., Any]) -> Callable[..., Any]:
+    """`method` within `as_raised`."""
+
+    @wraps(method)
+    def wrapped(*arguments: Any, **options: Any) -> Any:
+        with as_raised():
+            return method(*arguments, **options)
+
+    return wrapped
+
+
 def _quoted_in(error: Exception) -> Exception | None:
     text = str(error)
     for raised in reversed(_RAISED):

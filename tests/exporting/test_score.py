@@ -9,6 +9,8 @@ from tensorflow.core.protobuf import saved_model_pb2
 from tfmtl.exporting.export import export
 from tfmtl.exporting.exported_model import ExportedModel
 from tfmtl.exporting.score import Score
+from tfmtl.models import shared_bottom
+from tfmtl.schema import Categorical, Schema, Task
 
 P = {"click": tf.constant([[0.5], [0.1]]), "buy": tf.constant([[0.25], [0.0]])}
 
@@ -42,12 +44,32 @@ def test_logs_keep_apart_what_a_product_cannot():
     [
         ({"weights": {}}, "one task or more"),
         ({"weights": {"click": float("nan")}}, "finite"),
-        ({"weights": {"click": 1.0}, "form": "sum"}, "form='sum'"),
+        ({"weights": {"click": 1.0}, "form": "mean"}, "form='mean'"),
+        ({"weights": {"click": 1.0}, "floors": {"click": 0.0}}, "floors` must be above 0"),
+        ({"weights": {"click": 1.0}, "floors": {"watch": 1.0}}, "of tasks that have a weight"),
+        ({"weights": {"click": 1.0}, "floors": {"click": 1.0}, "form": "sum"}, "a sum needs none"),
     ],
 )
 def test_refuses(arguments, message):
     with pytest.raises(ValueError, match=message):
         Score(**arguments)
+
+
+def test_a_sum_takes_any_value_and_a_floor_is_what_less_counts_as():
+    predictions = {"click": tf.constant([[0.5], [0.5]]), "watch": tf.constant([[-1.5], [4.0]])}
+    weights = {"click": 2.0, "watch": 0.5}
+    np.testing.assert_allclose(Score(weights, form="sum")(predictions), [[0.25], [3.0]], rtol=1e-6)
+    floored = Score(weights, floors={"watch": 0.01})
+    np.testing.assert_allclose(floored(predictions), [[0.25 * 0.1], [0.25 * 2]], rtol=1e-5)
+    assert floored.to_dict()["floors"] == {"watch": 0.01}
+
+
+@pytest.mark.parametrize("form", ["product", "log"])
+def test_a_regression_without_a_floor_is_refused(form, tmp_path):
+    schema = Schema([Categorical("item", num_ids=3)], [Task("click", mean=0.5), Task("watch", "regression", mean=1.0)])
+    model = shared_bottom(schema, units=(2,), tower_units=())
+    with pytest.raises(ValueError, match=r"floors=\{'watch': .*no floor of \['watch'\]"):
+        export(model, tmp_path / "ranker", schema, score=Score({"click": 1.0, "watch": 1.0}, form=form))
 
 
 def test_is_an_output_of_what_serves_all_tasks(loaded):

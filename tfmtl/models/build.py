@@ -118,7 +118,7 @@ def _check_streams(schema: Schema, bottom: Bottom) -> None:
         )
 
 
-def _of_any_width(feature: Feature) -> Feature:
+def _of_any_width(feature: Categorical | Numeric | Sequence) -> Feature:
     """`feature` without the width of its embedding, which is the bottom's to choose."""
     if isinstance(feature, Sequence):
         return replace(feature, fields=tuple(replace(field, dim=1) for field in feature.fields))

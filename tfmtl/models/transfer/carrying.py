@@ -78,6 +78,6 @@ def carry_table(
         return Carried(None, 0.0)
     new = value.copy()
     new[:, here] = old_value[rows][:, there]
-    known = 1 + np.count_nonzero(rows[1:])
+    known = 1 + int(np.count_nonzero(rows[1:]))
     share = known * len(here) / new.size
-    return Carried(new, share, known * len(there) < old_value.size)
+    return Carried(new, share, bool(known * len(there) < old_value.size))

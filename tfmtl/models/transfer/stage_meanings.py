@@ -37,7 +37,7 @@ def fields_of(embed: FieldEmbedding, into: Meanings, name: str) -> dict[str, Lab
         elif isinstance(feature, History):
             fields.update({feature.column(f): within(feature.column(f), numbered(f.dim)) for f in feature.fields})
         elif isinstance(feature, Numeric):
-            numbers = tuple(product(("value", "missing"), numbered(feature.size)))[: feature.width]
+            numbers: Labels = tuple(product(("value", "missing"), numbered(feature.size)))[: feature.width]
             if feature.dim:
                 copies = tuple(product(vectors_of(embed), numbered(feature.dim)))
                 dense(embed.projections[feature.name], into, f"{name}.projections[{feature.name}]", numbers, copies)
@@ -124,7 +124,7 @@ def _(layer: PLE, into: Meanings, name: str, given: Streams) -> Streams:
 
 @follow.register
 def _(layer: OMoE, into: Meanings, name: str, given: Streams) -> dict[str, Labels]:
-    made = follow(layer.experts, into, f"{name}.experts", given[SHARED])
+    made: Labels = follow(layer.experts, into, f"{name}.experts", given[SHARED])
     gate(layer.gate, into, f"{name}.gate", given[SHARED], numbered(layer.experts.num))
     return dict.fromkeys(layer.tasks, made)
 
@@ -132,7 +132,7 @@ def _(layer: OMoE, into: Meanings, name: str, given: Streams) -> dict[str, Label
 @follow.register
 def _(layer: MLMMoE, into: Meanings, name: str, given: Streams) -> dict[str, Labels]:
     experts = numbered(layer.num_experts)
-    made = follow(layer.first, into, f"{name}.first", given[SHARED])
+    made: Labels = follow(layer.first, into, f"{name}.first", given[SHARED])
     for level, (choice, kernel, bias) in enumerate(zip(layer.choices, layer.kernels, layer.biases, strict=True), 1):
         pairs = tuple(product(experts, experts))
         into.add(f"{name}.choices[{level}]", choice, Axis(given[SHARED], reads=True), Axis(pairs))

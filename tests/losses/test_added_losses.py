@@ -1,0 +1,70 @@
+"""What layers add beside a masked loss, under replicas: right in a `NamedModel`, refused in a plain model of Keras 3."""
+
+import json
+
+from harness import run_fresh
+
+SCRIPT = """
+    import json
+    import numpy as np
+    import tensorflow as tf
+    import tfmtl
+    from tfmtl.keras_host import LEGACY, keras
+
+    cpu = tf.config.list_physical_devices("CPU")[0]
+    tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
+    x = np.random.default_rng(0).normal(size=(8, 3)).astype("float32")
+
+    def trained(strategy, named, added):
+        keras.utils.set_random_seed(0)
+        with strategy.scope():
+            regularizer = {added: keras.regularizers.L2(1.0)}
+            inputs = keras.Input((3,))
+            outputs = {"click": keras.layers.Dense(1)(keras.layers.Dense(4, name="watched", **regularizer)(inputs))}
+            model = (tfmtl.models.NamedModel if named else keras.Model)(inputs, outputs)
+            model.compile(keras.optimizers.SGD(0.1), loss={"click": tfmtl.losses.MaskedMeanSquaredError()})
+        model.fit(tf.data.Dataset.from_tensor_slices((x, {"click": x[:, 0]})).batch(8), epochs=3, verbose=0)
+        return model.get_weights()
+
+    two = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+    def apart(named, added):
+        one = trained(tf.distribute.get_strategy(), named, added)
+        try:
+            return max(float(np.abs(a - b).max()) for a, b in zip(one, trained(two, named, added)))
+        except ValueError as error:
+            return str(error)
+
+    cases = [(True, "activity_regularizer"), (False, "kernel_regularizer"), (False, "activity_regularizer")]
+    print(json.dumps([LEGACY, *(apart(*case) for case in cases)]))
+    """
+
+
+def test_added_losses_under_replicas():
+    legacy, named, of_weights, of_activities = json.loads(run_fresh(SCRIPT).splitlines()[-1])
+    assert named < 1e-6 and of_weights < 1e-6
+    if legacy:  # which reads them in time
+        assert of_activities < 1e-6
+    else:
+        assert "layers that add losses: ['watched']" in of_activities and "NamedModel" in of_activities
+
+
+def test_masked_metrics_in_mixed_precision_under_replicas():
+    script = """
+        import numpy as np
+        import tensorflow as tf
+        import tfmtl
+        from tfmtl.keras_host import keras
+
+        cpu = tf.config.list_physical_devices("CPU")[0]
+        tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
+        keras.mixed_precision.set_global_policy("mixed_bfloat16")
+        schema = tfmtl.Schema([tfmtl.Numeric("x", transform=None)], [tfmtl.Task("click", mean=0.5)])
+        with tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"]).scope():
+            model = tfmtl.models.single_task(schema, units=(4,), tower_units=())
+            model.compile("sgd", **tfmtl.objectives(schema.tasks))
+        rows = ({"x": np.arange(8, dtype="float32")}, {"click": np.array([0, 1] * 4, "float32")})
+        history = model.fit(tf.data.Dataset.from_tensor_slices(rows).batch(4), verbose=0).history
+        assert all(np.isfinite(values).all() for values in history.values()), history
+        print(sorted(history))
+        """
+    assert "click_auc" in run_fresh(script)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from tfmtl.keras_host import inputs_by_name, keras, raw
+from tfmtl.keras_host import inputs_by_name, keras, layers_of, raw
 from tfmtl.tables import is_table
 from tfmtl.training.balancing.gramian_balancer import gramian_of
 from tfmtl.training.balancing.shared_weights import SharedWeights, as_jacobian
@@ -51,7 +51,7 @@ class GradientMeter:
         if not measured:
             raise ValueError("`dataset` gave no batch.")
         gramians, own, labelled = (np.stack(values) for values in zip(*measured, strict=True))
-        layers = [_layer_of(variable) for variable in self.shared.dense]
+        layers = _layers_of(self.model, self.shared.dense)
         names = tuple(dict.fromkeys(layers))
         by_layer = np.zeros((len(gramians), len(names), *gramians.shape[2:]))
         for place, layer in enumerate(layers):
@@ -99,7 +99,11 @@ def _unchanged(model: keras.Model) -> Iterator[None]:
             variable.assign(value)
 
 
-def _layer_of(variable: Any) -> str:
-    """The layer that a weight lies in: the weight's path without its own name."""
-    path = getattr(variable, "path", variable.name)
-    return path.rpartition("/")[0] or path
+def _layers_of(model: keras.Model, variables: list[Any]) -> list[str]:
+    """For each weight the names of the layers that it lies in, the outermost first."""
+    within: dict[int, list[str]] = {id(variable): [] for variable in variables}
+    for layer in layers_of(model):
+        for weight in layer.trainable_weights:
+            if id(weight) in within:
+                within[id(weight)].append(layer.name)
+    return ["/".join(within[id(variable)]) or variable.name for variable in variables]

@@ -13,10 +13,11 @@ from patients import Data
 
 from tfmtl.analysis.doctor import FAULTS, Finding, diagnose
 from tfmtl.analysis.doctor.checks.leaks import scores_of
+from tfmtl.analysis.doctor.examiner import Examiner
 from tfmtl.data import Preprocessor
 from tfmtl.keras_host import keras, ops
 from tfmtl.metrics import exact
-from tfmtl.models import mmoe
+from tfmtl.models import aitm, esmm, mmoe
 from tfmtl.schema import Categorical, Numeric, Schema, Task
 from tfmtl.training import objectives
 
@@ -128,6 +129,24 @@ def test_a_model_that_is_no_graph_is_looked_at_from_outside():
     found = diagnose(Subclassed(), pair(512, 1).batches(128), PAIR)
     assert ("constant_predictions", "buy") in named(found)
     assert any("functional model; of Subclassed" in remark for remark in found.remarks)
+
+
+@pytest.mark.parametrize("preset", [esmm, aitm])
+def test_the_chain_of_a_head_is_known(preset):
+    assert Examiner(preset(PAIR, chain=["click", "buy"]), PAIR).chains == [("click", "buy")]
+
+
+def test_a_model_from_a_file_shows_its_experts_too(tmp_path):
+    model = mmoe(PAIR, units=(4,), num_experts=3, base_rates={})
+    model.save(tmp_path / "model.keras")
+    data = pair(256, 1).batches(128)
+    found, loaded = (Examiner(each, PAIR)(data) for each in (model, keras.models.load_model(tmp_path / "model.keras")))
+    assert [level.name for level in loaded.mixtures] == ["trunk"]
+    np.testing.assert_allclose(loaded.mixtures[0].inner, found.mixtures[0].inner, rtol=1e-5)
+    assert (
+        {"bottom/embed/tables", "trunk/shared_experts"} >= set(loaded.gradients.layers) == set(found.gradients.layers)
+    )
+    np.testing.assert_allclose(loaded.gradients.gramians, found.gradients.gramians, rtol=1e-4)
 
 
 def test_one_task_and_weighted_rows():

@@ -97,11 +97,8 @@ class NamedModel(keras.Model):
         """Raises ValueError if a column of row numbers comes in another type. Types are known when a step is traced."""
         given = inputs if isinstance(inputs, Mapping) else dict(zip(self._declared(), _listed(inputs), strict=False))
         known = (None, "int32", "float64") if builds_from_means(self) else (None, "int32")
-        received = {
-            name: dtype
-            for name, declared in self._declared().items()
-            if declared == "int32" and (dtype := _type_of(given.get(name))) not in known
-        }
+        types = {name: _type_of(given.get(name)) for name, declared in self._declared().items() if declared == "int32"}
+        received = {name: dtype for name, dtype in types.items() if dtype not in known}
         if received:
             self._forget_steps()
             raise ValueError(

@@ -30,6 +30,8 @@ def aitm(
 ) -> keras.Model:
     """Builds adaptive information transfer (AITM): every step of a chain draws on the step before.
 
+    `with_conditionals` adds how likely a step is where an earlier one happened (pCVR).
+
     Args:
         schema: adapted.
         chain: names of the steps, the first one first; None takes the tasks as declared.

@@ -29,6 +29,8 @@ def esmm(
 ) -> keras.Model:
     """Builds an entire-space multi-task model (ESMM): each step's probability is a product along the chain.
 
+    `with_conditionals` adds how likely a step is where an earlier one happened (pCVR).
+
     Args:
         schema: adapted.
         chain: names of the steps, the first one first; None takes the tasks as declared.

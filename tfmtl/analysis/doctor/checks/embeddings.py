@@ -24,7 +24,8 @@ def still_embeddings(examined: Examination) -> Iterator[Finding]:
         )
     for variable, before in zip(weights, examined.initial, strict=True):
         after = np.asarray(variable)
-        if not is_table(variable) or after.ndim != 2 or after.shape != np.shape(before):
+        frozen = not variable.trainable  # as `Categorical(trainable=False)` wants it
+        if not is_table(variable) or frozen or after.ndim != 2 or after.shape != np.shape(before):
             continue
         distance = np.linalg.norm(after - before, axis=1)
         moved = distance > 0

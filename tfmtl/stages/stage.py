@@ -86,7 +86,8 @@ class Trunk(Stage, Protocol):
     """Turns streams into streams of the same tasks.
 
     Where the flags say that a trunk passes over what only some streams hold, `build` sets these streams beside its
-    output. A trunk that has gates is `Gated` too.
+    output. A trunk that has gates is `Gated` too; one that shows its experts beside them, to `tfmtl.analysis.diagnose` and
+    `plot_gates`, has `mixtures` (`tfmtl.typing.MixesExperts`).
     """
 
     @property

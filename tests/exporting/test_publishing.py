@@ -6,12 +6,15 @@ import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 from harness import ROOT
 
+from tfmtl.atomic_file import replacing
 from tfmtl.exporting.publishing import check_writable, choose_version, publish, remove_old, staging
 from tfmtl.exporting.warmup_requests import WARMUP_FILE
+from tfmtl.serving.protocol.base_paths import model_path
 from tfmtl.serving.protocol.version_folders import versions
 from tfmtl.serving.server.graph_session import GraphSession
 
@@ -155,3 +158,63 @@ def test_kill_9_leaves_only_whole_versions(tmp_path):
         GraphSession(folder).close()
         assert (folder / WARMUP_FILE).stat().st_size and folder.name == str(version)
     assert choose_version(base, None) == max(versions(base)) + 1
+
+
+LEAVE_HALF = """
+import os, sys
+from pathlib import Path
+from tfmtl.atomic_file import replacing
+from tfmtl.exporting.publishing import staging
+
+base = Path(sys.argv[1])
+with staging(base) as folder, replacing(base / "models.config") as file:
+    (folder / "saved_model.pb").write_text("half")
+    file.write_text("half")
+    print("written", flush=True)
+    if sys.argv[2] == "dies":
+        os._exit(1)
+    sys.stdin.read()
+"""
+
+
+def begin(base, how):
+    command = [sys.executable, "-c", LEAVE_HALF, str(base), how]
+    environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}
+    process = subprocess.Popen(
+        command, cwd=ROOT, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    assert process.stdout.readline() == "written\n"
+    return process
+
+
+def test_what_dead_exports_have_left_is_removed_and_nothing_else(tmp_path):
+    base = tmp_path / "models" / "ranker"
+    other = base.parent / ".ranker2.export-0123456789ab"
+    other.mkdir(parents=True)
+    dead, alive = begin(base, "dies"), begin(base, "lives")
+    dead.wait()
+    old = base.parent / ".ranker.removed-0123456789ab"
+    old.mkdir()
+    with staging(base) as own, replacing(base / "models.config") as file:
+        there = {path.name for path in base.parent.iterdir()} - {"ranker", own.name, other.name}
+        assert len(there) == 1 and there.pop().startswith(".ranker.export-")  # of the one that lives
+        assert len(list(base.iterdir())) == 2
+        file.write_text("whole")
+    alive.communicate("")
+    assert sorted(path.name for path in base.parent.iterdir()) == [other.name, "ranker"]
+    assert [path.name for path in base.iterdir()] == ["models.config"]
+
+
+@pytest.mark.parametrize("name", ["ranker[v2]", "rank*", "rank?", r"rank\er"])
+def test_a_path_that_tensorflow_reads_as_a_pattern(tmp_path, name):
+    with pytest.raises(ValueError, match=r"which TensorFlow reads as a pattern.*Received: path="):
+        model_path(tmp_path / name)
+
+
+def test_a_url_is_no_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for path in ("gs://bucket/ranker", "s3://bucket/ranker"):
+        with pytest.raises(ValueError, match="not a URL"):
+            model_path(path)
+    assert model_path("file:///models/ranker") == Path("/models/ranker")
+    assert not list(tmp_path.iterdir())

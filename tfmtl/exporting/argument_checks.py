@@ -1,6 +1,7 @@
 """What can be refused before anything is traced."""
 
 from collections.abc import Iterable, Mapping
+from math import inf
 from typing import Any, Protocol, runtime_checkable
 
 import tensorflow as tf
@@ -53,6 +54,12 @@ def check_arguments(
     if score is not None:
         _check_score(score, schema, served)
     return served
+
+
+def check_tolerance(tolerance: float | None) -> None:
+    """Raises ValueError unless `tolerance` is a positive number, or None."""
+    if tolerance is not None and not (hasattr(tolerance, "__float__") and 0.0 < tolerance < inf):
+        raise ValueError(f"`tolerance` must be a number > 0. Received: tolerance={tolerance!r}")
 
 
 def _check_adapted(schema: Schema) -> None:
@@ -128,6 +135,13 @@ def _check_score(score: Score, schema: Schema, served: Schema) -> None:
     if unknown:
         raise ValueError(
             f"`score` weighs tasks {unknown} that are not exported. Received: tasks={list(served.task_names)}"
+        )
+    floors = dict(score.floors)
+    bare = [t.name for t in served.tasks if t.kind == "regression" and t.name in score.tasks and t.name not in floors]
+    if bare and score.form != "sum":
+        raise ValueError(
+            f"A regression may predict 0 or less, of which a {score.form!r} score is not defined: say what a value below "
+            f"counts as, `Score(..., floors={{{bare[0]!r}: ...}})`, or use form='sum'. Received: no floor of {bare}"
         )
     weights = [name for name in score.inputs if name in schema.feature_columns]
     if weights:

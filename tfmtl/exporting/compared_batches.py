@@ -10,7 +10,8 @@ from tfmtl.schema import Schema
 
 EXACT, CLOSE, HALF = 1e-6, 1e-4, 2e-2
 """Tolerances in units of `max(1, |prediction|)`: for real rows in float32; for rows made of extreme numbers, which magnify
-rounding; for graphs in half precision, which rounds wherever operations were not fused."""
+rounding; for graphs in half precision, which rounds wherever operations were not fused. Up to these no question is asked;
+beyond, `Rounding` measures."""
 
 
 class ComparedBatch(NamedTuple):
@@ -20,8 +21,20 @@ class ComparedBatch(NamedTuple):
     tolerance: float
 
 
-def compared_batches(examples: RawRows | None, schema: Schema, graph: tf.Graph) -> list[ComparedBatch]:
-    """The examples, if there are any, and awkward rows; half precision anywhere in `graph` widens their tolerances."""
+def compared_batches(
+    examples: RawRows | None, schema: Schema, graph: tf.Graph, tolerance: float | None = None
+) -> list[ComparedBatch]:
+    """The examples, if there are any, and awkward rows.
+
+    Args:
+        examples: rows that the caller gave.
+        schema: of the columns.
+        graph: half precision anywhere in it widens the tolerances.
+        tolerance: what the caller states instead.
+    """
     halves = any(y.dtype in (tf.float16, tf.bfloat16) for op in graph.get_operations() for y in op.outputs)
-    real = [] if examples is None else [ComparedBatch(examples, HALF if halves else EXACT)]
-    return real + [ComparedBatch(rows, HALF if halves else CLOSE) for rows in awkward_rows(schema.features)]
+    exact, close = (HALF, HALF) if halves else (EXACT, CLOSE)
+    if tolerance is not None:
+        exact = close = tolerance
+    real = [] if examples is None else [ComparedBatch(examples, exact)]
+    return real + [ComparedBatch(rows, close) for rows in awkward_rows(schema.features)]

@@ -5,23 +5,25 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-import tensorflow as tf
-
 from tfmtl.data.preprocessing import Preprocessor
-from tfmtl.exporting.argument_checks import check_arguments, check_layers
+from tfmtl.exporting.argument_checks import check_arguments, check_layers, check_tolerance
 from tfmtl.exporting.compared_batches import compared_batches
 from tfmtl.exporting.example_rows import RawRows, length, rows_of, tensors
+from tfmtl.exporting.graph.traced_function import concrete_function
 from tfmtl.exporting.model_card import ModelCard, plain_metrics
 from tfmtl.exporting.parity import check_parity
 from tfmtl.exporting.publishing import check_destination, publish_next, remove_old, staging
+from tfmtl.exporting.rounding import Rounding
 from tfmtl.exporting.saved_model import write_saved_model
 from tfmtl.exporting.score import Score
 from tfmtl.exporting.server_files import batch_sizes, named_versions, write_server_files
-from tfmtl.exporting.signature_set import build_signatures
+from tfmtl.exporting.signature_set import build_signatures, chosen_signatures
 from tfmtl.exporting.traced_model import Encoder, trace_model
 from tfmtl.exporting.warmup_requests import write_warmup
 from tfmtl.keras_host import inputs_by_name, keras, layers_of
+from tfmtl.progress import Verbose, step_counter
 from tfmtl.schema import Schema
+from tfmtl.serving.protocol.base_paths import model_path
 from tfmtl.typing import Predictions
 
 EXAMPLE_ROWS = 1024
@@ -35,11 +37,14 @@ def export(
     preprocessor: Encoder | None = None,
     version: int | None = None,
     tasks: Iterable[str] | None = None,
+    signatures: Iterable[str] | None = None,
     examples: Any = None,
     score: Score | None = None,
+    tolerance: float | None = None,
     keep: int | None = None,
     metrics: Mapping[str, Any] | None = None,
     data: str | None = None,
+    verbose: Verbose = "auto",
 ) -> Path:
     """Writes `model` with its preprocessing as the next version under `path`, if it answers as it does in memory.
 
@@ -69,28 +74,35 @@ def export(
     Args:
         model: a functional model from encoded columns to `{task: (B, 1) float32}`.
         path: the base path, for example `models/ranker`. Versions are folders `1`, `2`, ... in it; they are prepared
-            beside it, in `.ranker.export-...`, which only a killed export leaves behind.
+            beside it, in `.ranker.export-...`; what a killed export leaves there the next one removes.
         schema: adapted; the features that the model reads and the tasks that it predicts.
         preprocessor: what encodes raw columns; by default `Preprocessor(schema.features)`. What it only hands on
             (`passthrough`) is not exported.
         version: a number that is not taken; by default one more than the highest, also where several processes export at the
             same time.
         tasks: heads to export, by default all. What only other heads needed (experts, gates, tables) is left out.
+        signatures: which of those above to write, by default all. A server prepares each for itself: with fifty tasks, most
+            of a version's start is their fifty signatures.
         examples: real rows to compare on and to warm up with: raw columns `{column: values}`, a pandas DataFrame, an Arrow
             table or whatever else has an Arrow stream, or a dataset of batches. The first 1,024 are used.
         score: a fused score to add to the predictions.
+        tolerance: how far the graph's answers may be from the model's, in units of `max(1, |prediction|)`. By default 1e-6 for
+            `examples`, 1e-4 for awkward rows and 2e-2 in half precision, or as much more as rounding moves the answers of
+            this model, which is then measured (`exporting/rounding.py`).
         keep: how many versions to keep, the newest; by default all. Those that `models.config` beside them names, by
             `specific` or by a label, are kept too; one that cannot be removed is worth a warning.
         metrics: for the model card, for example what `evaluate` returned.
         data: for the model card: what the model was trained on, in words.
+        verbose: 1 shows a progress bar over the steps of an export, 0 does not; `"auto"` does in a terminal.
 
     Returns:
         The version's folder.
 
     Raises:
-        ValueError: a schema that is not adapted, a model that does not fit it (columns, tasks, and where layers of ours say
-            so the rows of tables and the kinds of tasks), weights that are not finite, unknown tasks, examples that are no rows
-            of it, or a `batching.config` or `models.config` that a server refuses.
+        ValueError: a `path` that is a URL or has a character of patterns (`*?[]` and the backslash), a schema that is not
+            adapted, a model that does not fit it (columns, tasks, and where layers of ours say so the rows of tables and the
+            kinds of tasks), weights that are not finite, unknown tasks or signatures, examples that are no rows of it, or a
+            `batching.config` or `models.config` that a server refuses.
         FileExistsError: the version exists.
         OSError: `path` cannot be written, or is a mount point, beside which nothing can be prepared. TensorFlow raises its
             own errors where a disk is full.
@@ -112,38 +124,48 @@ def export(
     elif isinstance(preprocessor, Preprocessor) and preprocessor.passthrough:
         preprocessor = Preprocessor(preprocessor.features)  # requests have no columns for metrics
 
-    base = Path(path).absolute()
+    base = model_path(path)
     check_destination(base, version, keep)
+    check_tolerance(tolerance)
     metrics = plain_metrics(metrics)
     sizes = batch_sizes(base)
     named_versions(base)  # an unreadable file must not be found after publishing
     inputs, layers = inputs_by_name(model), layers_of(model)
     served = check_arguments(model, inputs, schema, preprocessor, tasks, score)
     check_layers(layers, schema)
+    chosen = chosen_signatures(signatures, served.task_names)
     rows = None if examples is None else rows_of(examples, preprocessor.raw_signature, EXAMPLE_ROWS)
 
-    predict = tf.function(
-        lambda encoded: model({name: encoded[name] for name in inputs}, training=False), autograph=False
-    )
+    advance = step_counter(4, verbose, "step")  # traced, written, compared, published
+
+    predict = concrete_function(
+        lambda **encoded: model({name: encoded[name] for name in inputs}, training=False),
+        preprocessor.encoded_signature,
+    )  # traced once, for batches of any size
 
     def answer(rows: RawRows) -> Predictions:
         """What the model in memory answers, with the score."""
-        return traced.scored(predict(preprocessor(tensors(rows, preprocessor.raw_signature))))
+        return traced.scored(predict(**preprocessor(tensors(rows, preprocessor.raw_signature))))
 
     traced = trace_model(model, inputs, preprocessor, served.task_names, score)
-    signatures = build_signatures(traced, preprocessor, served)
+    built = build_signatures(traced, preprocessor, served, chosen)
+    advance()
     with staging(base) as folder:
-        weights = write_saved_model(folder, signatures, traced.function.variables, owners=(preprocessor, model))
-        batches = compared_batches(rows, schema, traced.function.graph)
-        warmup = write_warmup(folder, signatures, batches[0].rows, sizes)
-        parity = check_parity(folder, signatures, answer, batches)
+        weights = write_saved_model(folder, built, traced.function.variables, owners=(preprocessor, model))
+        advance()
+        batches = compared_batches(rows, schema, traced.function.graph, tolerance)
+        warmup = write_warmup(folder, built, batches[0].rows, sizes)
+        rounding = None if tolerance is not None else Rounding(traced)
+        parity = check_parity(folder, built, answer, batches, rounding)
+        advance()
         write_server_files(base)
         card = ModelCard(
             name=base.name,
             schema=served,
-            signatures=signatures,
+            signatures=built,
             weights=weights,
             parity=parity,
+            tolerance=tolerance,
             rows=length(rows or {}),
             warmup=warmup,
             score=score,
@@ -151,6 +173,7 @@ def export(
             data=data,
         )
         published = publish_next(folder, base, version, card.write)
+    advance()
     if keep is not None:
         remove_old(base, keep, {int(published.name)} | named_versions(base))
     return published

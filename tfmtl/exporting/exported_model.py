@@ -11,6 +11,7 @@ from tensorflow.core.protobuf import saved_model_pb2
 
 from tfmtl.exporting.model_card import CARD_FILE, SCHEMA_FILE
 from tfmtl.schema import Schema
+from tfmtl.serving.protocol.base_paths import model_path
 from tfmtl.serving.protocol.contract import DEFAULT_SIGNATURE
 from tfmtl.serving.protocol.version_folders import versions
 from tfmtl.typing import Predictions
@@ -23,6 +24,7 @@ class ExportedModel:
         path: a base path, whose highest version is loaded, or a version's folder.
 
     Raises:
+        ValueError: `path` is a URL.
         FileNotFoundError: there is no version.
 
     Example:
@@ -38,7 +40,11 @@ class ExportedModel:
         # The module owns the weights that its signatures read.
         self._module = tf.saved_model.load(str(self.path))
         self.signatures: Mapping[str, Any] = self._module.signatures
-        self._defaults = _defaults(self.path)
+        columns = {column for feature in self.schema.features for column in feature.columns}
+        self._defaults = {
+            name: {alias: value for alias, value in defaults.items() if alias not in columns}
+            for name, defaults in _defaults(self.path).items()
+        }
 
     @property
     def schema(self) -> Schema:
@@ -52,6 +58,8 @@ class ExportedModel:
 
     def __call__(self, columns: Mapping[str, Any], signature: str = DEFAULT_SIGNATURE) -> Predictions:
         """What `signature` answers; `columns` are cast to the types that it takes, others are left out.
+
+        A request to a server may leave a raw column out; here nothing is rolled out, and one that lacks is an error.
 
         Raises:
             ValueError: an unknown signature, or a column that lacks and has no default.
@@ -87,7 +95,7 @@ def load_schema(path: str | os.PathLike[str]) -> Schema:
 
 def newest_version(path: str | os.PathLike[str]) -> Path:
     """`path` if it is a version's folder, else the highest version in it."""
-    base = Path(path).absolute()
+    base = model_path(path)
     if (base / "saved_model.pb").is_file():
         return base
     found = versions(base)

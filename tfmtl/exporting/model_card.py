@@ -32,6 +32,7 @@ class ModelCard:
         signatures: by name.
         weights: numbers that the version holds.
         parity: for each signature the largest difference to the model in memory.
+        tolerance: the largest difference that the caller allows; None: what rounding explains.
         rows: how many example rows were compared.
         warmup: how many warm-up requests there are.
         score: the score in the graph.
@@ -44,6 +45,7 @@ class ModelCard:
     signatures: Mapping[str, ServedSignature]
     weights: int
     parity: Mapping[str, float]
+    tolerance: float | None
     rows: int
     warmup: int
     score: Score | None
@@ -68,11 +70,15 @@ class ModelCard:
             "tasks": self.schema.to_dict()["tasks"],
             "score": self.score.to_dict() if self.score else None,
             "features": [_feature(feature) for feature in self.schema.features],
-            "signatures": {name: _signature(signature) for name, signature in self.signatures.items()},
+            "signatures": _signatures(self.signatures),
             "weights": self.weights,
             "metrics": self.metrics,
             "data": None if self.data is None else str(self.data),
-            "parity": {"example_rows": self.rows, "largest_difference": dict(self.parity)},
+            "parity": {
+                "example_rows": self.rows,
+                "largest_difference": dict(self.parity),
+                "tolerance": self.tolerance,
+            },
             "warmup_requests": self.warmup,
             "libraries": {
                 "tfmtl": VERSION,
@@ -113,7 +119,8 @@ def as_markdown(card: Mapping[str, Any]) -> str:
     lines += [
         "",
         f"Before it was published, every signature was asked about {card['parity']['example_rows']} example rows and about "
-        "rows made to be awkward; the largest difference is to the model in memory.",
+        "rows made to be awkward; the largest difference is to the model in memory. Allowed was "
+        + ("what rounding explains." if card["parity"]["tolerance"] is None else f"{card['parity']['tolerance']:g}."),
     ]
     lines += _table("Made with", ("library", "version"), card["libraries"].items())
     return "\n".join(lines) + "\n"
@@ -154,13 +161,28 @@ def _feature(feature: Feature) -> dict[str, Any]:
     return described
 
 
-def _signature(signature: ServedSignature) -> dict[str, Any]:
+def _signatures(signatures: Mapping[str, ServedSignature]) -> dict[str, Any]:
+    sizes: dict[str, int] = {}
+    return {name: _signature(signature, sizes) for name, signature in signatures.items()}
+
+
+def _signature(signature: ServedSignature, sizes: dict[str, int]) -> dict[str, Any]:
     concrete = signature.concrete
     return {
-        "inputs": {spec.name: _spec(spec) for spec in tf.nest.flatten(concrete.structured_input_signature)},
+        # By their keys: TensorFlow lowers the letters of what it calls the specs.
+        "inputs": {name: _spec(spec) for name, spec in concrete.structured_input_signature[1].items()},
         "outputs": {name: _spec(tensor) for name, tensor in concrete.structured_outputs.items()},
-        "operations": len(concrete.graph.get_operations()),
+        "operations": _operations(concrete.graph, sizes),
     }
+
+
+def _operations(graph: tf.Graph, sizes: dict[str, int]) -> int:
+    """How many operations a graph runs, in the functions that it calls too; `sizes` remembers those of functions."""
+    operations = graph.get_operations()
+    called = [op.get_attr("f").name for op in operations if "PartitionedCall" in op.type]
+    if not sizes.keys() >= set(called):
+        sizes |= {f.signature.name: len(f.node_def) for f in graph.as_graph_def().library.function}
+    return len(operations) - len(called) + sum(sizes[name] for name in called)
 
 
 def _spec(tensor: Any) -> dict[str, Any]:

@@ -15,6 +15,9 @@ from tfmtl.exporting.warmup_requests import check_warmup
 from tfmtl.serving.protocol.contract import WARMUP_FILE
 from tfmtl.typing import Predictions
 
+WRONG = 10.0
+"""A difference of so many times what rounding explains is none of rounding."""
+
 
 class ParityError(ValueError):
     """An exported signature does not answer as the model does."""
@@ -37,8 +40,12 @@ def check_parity(
     signatures: Mapping[str, ServedSignature],
     predict: Callable[[RawRows], Predictions],
     batches: Iterable[ComparedBatch],
+    rounding: Callable[[RawRows], Mapping[str, np.ndarray]] | None = None,
 ) -> dict[str, float]:
     """Asks the SavedModel in `folder` and `predict` about every batch.
+
+    Answers that differ by more than a batch's tolerance are held against what `rounding` may do to the model's: a regression in
+    seconds, or large terms that cancel, move by more than any number fixed beforehand, although the graph is right.
 
     Both multiply float32 in full meanwhile. By default a GPU may round factors to TensorFloat-32, 10 bits of 23, for some
     shapes and not for others: `rank` multiplies the user's share apart, and would differ by about 1e-3 although it is right.
@@ -48,6 +55,7 @@ def check_parity(
         signatures: those that it holds, by name.
         predict: the model in memory.
         batches: what to ask about.
+        rounding: how far rounding may move the prediction of each task and row; asked only where a tolerance is exceeded.
 
     Returns:
         For each signature the largest difference found, in the same units.
@@ -60,12 +68,16 @@ def check_parity(
         check_warmup(folder, loaded.signatures)
     worst = dict.fromkeys(signatures, 0.0)
     for rows, tolerance in batches:
+        as_they_are = predict(rows)  # what most signatures are asked for
         for name, signature in signatures.items():
+            meant = signature.rows_meant(rows)
             received = _answer(name, loaded.signatures[name], signature, rows)
-            expected = predict(signature.rows_meant(rows))
+            expected = as_they_are if meant is rows else predict(meant)
             for task, answer in received.items():
-                difference = _difference(name, task, np.asarray(answer), np.asarray(expected[task]), tolerance)
-                worst[name] = max(worst[name], difference)
+                found = _Comparison(name, task, np.asarray(answer), np.asarray(expected[task]))
+                if found.largest > tolerance:
+                    found.check_rounding(tolerance, None if rounding is None else rounding(meant)[task])
+                worst[name] = max(worst[name], found.largest)
     return worst
 
 
@@ -77,20 +89,56 @@ def _answer(name: str, loaded: Any, signature: ServedSignature, rows: RawRows) -
         raise ParityError(f"Signature {name!r} fails on rows that the model answers: {error.message}") from error
 
 
-def _difference(name: str, task: str, received: np.ndarray, expected: np.ndarray, tolerance: float) -> float:
-    """The largest difference of one task's predictions, in units of `max(1, |prediction|)`."""
-    if received.shape != expected.shape:
-        raise ParityError(f"Signature {name!r} gives {task!r} the shape {received.shape}, the model {expected.shape}.")
-    finite = np.isfinite(expected)
-    if not finite.all():
-        row = int(np.argmin(finite.all(axis=1)))
-        raise ParityError(f"The model answers {expected[row, 0]} for task {task!r}, row {row} of those tried.")
-    difference = np.abs(received.astype(np.float64) - expected)
-    share = np.nan_to_num(difference, nan=np.inf) / np.maximum(1.0, np.abs(expected))
-    if share.max(initial=0.0) > tolerance:
-        row = int(np.argmax(share.max(axis=1)))
-        raise ParityError(
-            f"Signature {name!r} differs from the model on task {task!r} by {difference[row, 0]:.3g}, tolerance {tolerance:.0e}: "
-            f"{received[row, 0]} instead of {expected[row, 0]} in row {row} of those tried."
+class _Comparison:
+    """The predictions of one task through one signature beside the model's.
+
+    Raises:
+        ParityError: they have another shape, or the model's are not finite.
+    """
+
+    def __init__(self, signature: str, task: str, received: np.ndarray, expected: np.ndarray):
+        if received.shape != expected.shape:
+            raise ParityError(
+                f"Signature {signature!r} gives {task!r} the shape {received.shape}, the model {expected.shape}."
+            )
+        finite = np.isfinite(expected)
+        if not finite.all():
+            row = int(np.argmin(finite.all(axis=1)))
+            raise ParityError(f"The model answers {expected[row, 0]} for task {task!r}, row {row} of those tried.")
+        self.signature, self.task = signature, task
+        self.received, self.expected = received, expected
+        self.difference = np.nan_to_num(np.abs(received.astype(np.float64) - expected), nan=np.inf)
+        self.shares = self.difference / np.maximum(1.0, np.abs(expected))
+
+    @property
+    def largest(self) -> float:
+        """The largest difference, in units of `max(1, |prediction|)`."""
+        return float(self.shares.max(initial=0.0))
+
+    def check_rounding(self, tolerance: float, explained: np.ndarray | None) -> None:
+        """Raises ParityError where a difference is above both the tolerance and what rounding explains, if that is known."""
+        allowed = np.zeros(self.difference.shape) if explained is None else explained
+        excess = np.where(
+            self.shares > tolerance, self.difference / np.maximum(allowed, np.finfo(np.float64).tiny), 0.0
         )
-    return float(share.max(initial=0.0))
+        if excess.max() <= 1.0:
+            return
+        row = int(np.argmax(excess.max(axis=1)))
+        difference, needed = self.difference[row, 0], self.largest
+        reason = "" if explained is None else _reason(difference, float(allowed[row, 0]), needed)
+        raise ParityError(
+            f"Signature {self.signature!r} differs from the model on task {self.task!r} by {difference:.3g}, "
+            f"tolerance {tolerance:.0e}: {self.received[row, 0]} instead of {self.expected[row, 0]} in row {row} of those "
+            f"tried.{reason}"
+        )
+
+
+def _reason(difference: float, explained: float, needed: float) -> str:
+    """What a difference beyond rounding tells."""
+    share = f"Rounding explains {explained:.1g} there."
+    if difference > WRONG * explained:
+        return f" {share} The graph computes something else than the model."
+    return (
+        f" {share} {difference / explained:.1f} times that may still be rounding, of a model that magnifies it: compare the "
+        f"answers, and if they serve, export with `tolerance={needed * 1.5:.1g}`."
+    )

@@ -10,7 +10,15 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from tfmtl.checks import check_count
+from tfmtl.leftovers import held, remove_left
 from tfmtl.serving.protocol.version_folders import MAX_VERSION, versions
+
+_UNFINISHED = ("export", "removed")
+
+
+def _hidden(base: Path, kind: str) -> str:
+    """How names of folders in the making, or on their way out, begin; they lie beside `base`."""
+    return f".{base.name}.{kind}-"
 
 
 def check_destination(base: Path, version: int | None, keep: int | None) -> None:
@@ -55,14 +63,25 @@ def check_writable(base: Path) -> None:
 
 @contextmanager
 def staging(base: Path) -> Iterator[Path]:
-    """An empty folder beside `base`, on its file system, that no server looks into; removed at the end if still there."""
+    """An empty folder beside `base`, on its file system, that no server looks into; removed at the end if still there.
+
+    What exports that were killed have left of theirs is removed too.
+    """
     base.mkdir(parents=True, exist_ok=True)
-    folder = base.parent / f".{base.name}.export-{uuid.uuid4().hex[:12]}"
-    folder.mkdir()
+    for kind in _UNFINISHED:
+        remove_left(base.parent, f"{_hidden(base, kind)}[0-9a-f]*")
+    number = uuid.uuid4().hex[:12]
+    folder = base.parent / f"{_hidden(base, 'export')}{number}"
+    # Under its final name only once it is held: in between, another export would take it for left behind.
+    new = base.parent / f".{number}.new"
+    new.mkdir()
     try:
-        yield folder
+        with held(new):
+            os.rename(new, folder)
+            yield folder
     finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        for path in (new, folder):
+            shutil.rmtree(path, ignore_errors=True)
 
 
 def publish(folder: Path, base: Path, version: int) -> Path:
@@ -113,7 +132,7 @@ def remove_old(base: Path, keep: int, spared: Iterable[int]) -> None:
     for version, folder in list(versions(base).items())[:-keep]:
         if version in spared:
             continue
-        hidden = base.parent / f".{base.name}.removed-{uuid.uuid4().hex[:12]}"
+        hidden = base.parent / f"{_hidden(base, 'removed')}{uuid.uuid4().hex[:12]}"
         try:
             os.rename(folder, hidden)
             shutil.rmtree(hidden)

@@ -1,6 +1,5 @@
 """The `rank` signature: one user, many candidates, one request."""
 
-import inspect
 from typing import Any
 
 import numpy as np
@@ -9,6 +8,7 @@ import tensorflow as tf
 from tfmtl.exporting.example_rows import RawRows, length, tensors
 from tfmtl.exporting.graph.traced_function import Tensors, concrete_function
 from tfmtl.exporting.graph.user_once import UserOnce
+from tfmtl.exporting.optional_columns import filled, left_out
 from tfmtl.exporting.served_signature import ServedSignature
 from tfmtl.exporting.traced_model import TracedModel
 from tfmtl.schema import Schema
@@ -31,11 +31,12 @@ def rank_signature(traced: TracedModel, schema: Schema) -> ServedSignature | Non
         given = {name: inputs.pop(name) for name in weights}
         # A server does not check shapes: two users at once must fail, not be mixed.
         one_user = {name: tf.ensure_shape(inputs[name], signature[name].shape) for name in user}
-        candidates = {name: tensor for name, tensor in inputs.items() if name not in user}
+        candidates = filled(signature, {name: tensor for name, tensor in inputs.items() if name not in user})
         predictions = UserOnce(traced.function, one_user, candidates).compute(traced.tasks)
         return traced.scored(predictions, {name: tf.ensure_shape(weight, (1,)) for name, weight in given.items()})
 
-    served = _with_defaults(function, signature, weights) if weights else concrete_function(function, signature)
+    inputs = signature | {name: tf.TensorSpec((1,), tf.float32) for name in weights}
+    defaults = left_out(signature) | {name: np.array([weight], np.float32) for name, weight in weights.items()}
 
     def ask(rows: RawRows) -> Tensors:
         one = {name: column[:1] if name in user else column for name, column in rows.items()}
@@ -45,26 +46,8 @@ def rank_signature(traced: TracedModel, schema: Schema) -> ServedSignature | Non
         first = np.zeros(length(rows), np.int64)
         return {name: column[first] if name in user else column for name, column in rows.items()}
 
-    return ServedSignature(served, ask, meant)
+    return ServedSignature(concrete_function(function, inputs), ask, meant, defaults=defaults)
 
 
 def _of_one(spec: tf.TensorSpec) -> tf.TensorSpec:
     return tf.TensorSpec((1, *spec.shape[1:]), spec.dtype)
-
-
-def _with_defaults(function: Any, signature: dict[str, tf.TensorSpec], defaults: dict[str, float]) -> Any:
-    """`function(**tensors)` as a `tf.function` whose last inputs a request may leave out.
-
-    A SavedModel takes an input's default from a parameter's, so the function needs parameters by name.
-    """
-    specs = {name: tf.TensorSpec(spec.shape, spec.dtype, name=name) for name, spec in signature.items()}
-    specs |= {name: tf.TensorSpec((1,), tf.float32, name=name) for name in defaults}
-    kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
-    required = [inspect.Parameter(name, kind) for name in signature]
-    optional = [inspect.Parameter(name, kind, default=tf.constant([value])) for name, value in defaults.items()]
-
-    def positional(*tensors: Any) -> Predictions:
-        return function(**dict(zip(specs, tensors, strict=True)))
-
-    positional.__signature__ = inspect.Signature(required + optional)  # type: ignore[attr-defined]
-    return tf.function(positional, input_signature=list(specs.values()), autograph=False)

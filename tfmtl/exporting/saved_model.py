@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import tensorflow as tf
+from tensorflow.core.protobuf import saved_model_pb2
 
 from tfmtl.exporting.served_signature import ServedSignature
 from tfmtl.keras_host import keras
@@ -38,6 +39,21 @@ def write_saved_model(
             "A signature reads a lookup table or variable that cannot be found from the preprocessor or the model: what "
             "owns it must be a `tf.Module` or a Keras layer, and hold it as an attribute."
         )
-    functions = {name: signature.function for name, signature in signatures.items()}
+    functions = {name: signature.concrete for name, signature in signatures.items()}
     tf.saved_model.save(root, str(folder), signatures=functions)
+    _write_defaults(folder, signatures)
     return sum(variable.shape.num_elements() for variable in root.weights)
+
+
+def _write_defaults(folder: Path, signatures: Mapping[str, ServedSignature]) -> None:
+    """Tells a server what stands for inputs that are left out.
+
+    TensorFlow itself takes that from parameters of a Python function alone, whose names columns need not have.
+    """
+    file = folder / "saved_model.pb"
+    saved = saved_model_pb2.SavedModel.FromString(file.read_bytes())
+    for name, signature in signatures.items():
+        definition = saved.meta_graphs[0].signature_def[name]
+        for alias, value in signature.defaults.items():
+            definition.defaults[alias].CopyFrom(tf.make_tensor_proto(value, definition.inputs[alias].dtype))
+    file.write_bytes(saved.SerializeToString())

@@ -1,6 +1,6 @@
 """The signatures of an exported model."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any
 
@@ -8,16 +8,45 @@ import tensorflow as tf
 
 from tfmtl.exporting.example_rows import RawRows, tensors
 from tfmtl.exporting.graph.traced_function import Signature, Tensors, concrete_function
+from tfmtl.exporting.optional_columns import filled, left_out
 from tfmtl.exporting.rank_signature import rank_signature
+from tfmtl.exporting.score import SCORE
 from tfmtl.exporting.served_signature import ServedSignature
 from tfmtl.exporting.tf_examples import SERIALISED, as_examples, parse_examples
 from tfmtl.exporting.traced_model import Encoder, TracedModel
 from tfmtl.schema import Schema
-from tfmtl.typing import Predictions
+from tfmtl.typing import SERVED, Predictions
 
 
-def build_signatures(traced: TracedModel, preprocessor: Encoder, schema: Schema) -> dict[str, ServedSignature]:
-    """The signatures by name; of the names in `SERVED` a task has none."""
+def chosen_signatures(signatures: Iterable[str] | None, tasks: Iterable[str]) -> frozenset[str] | None:
+    """The names of signatures to write; None for all.
+
+    Raises:
+        ValueError: none, or one that there is not.
+    """
+    if signatures is None:
+        return None
+    known = [*(name for name in SERVED if name != SCORE), *tasks]
+    chosen = [signatures] if isinstance(signatures, str) else list(signatures)
+    if not chosen or not set(chosen) <= set(known):
+        raise ValueError(f"`signatures` must name one or more of {known}. Received: signatures={chosen}")
+    return frozenset(chosen)
+
+
+def build_signatures(
+    traced: TracedModel, preprocessor: Encoder, schema: Schema, chosen: frozenset[str] | None = None
+) -> dict[str, ServedSignature]:
+    """The signatures by name; of the names in `SERVED` a task has none.
+
+    Args:
+        traced: the model.
+        preprocessor: what encodes raw columns.
+        schema: with the served tasks.
+        chosen: which to build, all without it.
+
+    Raises:
+        ValueError: `rank` is chosen, and rows do not come from both a user and a candidate.
+    """
     raw, encoded, tasks = traced.raw_signature, traced.encoded_signature, traced.tasks
 
     def as_raw(rows: RawRows) -> Tensors:
@@ -41,18 +70,28 @@ def build_signatures(traced: TracedModel, preprocessor: Encoder, schema: Schema)
         return concrete_function(function, inputs)
 
     parsed = partial(parse_examples, raw)
-    signatures = {
-        "serving_default": ServedSignature(cut(raw, tasks, traced.scored), as_raw),
-        "serving_ids": ServedSignature(cut(encoded, tasks, traced.scored), as_encoded),
-        "examples": ServedSignature(cut(SERIALISED, tasks, traced.scored, columns=parsed), as_examples),
-        "classify": ServedSignature(
+    fill_up = concrete_function(lambda **given: filled(raw, given), raw)  # called by all, as the parts of the model are
+
+    def from_raw(wanted: tuple[str, ...], answer: Callable[[Predictions], Tensors]) -> ServedSignature:
+        return ServedSignature(cut(raw, wanted, answer, columns=fill_up), as_raw, defaults=left_out(raw))
+
+    builders: dict[str, Callable[[], ServedSignature | None]] = {
+        "serving_default": lambda: from_raw(tasks, traced.scored),
+        "serving_ids": lambda: ServedSignature(cut(encoded, tasks, traced.scored), as_encoded),
+        "examples": lambda: ServedSignature(cut(SERIALISED, tasks, traced.scored, columns=parsed), as_examples),
+        "classify": lambda: ServedSignature(
             cut(SERIALISED, tasks, _classes, columns=parsed), as_examples, read_predictions=_read_classes
         ),
+        "rank": lambda: rank_signature(traced, schema),
+        **{task: partial(from_raw, (task,), dict) for task in tasks},
     }
-    ranked = rank_signature(traced, schema)
-    if ranked is not None:
-        signatures["rank"] = ranked
-    return signatures | {task: ServedSignature(cut(raw, (task,), dict), as_raw) for task in tasks}
+    built = {name: build() for name, build in builders.items() if chosen is None or name in chosen}
+    if chosen is not None and built.get("rank", True) is None:
+        raise ValueError(
+            "`signatures` names 'rank', which needs features with side=\"user\" and others. "
+            f"Received: sides={sorted({feature.side for feature in schema.features})}"
+        )
+    return {name: signature for name, signature in built.items() if signature is not None}
 
 
 def _classes(predictions: Predictions) -> Tensors:

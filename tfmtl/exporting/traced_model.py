@@ -2,10 +2,12 @@
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any, Protocol
 
 import tensorflow as tf
 
+from tfmtl.exporting.graph.shared_parts import SharedParts
 from tfmtl.exporting.graph.traced_function import Signature, Tensors, TracedFunction, tensors_read, trace
 from tfmtl.exporting.score import SCORE, Score
 from tfmtl.keras_host import keras
@@ -49,6 +51,11 @@ class TracedModel:
     tasks: tuple[str, ...]
     score: Score | None
 
+    @cached_property
+    def parts(self) -> SharedParts:
+        """The functions that signatures share."""
+        return SharedParts(self.function, list(self.encoded.values()), self.outputs(self.tasks))
+
     def outputs(self, tasks: Iterable[str]) -> list[Tensor]:
         """The tensors of the graph that hold the predictions of `tasks`."""
         return [self.function.outputs[task] for task in tasks]
@@ -56,8 +63,11 @@ class TracedModel:
     def predict(self, given: Mapping[str, Tensor], tasks: tuple[str, ...], *, encoded: bool = False) -> Predictions:
         """Adds to the function being traced what predicts `tasks` from raw (or encoded) columns, and no more."""
         ends = self.encoded if encoded else self.function.inputs
-        replaced = {ends[name].name: tensor for name, tensor in given.items()}
-        return dict(zip(tasks, self.function.insert(replaced, self.outputs(tasks)), strict=True))
+        there = self.parts.common({ends[name].name: tensor for name, tensor in given.items()}, encoded=encoded)
+        heads = self.parts.heads
+        if tasks == self.tasks and all(name in there for name in heads.given):
+            there |= heads(there)
+        return dict(zip(tasks, self.function.insert(there, self.outputs(tasks)), strict=True))
 
     def scored(self, predictions: Predictions, weights: Mapping[str, Tensor] | None = None) -> Predictions:
         """`predictions` with the score."""

@@ -41,11 +41,18 @@ def write_warmup(folder: Path, signatures: Mapping[str, ServedSignature], rows: 
 
 
 def check_warmup(folder: Path, signatures: Mapping[str, Any]) -> None:
-    """Asks the loaded `signatures` what the file under `folder` asks; an error of TensorFlow's if one fails."""
+    """Asks the loaded `signatures` what the file under `folder` asks them first; an error of TensorFlow's if one fails.
+
+    Later requests of a signature differ in their number of rows alone.
+    """
     from tensorflow_serving.apis import prediction_log_pb2
 
+    asked: set[str] = set()
     for record in tf.data.TFRecordDataset(str(folder / WARMUP_FILE)):
         request = prediction_log_pb2.PredictionLog.FromString(record.numpy()).predict_log.request
+        if request.model_spec.signature_name in asked:
+            continue
+        asked.add(request.model_spec.signature_name)
         inputs = {
             alias: tf.io.parse_tensor(proto.SerializeToString(), tf.as_dtype(proto.dtype))
             for alias, proto in request.inputs.items()

@@ -1,6 +1,7 @@
 """What a gate makes of experts."""
 
 from collections.abc import Sequence
+from itertools import accumulate
 
 from tfmtl.keras_host import ops
 from tfmtl.typing import Tensor
@@ -19,9 +20,11 @@ def weighted_sum(weights: Tensor, selected: Sequence[Tensor]) -> Tensor:
     Returns:
         `(B, U)`.
     """
-    total, start = None, 0
-    for experts in selected:
-        stop = start + experts.shape[1]
-        share = ops.matmul(weights[:, None, start:stop], experts)[:, 0]
-        total, start = share if total is None else total + share, stop
-    return total
+    *edges, _ = accumulate(experts.shape[1] for experts in selected)
+    weights = ops.expand_dims(weights, 1)  # (B, 1, E)
+    # One split and one squeeze for all blocks: of slices each block would take two, eight operations of a served graph.
+    shares = ops.split(weights, edges, axis=-1) if edges else [weights]
+    total, *others = (ops.matmul(share, experts) for share, experts in zip(shares, selected, strict=True))
+    for other in others:
+        total = total + other
+    return ops.squeeze(total, 1)

@@ -78,12 +78,16 @@ def operations(folder):
 
 
 def matmuls(folder, signature="serving_default"):
-    """How many matmuls one call runs."""
-    function = ExportedModel(folder).signatures[signature]
-    (called,) = [op for op in function.graph.get_operations() if "PartitionedCall" in op.type]
-    library = {f.signature.name: f for f in function.graph.as_graph_def().library.function}
-    body = library[called.get_attr("f").name]
-    return sum(node.op in ("MatMul", "BatchMatMulV2") for node in body.node_def)
+    """How many matmuls one call runs, in the functions that it calls too."""
+    definition = ExportedModel(folder).signatures[signature].graph.as_graph_def()
+    library = {f.signature.name: f for f in definition.library.function}
+
+    def count(nodes):
+        called = [node.attr["f"].func.name for node in nodes if "PartitionedCall" in node.op]
+        own = sum(node.op in ("MatMul", "BatchMatMulV2") for node in nodes)
+        return own + sum(count(library[name].node_def) for name in called)
+
+    return count(definition.node)
 
 
 def shapes(folder):

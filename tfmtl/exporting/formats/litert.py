@@ -10,6 +10,7 @@ import tensorflow as tf
 from tfmtl.atomic_file import replacing
 from tfmtl.exporting.exported_model import ExportedModel
 from tfmtl.exporting.formats.conversion import CORE, Arrays, check_converted, core_signature
+from tfmtl.paths import local_path
 
 
 def export_litert(export: str | os.PathLike[str], target: str | os.PathLike[str]) -> Path:
@@ -26,6 +27,7 @@ def export_litert(export: str | os.PathLike[str], target: str | os.PathLike[str]
         `target`.
 
     Raises:
+        ValueError: `target` is a URL.
         ParityError: the converted model answers otherwise; nothing is written.
 
     Example:
@@ -34,6 +36,7 @@ def export_litert(export: str | os.PathLike[str], target: str | os.PathLike[str]
     export_litert("models/ranker", "ranker.tflite")  # /.../ranker.tflite
     ```
     """
+    file_path = local_path(target, "target").absolute()
     loaded = ExportedModel(export)
     model = _converted(loaded)
 
@@ -41,9 +44,9 @@ def export_litert(export: str | os.PathLike[str], target: str | os.PathLike[str]
         return dict(tf.lite.Interpreter(model_content=model).get_signature_runner(CORE)(**rows))
 
     check_converted(loaded, run, "LiteRT")
-    with replacing(target) as file:
+    with replacing(file_path) as file:
         file.write_bytes(model)
-    return Path(target).absolute()
+    return file_path
 
 
 def _converted(exported: ExportedModel) -> bytes:

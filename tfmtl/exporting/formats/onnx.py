@@ -10,6 +10,7 @@ import tensorflow as tf
 from tfmtl.atomic_file import replacing
 from tfmtl.exporting.exported_model import ExportedModel
 from tfmtl.exporting.formats.conversion import Arrays, check_converted, core_signature
+from tfmtl.paths import local_path
 
 
 def export_onnx(export: str | os.PathLike[str], target: str | os.PathLike[str], *, opset: int = 17) -> Path:
@@ -28,6 +29,7 @@ def export_onnx(export: str | os.PathLike[str], target: str | os.PathLike[str], 
 
     Raises:
         ImportError: `tf2onnx` or `onnxruntime` is not installed.
+        ValueError: `target` is a URL.
         ParityError: the converted model answers otherwise; nothing is written.
 
     Example:
@@ -36,6 +38,7 @@ def export_onnx(export: str | os.PathLike[str], target: str | os.PathLike[str], 
     export_onnx("models/ranker", "ranker.onnx")  # /.../ranker.onnx
     ```
     """
+    file_path = local_path(target, "target").absolute()
     try:
         import onnxruntime
         import tf2onnx
@@ -59,9 +62,9 @@ def export_onnx(export: str | os.PathLike[str], target: str | os.PathLike[str], 
         return dict(zip(outputs, session.run(outputs, wanted), strict=True))
 
     check_converted(loaded, run, "ONNX")
-    with replacing(target) as file:
+    with replacing(file_path) as file:
         file.write_bytes(model.SerializeToString())
-    return Path(target).absolute()
+    return file_path
 
 
 def _rename_outputs(graph: Any, names: list[str]) -> None:

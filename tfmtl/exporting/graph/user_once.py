@@ -56,14 +56,17 @@ class UserOnce:
             kind = UserRow if UserRow in kinds else Constant
             return [kind(y) for y in self._copy(op, [value.tensor for value in inputs])]  # type: ignore[union-attr]
         if kinds & {UserRow, JoinedColumns, ShiftedRows} and op.type in RULES:
-            result = RULES[op.type](self.traced.copy, op, inputs)
+            result = RULES[op.type](self._copied, op, inputs)
             if result is not None:
                 return [result]
         return [CandidateRows(y) for y in self._copy(op, [self._for_candidates(x) for x in op.inputs])]
 
+    def _copied(self, op: tf.Operation, inputs: Iterable[Tensor]) -> list[Tensor]:
+        return self.traced.copy(op, inputs, self.count.graph)
+
     def _copy(self, op: tf.Operation, inputs: list[Tensor]) -> list[Tensor]:
         """The outputs of a copy of `op`, with the shapes that Python code had told the graph."""
-        copies = self.traced.copy(op, inputs)
+        copies = self._copied(op, inputs)
         for old, new in zip(op.outputs, copies, strict=True):
             new.set_shape(old.shape)
             if op.type == "LookupTableFindV2" and old.shape.rank == inputs[1].shape.rank:

@@ -1,5 +1,6 @@
 """Operations that can read the user's one row beside the candidates' rows."""
 
+import math
 from collections.abc import Callable, Iterable
 from typing import TypeAlias
 
@@ -135,6 +136,13 @@ RULES: dict[str, Rule] = {
 # fmt: on
 
 
+_FEW = 4
+"""Runs of columns that are cheaper to slice than to gather; columns that are too narrow to gather one by one."""
+
+_MANY = 64
+"""Runs of columns that are sliced however narrow they are."""
+
+
 def _has_columns(tensor: Tensor) -> bool:
     """Whether a traced tensor is `(B, ...)`, the batch alone of unknown size."""
     shape = tensor.shape
@@ -184,6 +192,16 @@ def _times_one(x: Tensor, y: Tensor) -> Tensor:
 def _taken(matrix: Tensor, places: np.ndarray, axis: int) -> Tensor:
     """Rows (axis 0) or columns of a matrix; those that lie together are taken together."""
     runs = np.split(places, np.flatnonzero(np.diff(places) != 1) + 1)
-    bounds = [slice(run[0], run[-1] + 1) for run in runs]
-    slices = [matrix[bound] if axis == 0 else matrix[:, bound] for bound in bounds]
-    return slices[0] if len(slices) == 1 else tf.concat(slices, axis)
+    size = int(matrix.shape[axis])
+    block = math.gcd(size, *(int(edge) for run in runs for edge in (run[0], run[-1] + 1)))
+    if len(runs) <= _FEW or (axis == 1 and block < _FEW and len(runs) <= _MANY):
+        bounds = [slice(run[0], run[-1] + 1) for run in runs]
+        slices = [matrix[bound] if axis == 0 else matrix[:, bound] for bound in bounds]
+        return slices[0] if len(slices) == 1 else tf.concat(slices, axis)
+    # Where sides alternate a slice for each run would be most of the graph: blocks as wide as the narrowest run in one gather.
+    other = int(matrix.shape[1 - axis])
+    shape, back = (
+        ((size // block, block * other), (-1, other)) if axis == 0 else ((other, size // block, block), (other, -1))
+    )
+    blocks = tf.gather(tf.reshape(matrix, shape), places[::block] // block, axis=axis)
+    return tf.reshape(blocks, back)

@@ -4,14 +4,20 @@
 # Keras and TensorFlow, before any module inside, and `tfmtl --help` would take seconds.
 
 import argparse
-import contextlib
 import logging
+import os
 import signal
 import sys
 import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from tfmtl.serving.server import LocalServer
 from typing import Any
+
+_MARGIN = 5.0  # seconds beyond the grace of requests, to unload
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -32,7 +38,7 @@ def _add_serve(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
         description="Serves SavedModels over gRPC and REST as TensorFlow Serving does: for notebooks, tests and small "
         "internal tools. There is no authentication. Production runs tensorflow/serving on the same folders.",
     )
-    serve.add_argument("base_path", nargs="?", type=Path, help="the folder whose children are versions: 1, 2, ...")
+    serve.add_argument("base_path", nargs="?", help="the folder whose children are versions: 1, 2, ...")
     serve.add_argument("--name", default="default", help="the model's name (default: %(default)s)")
     serve.add_argument("--host", default="127.0.0.1", help="the address to listen on (default: %(default)s)")
     serve.add_argument("--port", type=_port, default=8500, help="gRPC; 0 takes a free one (default: %(default)s)")
@@ -65,11 +71,28 @@ def _serve(options: argparse.Namespace) -> int:
     logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s")
     logging.getLogger("tfmtl").setLevel(logging.INFO)
     try:
-        from tfmtl.serving.server import LocalServer, ServerStartError
+        from tfmtl.serving.server import GRACE, ServerStartError
     except ImportError as error:
         return _fail("serve", str(error))
 
-    server = LocalServer(
+    try:
+        server = _server(options)
+    except ValueError as error:
+        return _fail("serve", str(error))
+    stopping = _stops_on_signals(server.cancel, GRACE + _MARGIN)
+    try:
+        with server:
+            print(f"gRPC {server.grpc_address}\nREST {server.rest_url}", flush=True)
+            stopping.wait()
+    except ServerStartError as error:
+        return 0 if stopping.is_set() else _fail("serve", str(error))
+    return 0
+
+
+def _server(options: argparse.Namespace) -> "LocalServer":
+    from tfmtl.serving.server import LocalServer
+
+    return LocalServer(
         options.base_path,
         models_config=options.models_config,
         name=options.name,
@@ -82,16 +105,27 @@ def _serve(options: argparse.Namespace) -> int:
         monitoring_config=options.monitoring,
         allow_version_labels_for_unavailable_models=options.allow_version_labels_for_unavailable_models,
     )
-    # A stop is a KeyboardInterrupt, whoever asks for it: both leave the block and close the server in order.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
-    with contextlib.suppress(KeyboardInterrupt):
-        try:
-            with server:
-                print(f"gRPC {server.grpc_address}\nREST {server.rest_url}", flush=True)
-                threading.Event().wait()
-        except ServerStartError as error:
-            return _fail("serve", str(error))
-    return 0
+
+
+def _stops_on_signals(cancel: Callable[[], None], limit: float) -> threading.Event:
+    """An event that SIGTERM and SIGINT set; `limit` seconds after the first of them the process is over, whatever it does.
+
+    A handler that raised would break into whatever runs, the closing itself included: `timeout` and process groups send a
+    second signal within a millisecond.
+    """
+    stopping = threading.Event()
+
+    def stop(number: int, frame: object) -> None:
+        if not stopping.is_set():
+            stopping.set()
+            cancel()
+            last = threading.Timer(limit, os._exit, [1])
+            last.daemon = True
+            last.start()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, stop)
+    return stopping
 
 
 def _add_doctor(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:

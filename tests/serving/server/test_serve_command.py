@@ -29,12 +29,28 @@ def test_serves_until_it_is_asked_to_stop(tmp_path, publish, stop):
             with Client(addresses["gRPC"], model="ranker") as client:
                 assert client.status() == {1: "AVAILABLE"}
             assert RestClient(addresses["REST"], model="ranker").status() == {1: "AVAILABLE"}
-            process.send_signal(stop)
+            for _ in range(2):  # as `timeout` and process groups send them
+                process.send_signal(stop)
             assert process.wait(timeout=60) == 0
             log = process.stderr.read()
             assert "INFO version 1 of model ranker is available" in log and "Traceback" not in log
         finally:
             process.kill()
+
+
+def test_a_stop_that_hangs_ends_all_the_same():
+    script = """
+        import os, signal, threading, tfmtl_cli
+        stopping = tfmtl_cli._stops_on_signals(lambda: None, 0.2)
+        for _ in range(3):
+            os.kill(os.getpid(), signal.SIGTERM)
+        assert stopping.is_set()
+        threading.Thread(target=threading.Event().wait).start()  # which a process waits for when it ends
+        threading.Event().wait()
+        """
+    command = [sys.executable, "-c", textwrap.dedent(script)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=30)
+    assert done.returncode == 1 and not done.stderr
 
 
 def test_a_start_that_fails_is_a_sentence_and_a_status(tmp_path, capsys):
@@ -52,6 +68,13 @@ def test_a_port_that_there_is_not_is_refused_before_anything_is_loaded(capsys, o
         main(["serve", "nowhere", option, port])
     assert ended.value.code == 2
     assert f"argument {option}: `port` must be in 0..65535. Received: port={port}" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("path", ["gs://bucket/ranker", "models/ranker[v2]"])
+def test_a_path_that_cannot_be_read_from_is_a_sentence(capsys, path):
+    assert main(["serve", path, "--port", "0", "--rest-port", "0"]) == 1
+    error = capsys.readouterr().err
+    assert path in error and error.count("\n") == 1
 
 
 def test_what_is_awaited_is_said_once(tmp_path, caplog):

@@ -69,7 +69,7 @@ def test_strings_come_back_as_bytes(connect):
 
 def test_empty_columns(connect):
     columns = {"user": [], "age": [], "price": np.empty((0, 1))}
-    assert connect().predict(columns)["click"].shape[0] == 0
+    assert connect().predict(columns)["click"].shape == (0, 1)
 
 
 def test_metadata_and_status(connect):
@@ -242,3 +242,18 @@ def test_a_server_that_goes_away_in_the_middle(answer, reset):
 def test_outputs_may_be_chosen_over_grpc(served):
     with Client(served.address, model="ranker") as client:
         assert set(client.predict(COLUMNS, outputs=["buy"])) == {"buy"}
+
+
+def test_no_rows_have_the_shape_of_the_signature(connect):
+    for signature, name in (("scores_only", "scores"), ("classify", "classes"), ("regress", "outputs")):
+        answer = connect().predict({"inputs": np.array([], object)}, signature=signature)[name]
+        assert answer.shape == (0, 1) or (name == "classes" and answer.shape == (0, 2))
+    assert connect().predict({"x": []}, signature="shorter")["head"].shape == (0,)
+
+
+def test_scalars_stay_scalars(connect):
+    answer = connect().predict({"x": np.array([1.0, 2.0])}, signature="rank_zero")["total"]
+    assert answer.shape == () and answer == 3.0 and answer.dtype == np.float32
+    assert connect().predict({"x": 2.5}, signature="any_float")["x_out"].shape == ()
+    text = connect().predict({"s": b"\xff"}, signature="any_string")["s_out"]
+    assert text.shape == () and text.item() == b"\xff" and text.dtype == object

@@ -16,6 +16,7 @@ from tensorflow_serving.apis import get_model_metadata_pb2
 
 from tfmtl.serving.client.connection import Connection
 from tfmtl.serving.client.request_error import RequestError
+from tfmtl.serving.client.signature_info import shape_of
 from tfmtl.serving.protocol.addresses import is_this_machine
 from tfmtl.serving.protocol.contract import DEFAULT_SIGNATURE
 from tfmtl.serving.protocol.tensors import STRING, as_bytes, numpy_dtype
@@ -63,7 +64,7 @@ class RestClient(Connection):
             definition = self._asked_anew(signature)  # a new version, with other heads
         if len(definition.outputs) == 1:  # a single output comes without its name
             outputs = dict.fromkeys(definition.outputs, outputs)
-        return {name: _array(value, definition.outputs[name].dtype) for name, value in outputs.items()}
+        return {name: _array(value, definition.outputs[name]) for name, value in outputs.items()}
 
     def status(self) -> dict[int, str]:
         return {int(entry["version"]): entry["state"] for entry in self._call("")["model_version_status"]}
@@ -123,10 +124,16 @@ def _json_string(value: bytes) -> Any:
         return {"b64": base64.b64encode(value).decode("ascii")}
 
 
-def _array(value: Any, enum: int) -> np.ndarray:
-    if enum != STRING:
-        return np.array(value, numpy_dtype(enum))
-    return np.array(_map_leaves(_from_json_string, value), object)
+def _array(value: Any, info: meta_graph_pb2.TensorInfo) -> np.ndarray:
+    """An output as gRPC would have sent it: without rows, JSON does not tell its other dimensions, but the signature does."""
+    if info.dtype == STRING:
+        array = np.array(_map_leaves(_from_json_string, value), object)
+    else:
+        array = np.array(value, numpy_dtype(info.dtype))
+    shape = shape_of(info)
+    if array.size or shape is None or array.ndim >= len(shape):
+        return array
+    return array.reshape(array.shape + tuple(size or 0 for size in shape[array.ndim :]))
 
 
 def _from_json_string(value: Any) -> bytes:

@@ -74,8 +74,13 @@ def dtype_enum(dtype: np.dtype) -> int:
 
 
 def as_array(values: Any) -> np.ndarray:
-    """`np.asarray` that leaves integers whole: NumPy makes floats of a list with some beyond int64 and some not."""
+    """`np.asarray` that leaves values whole.
+
+    Of a list NumPy makes floats where some integers are beyond int64, and texts of one width, which lose the NULs at their ends.
+    """
     array = np.asarray(values)
+    if array.dtype.kind in "SU" and not hasattr(values, "dtype"):
+        return np.asarray(values, object)
     if array.dtype.kind == "f" and isinstance(values, list | tuple) and array.size and np.abs(array).max() >= 2.0**63:
         items = np.asarray(values, object)
         if all(isinstance(item, int) for item in items.flat):
@@ -85,7 +90,7 @@ def as_array(values: Any) -> np.ndarray:
 
 def to_proto(array: Any) -> tensor_pb2.TensorProto:
     """Writes an array into the typed field of its dtype."""
-    array = np.asarray(array)
+    array = as_array(array)
     enum = dtype_enum(array.dtype)
     dtype, field = _KINDS[enum]
     proto = tensor_pb2.TensorProto(dtype=enum)
@@ -134,6 +139,20 @@ def from_proto(proto: tensor_pb2.TensorProto) -> np.ndarray:
     return _stretched(given, count, dtype).reshape(shape)
 
 
+def filled_bytes(proto: tensor_pb2.TensorProto) -> int:
+    """The bytes of a tensor that a TensorProto names and does not carry, because its last value stands for the rest.
+
+    Raises:
+        TensorError: no dtype or one that cannot be sent, or an impossible shape.
+    """
+    dtype, field = numpy_dtype(proto.dtype), _KINDS[proto.dtype][1]
+    count = math.prod(_shape(proto, dtype))
+    if proto.tensor_content:
+        return 0  # its length must be the shape's
+    given = len(getattr(proto, field)) // (2 if field in ("scomplex_val", "dcomplex_val") else 1)
+    return max(0, count - given) * dtype.itemsize
+
+
 def _shape(proto: tensor_pb2.TensorProto, dtype: np.dtype) -> tuple[int, ...]:
     shape = tuple(dim.size for dim in proto.tensor_shape.dim)
     if proto.tensor_shape.unknown_rank or any(size < 0 for size in shape) or len(shape) > _MAX_RANK:
@@ -170,6 +189,8 @@ def _objects(values: Sequence[bytes]) -> np.ndarray:
 
 def _strings(content: bytes, count: int) -> list[bytes]:
     """`count` varint lengths, then the bytes of all strings: TensorFlow's packing of a string tensor."""
+    if count > len(content):
+        raise TensorError(f"tensor_content holds {len(content)} bytes, too few for the lengths of {count} strings")
     lengths, position = [], 0
     for _ in range(count):
         length, shift = 0, 0

@@ -71,13 +71,14 @@ class BatchThreads:
         with self.changed:
             self._queues.remove(queue)
 
-    def close(self) -> None:
-        """Runs what waits, due or not, and ends the threads."""
+    def close(self, timeout: float = 10.0) -> None:
+        """Runs what waits, due or not, and ends the threads; one that runs longer than `timeout` seconds is left behind."""
         with self.changed:
             self.closing = True
             self.changed.notify_all()
+        deadline = time.monotonic() + timeout
         for thread in self._threads:
-            thread.join()
+            thread.join(max(0.0, deadline - time.monotonic()))
 
     def _work(self) -> None:
         while True:

@@ -16,10 +16,10 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 from google.protobuf import message, text_format
-from tensorflow.core.protobuf import config_pb2, meta_graph_pb2, saved_model_pb2
+from tensorflow.core.protobuf import config_pb2, meta_graph_pb2, rewriter_config_pb2, saved_model_pb2
 
 from tfmtl.serving.server.servable import MAX_FILTERS
-from tfmtl.serving.server.serving_error import Code, ServingError
+from tfmtl.serving.server.serving_error import Code, ServingError, invalid
 
 _TAG = "serve"
 _INIT = "__saved_model_init_op"
@@ -45,7 +45,11 @@ class GraphSession:
         graph = tf.Graph()
         with graph.as_default():
             tf.graph_util.import_graph_def(meta_graph.graph_def, name="")
-        config = config_pb2.ConfigProto(allow_soft_placement=True)
+        # The optimizer of graphs copies the functions of all signatures for each signature that it prepares, which grows with
+        # their square; functions are optimised once more when they are first called, those that are called alone.
+        rewriting = rewriter_config_pb2.RewriterConfig(disable_meta_optimizer=True)
+        options = config_pb2.GraphOptions(rewrite_options=rewriting)
+        config = config_pb2.ConfigProto(allow_soft_placement=True, graph_options=options)
         self._session = tf.compat.v1.Session(graph=graph, config=config)
         try:
             _restore(self._session, meta_graph, path)
@@ -59,7 +63,12 @@ class GraphSession:
     def run(self, feeds: Mapping[str, np.ndarray], fetches: Sequence[str]) -> list[np.ndarray]:
         """Feeds and fetches tensors by their names in the graph. Threads may share a session."""
         names = tuple(sorted(feeds))
-        found = self._callable(names, tuple(fetches))(*[feeds[name] for name in names])
+        run = self._callable(names, tuple(fetches))
+        try:
+            found = run(*[feeds[name] for name in names])
+        except UnicodeDecodeError as error:
+            # TensorFlow quotes the bytes that it could not make sense of, and its Python side cannot read its own message.
+            raise invalid(error.object.decode("utf-8", "backslashreplace")) from error
         # A scalar string comes as bare bytes; an array of dtype "S" would lose trailing zeros.
         return [np.array(value, object) if isinstance(value, bytes) else np.asarray(value) for value in found]
 

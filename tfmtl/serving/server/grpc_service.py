@@ -8,13 +8,15 @@ import grpc
 from tensorflow_serving.apis import model_service_pb2_grpc, prediction_service_pb2_grpc
 
 from tfmtl.serving.protocol.addresses import joined
-from tfmtl.serving.protocol.contract import UNLIMITED
+from tfmtl.serving.server.grpc_gate import GrpcGate
 from tfmtl.serving.server.handlers import Handlers
+from tfmtl.serving.server.request_limits import GRPC_BYTES, WAITING
 from tfmtl.serving.server.server_metrics import ServerMetrics
 from tfmtl.serving.server.serving_error import as_serving_error
 
 _OPTIONS = (
-    *UNLIMITED,
+    ("grpc.max_receive_message_length", GRPC_BYTES),
+    ("grpc.max_send_message_length", -1),
     ("grpc.so_reuseport", 0),  # a taken port is an error, not a second server behind it
 )
 
@@ -76,7 +78,12 @@ def start_grpc(
     Raises:
         OSError: the port is taken.
     """
-    server = grpc.server(futures.ThreadPoolExecutor(threads, thread_name_prefix="tfmtl-grpc"), options=_OPTIONS)
+    server = grpc.server(
+        futures.ThreadPoolExecutor(threads, thread_name_prefix="tfmtl-grpc"),
+        interceptors=[GrpcGate()],
+        options=_OPTIONS,
+        maximum_concurrent_rpcs=WAITING,
+    )
     prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(PredictionService(handlers, metrics), server)
     model_service_pb2_grpc.add_ModelServiceServicer_to_server(ModelService(handlers, metrics), server)
     address = joined(host, port)

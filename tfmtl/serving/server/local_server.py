@@ -24,7 +24,9 @@ _log = logging.getLogger(__name__)
 
 DEFAULT_NAME = "default"
 _THREADS = max(64, 4 * (os.cpu_count() or 1))  # a request that waits for its batch holds one
-_GRACE = 10.0  # seconds for requests under way when the server stops
+GRACE = 10.0
+"""Seconds that requests under way have when the server stops. What takes longer, be it a request or the load of a version, is
+left behind."""
 
 
 class ServerStartError(RuntimeError):
@@ -65,7 +67,8 @@ class LocalServer:
         monitoring_config: str or Path. Serve Prometheus metrics as this MonitoringConfig file says.
 
     Raises:
-        ValueError: neither or both of `models` and `models_config` are given, or a port beyond 0..65535.
+        ValueError: neither or both of `models` and `models_config` are given, a base path that is a URL or has a character of
+            patterns, or a port beyond 0..65535.
         ServerStartError: from `start`: a model that did not become available, with what is on disk, or a taken port.
 
     Example:
@@ -101,7 +104,8 @@ class LocalServer:
             raise ValueError(
                 f"Give `models` or `models_config`, one of them. Received: models={models}, models_config={models_config}"
             )
-        self._models = {name: models} if isinstance(models, str | Path) else models
+        given = {name: models} if isinstance(models, str | Path) else models
+        self._models = None if given is None else named_models(given)
         self._models_config = models_config
         self._host = host.removeprefix("[").removesuffix("]")
         self._grpc_port = check_port("grpc_port", grpc_port)
@@ -132,7 +136,7 @@ class LocalServer:
             try:
                 self._loader.start()
                 closers.callback(self._loader.close)
-                closers.callback(self._manager.close)
+                closers.callback(self._manager.close, GRACE)
                 self._manager.configure(self._configs(), timeout=self._start_timeout)
                 self._open(closers)
             except (ServingError, OSError) as error:
@@ -141,10 +145,15 @@ class LocalServer:
         return self
 
     def stop(self) -> None:
-        """Closes the ports, lets requests under way finish, and unloads the models."""
-        self._stopping.set()
-        self._manager.cancel()
+        """Closes the ports, lets requests under way finish for ten seconds, and unloads the models."""
+        self.cancel()
         self._closers.close()
+
+    def cancel(self) -> None:
+        """Ends every wait, so that a `start` under way in another thread raises; may be called by a signal's handler."""
+        self._stopping.set()
+        self._loader.cancel()
+        self._manager.cancel()
 
     def __enter__(self) -> "LocalServer":
         return self.start()
@@ -170,7 +179,7 @@ class LocalServer:
 
     def _configs(self) -> list[ModelConfig]:
         if self._models is not None:
-            return named_models(self._models)
+            return self._models
         return read_models_config(str(self._models_config))
 
     def _open(self, closers: contextlib.ExitStack) -> None:
@@ -181,12 +190,13 @@ class LocalServer:
         grpc_server, self._grpc_port = start_grpc(
             self._handlers, self._metrics, host=self._host, port=self._grpc_port, threads=_THREADS
         )
-        closers.callback(lambda: grpc_server.stop(_GRACE).wait())
+        # With a bound of its own: should a second signal interrupt grpc's bookkeeping, its event may never come.
+        closers.callback(lambda: grpc_server.stop(GRACE).wait(GRACE + 1))
         if self._rest_port is not None:
             rest = self._rest()
             self._rest_port = rest.start()
             closers.callback(rest.stop)
-            closers.callback(grpc_server.stop, _GRACE)  # returns at once
+            closers.callback(grpc_server.stop, GRACE)  # returns at once
 
     def _rest(self) -> RestServer:
         return RestServer(
@@ -195,7 +205,7 @@ class LocalServer:
             port=self._rest_port or 0,
             threads=_THREADS,
             pages=self._pages(),
-            grace=_GRACE,
+            grace=GRACE,
         )
 
     def _pages(self) -> dict[str, Callable[[], str]]:
@@ -216,7 +226,7 @@ class LocalServer:
 
         thread = threading.Thread(target=keep_on, name=f"tfmtl-{action.__name__}", daemon=True)
         thread.start()
-        closers.callback(thread.join)
+        closers.callback(thread.join, GRACE)
         closers.callback(self._stopping.set)
 
     def _reread(self) -> None:

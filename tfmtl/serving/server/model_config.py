@@ -8,6 +8,8 @@ from typing import Any
 
 from tensorflow_serving.config import model_server_config_pb2
 
+from tfmtl.paths import is_url
+from tfmtl.serving.protocol.base_paths import model_path
 from tfmtl.serving.server.serving_error import invalid
 from tfmtl.serving.server.version_policies import All, Latest, Policy, Specific
 
@@ -25,9 +27,13 @@ class ModelConfig:
 
 
 def named_models(models: Mapping[str, str | Path] | Sequence[ModelConfig]) -> list[ModelConfig]:
-    """`{name: base path}` as configs; relative paths are taken from the working directory."""
+    """`{name: base path}` as configs; relative paths are taken from the working directory.
+
+    Raises:
+        ValueError: a path that TensorFlow cannot read from (`model_path`).
+    """
     if isinstance(models, Mapping):
-        return [ModelConfig(name, Path(path).absolute()) for name, path in models.items()]
+        return [ModelConfig(name, model_path(path, f"models[{name!r}]")) for name, path in models.items()]
     return list(models)
 
 
@@ -53,14 +59,19 @@ def model_configs(config: model_server_config_pb2.ModelServerConfig) -> list[Mod
                 f'Model {entry.name} needs model_platform: "{PLATFORM}". '
                 f"Received: model_platform={entry.model_platform!r}"
             )
-    return [
-        ModelConfig(entry.name, Path(entry.base_path), _policy(entry), dict(entry.version_labels)) for entry in listed
-    ]
+    return [ModelConfig(entry.name, _model_path(entry), _policy(entry), dict(entry.version_labels)) for entry in listed]
+
+
+def _model_path(entry: Any) -> Path:
+    try:
+        return model_path(entry.base_path, "base_path")
+    except ValueError as error:
+        raise invalid(f"Model {entry.name}: {error}") from error
 
 
 def check_absolute(name: str, base_path: str) -> None:
     """Base paths are absolute: a server's working directory is not the client's."""
-    if not posixpath.isabs(base_path):
+    if not posixpath.isabs(base_path) and not is_url(base_path):
         raise invalid(f"Expected model {name} to have an absolute path; got base_path={base_path!r}")
 
 

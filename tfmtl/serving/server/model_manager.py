@@ -179,13 +179,22 @@ class ModelManager:
         """Ends every wait: for a first version, for another try."""
         self._closing.set()
 
-    def close(self) -> None:
-        """Unloads everything; requests under way keep what they use until they are answered."""
+    def close(self, timeout: float = -1) -> None:
+        """Unloads everything; requests under way keep what they use until they are answered.
+
+        Args:
+            timeout: float. Seconds to wait for a version that is being loaded; beyond, nothing is unloaded.
+        """
         self.cancel()
-        with self._reconciling:
+        if not self._reconciling.acquire(timeout=timeout):
+            _log.warning("a version is still being loaded after %s s; nothing is unloaded", timeout)
+            return
+        try:
             self._configs = {}
             for name in list(self._versions):
                 self._follow(name, {})
+        finally:
+            self._reconciling.release()
 
     def _find(self, spec: Any) -> tuple[VersionStatus, Servable]:
         if not spec.name:

@@ -1,13 +1,16 @@
 """Predict: any inputs, any outputs."""
 
-from collections.abc import Mapping, Sequence
+import contextlib
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
+from tensorflow.core.framework import tensor_pb2
 from tensorflow.core.protobuf import meta_graph_pb2
 from tensorflow_serving.apis import model_pb2, predict_pb2
 
 from tfmtl.serving.protocol.contract import DEFAULT_SIGNATURE
-from tfmtl.serving.protocol.tensors import TensorError, from_proto, to_proto
+from tfmtl.serving.protocol.tensors import TensorError, filled_bytes, from_proto, to_proto
+from tfmtl.serving.server.request_limits import FILLED_BYTES
 from tfmtl.serving.server.servable import Servable
 from tfmtl.serving.server.serving_error import Code, ServingError, invalid
 
@@ -20,6 +23,7 @@ def predict(servable: Servable, request: predict_pb2.PredictRequest) -> predict_
         raise ServingError(Code.FAILED_PRECONDITION, f'Serving signature key "{name}" not found.')
     inputs = {}
     check_inputs(request.inputs.keys(), signature)
+    _check_filled(request.inputs)
     for alias, proto in request.inputs.items():
         inputs[alias] = _read(alias, proto)
     for alias in signature.defaults.keys() - inputs.keys():
@@ -61,11 +65,30 @@ def check_inputs(given: Sequence[str], signature: meta_graph_pb2.SignatureDef) -
         )
 
 
-def _read(alias: str, proto: object) -> np.ndarray:
+def _check_filled(inputs: Mapping[str, tensor_pb2.TensorProto]) -> None:
+    """Refuses shapes that name far more than the request carries."""
+    filled = 0
+    for alias, proto in inputs.items():
+        with _complaining_of(alias):
+            filled += filled_bytes(proto)
+    if filled > FILLED_BYTES:
+        raise invalid(
+            f"tensor parsing error: the shapes of the inputs name {filled} bytes more than the request carries; here at most "
+            f"{FILLED_BYTES} are filled in"
+        )
+
+
+@contextlib.contextmanager
+def _complaining_of(alias: str) -> Iterator[None]:
     try:
-        return from_proto(proto)
+        yield
     except TensorError as error:
         raise invalid(f"tensor parsing error: {alias}: {error}") from error
+
+
+def _read(alias: str, proto: tensor_pb2.TensorProto) -> np.ndarray:
+    with _complaining_of(alias):
+        return from_proto(proto)
 
 
 def _outputs(wanted: Sequence[str], signature: meta_graph_pb2.SignatureDef) -> list[str]:

@@ -4,6 +4,7 @@ import gzip
 import io
 import json
 import logging
+import threading
 import zlib
 from collections.abc import Callable
 from typing import Any
@@ -21,6 +22,7 @@ from tfmtl.serving.protocol.contract import DEFAULT_SIGNATURE
 from tfmtl.serving.server import rest_examples, rest_json
 from tfmtl.serving.server.handlers import SIGNATURE_DEF, Handlers
 from tfmtl.serving.server.predict_requests import run
+from tfmtl.serving.server.request_limits import LARGE_BODY, give_back_memory
 from tfmtl.serving.server.rest_call import checked_utf8, parse_url
 from tfmtl.serving.server.server_metrics import REQUEST_COUNT, ServerMetrics
 from tfmtl.serving.server.serving_error import Code, ServingError, as_serving_error, invalid
@@ -41,6 +43,7 @@ class RestHandlers:
     def __init__(self, handlers: Handlers, metrics: ServerMetrics) -> None:
         self._handlers = handlers
         self._metrics = metrics
+        self._large = threading.Lock()
         self._methods: dict[str, Callable[[model_pb2.ModelSpec, bytes], str]] = {
             "predict": self._predict,
             "classify": self._classify,
@@ -50,7 +53,19 @@ class RestHandlers:
         }
 
     def answer(self, verb: str, path: str, body: bytes, zipped: bool) -> tuple[int, str]:
-        """The HTTP status and the JSON that answer a request; never raises."""
+        """The HTTP status and the JSON that answer a request; never raises.
+
+        Large ones are answered one after the other, since their JSON takes many times their size.
+        """
+        if len(body) <= LARGE_BODY:
+            return self._answer(verb, path, body, zipped)
+        with self._large:
+            try:
+                return self._answer(verb, path, body, zipped)
+            finally:
+                give_back_memory()
+
+    def _answer(self, verb: str, path: str, body: bytes, zipped: bool) -> tuple[int, str]:
         try:
             call = parse_url(verb, path)
             body = _inflated(body) if zipped else body

@@ -15,6 +15,7 @@ from tensorflow.core.framework import types_pb2
 from tensorflow.core.protobuf import meta_graph_pb2
 
 from tfmtl.serving.protocol.tensors import as_bytes, dtype_enum, dtype_name
+from tfmtl.serving.server.loose_json import decode
 from tfmtl.serving.server.serving_error import Code, ServingError, invalid
 
 _B64 = "b64"
@@ -38,13 +39,13 @@ _PRINTED = {*_FLOATS, *_INTEGERS, types_pb2.DT_STRING, types_pb2.DT_BOOL}
 def parse(body: bytes) -> dict[str, Any]:
     """The JSON object that a body starts with; what follows its closing brace is not read.
 
-    `NaN`, `Infinity` and `-Infinity` are values. Bytes that are not UTF-8 pass through strings unchanged.
+    `NaN`, `Infinity` and `Inf` are values, with a minus too. Of a key that comes twice the first counts. Bytes that are not UTF-8 pass through strings unchanged.
     """
     text = body.decode("utf-8", "surrogateescape").lstrip("\ufeff \t\r\n")
     if not text:
         raise invalid("JSON Parse error: The document is empty")
     try:
-        value, _ = _DECODER.raw_decode(text)
+        value = decode(text)
     except (ValueError, RecursionError) as error:
         raise invalid(f"JSON Parse error: {error}") from error
     if type(value) is not dict:
@@ -153,16 +154,6 @@ def decode_b64(value: Mapping[str, str]) -> bytes:
 def is_b64(value: Any) -> bool:
     """Whether a JSON object is a value, not a mapping: `{"b64": text}` with that single key."""
     return type(value) is dict and len(value) == 1 and type(value.get(_B64)) is str
-
-
-def _finite(text: str) -> float:
-    number = float(text)
-    if math.isinf(number):
-        raise ValueError(f"number too big to be stored in double: {text[:_SHOWN]}")
-    return number
-
-
-_DECODER = json.JSONDecoder(parse_float=_finite)
 
 
 def _rows(instances: Any, inputs: Mapping[str, meta_graph_pb2.TensorInfo]) -> dict[str, np.ndarray]:

@@ -1,5 +1,6 @@
 """From a version folder to a servable that is ready for requests."""
 
+import threading
 from pathlib import Path
 
 from tfmtl.serving.protocol.batching_options import BatchingOptions
@@ -38,6 +39,7 @@ class ServableLoader:
         self._per_model = per_model_batching_parameters
         self._options: BatchingOptions | None = None
         self._threads: BatchThreads | None = None
+        self._cancelled = threading.Event()
 
     def start(self) -> None:
         """Reads the batching parameters and starts the threads that run batches.
@@ -64,11 +66,15 @@ class ServableLoader:
             runner = self._batched(session, path)
             servable = Servable(name, version, session.signatures, runner, self._metrics)
             if self._warm_up:
-                replay_warmup(servable, path, self._metrics)
+                replay_warmup(servable, path, self._metrics, self._cancelled)
         except BaseException:
             runner.close()  # a batcher's queues too, which the server's threads would keep for ever
             raise
         return servable
+
+    def cancel(self) -> None:
+        """Ends a warm-up under way, and with it the load."""
+        self._cancelled.set()
 
     def close(self) -> None:
         """Ends the threads that run batches."""

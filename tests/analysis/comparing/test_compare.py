@@ -241,8 +241,20 @@ def _with(how):
 _broken = _with("raises")
 
 
+def _with_another_output(schema):
+    """What a model predicts beside the tasks is left alone."""
+    model = plain(schema)
+    return keras.Model(
+        model.input, {**model.output, "side": keras.layers.Dense(3, name="side")(model.layers[-1].output)}
+    )
+
+
 def test_a_run_that_fails_is_named_and_the_others_go_on(tmp_path):
-    contestants = {"nan": _with("nan"), "raises": _with("raises"), "good": Contestant(plain, balancer=RLW())}
+    contestants = {
+        "nan": _with("nan"),
+        "raises": _with("raises"),
+        "good": Contestant(_with_another_output, balancer=RLW()),
+    }
     found = compare(SCHEMA, contestants, *PARTS, twin=plain, seeds=1, folder=tmp_path, **SMALL)
     reasons = {failure.run: failure.reason for failure in found.failures}
     assert set(reasons) == {"nan", "raises"}

@@ -43,8 +43,8 @@ def comparison_page(comparison: Comparison) -> Page:
 
 
 COSTS = (
-    "Twins: parameters and steps of all of them together. A step is the median over all runs, which took turns; the best "
-    "epoch is a mean over the seeds."
+    "Twins: parameters and steps of all of them together; epochs and learning rates from the lowest to the highest of any. "
+    "A step is the median over all runs, which took turns; the best epoch is a mean over the seeds."
 )
 
 
@@ -88,14 +88,15 @@ def _costs(comparison: Comparison) -> list[list[str]]:
     rows = []
     for name in (TWINS, *comparison.contestants):
         cost = comparison.costs[name]
-        epochs = ", ".join(f"{_whose(task)}{epoch:.1f}" for task, epoch in cost.epochs.items())
-        rates = ", ".join(f"{_whose(task)}{rate:g}" for task, rate in cost.learning_rates.items())
-        rows.append([name, f"{cost.parameters:,}", f"{1000 * cost.step_seconds:.1f}", epochs, rates])
+        epochs = sorted(cost.epochs.values())
+        told = (
+            f"{epochs[0]:.1f} to {epochs[-1]:.1f}"
+            if len(set(epochs)) > 1
+            else "".join(f"{each:.1f}" for each in epochs[:1])
+        )
+        rates = ", ".join(f"{rate:g}" for rate in sorted(set(cost.learning_rates.values())))
+        rows.append([name, f"{cost.parameters:,}", f"{1000 * cost.step_seconds:.1f}", told, rates])
     return rows
-
-
-def _whose(task: str) -> str:
-    return "" if task == "all" else f"{task} "
 
 
 def _method(comparison: Comparison) -> list[str]:

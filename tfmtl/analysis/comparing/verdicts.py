@@ -69,7 +69,7 @@ def notes(comparison: "Comparison") -> list[str]:
 
 def header(comparison: "Comparison") -> list[str]:
     """The titles of `cells`."""
-    return ["task", "model", *(TITLES[figure] for figure in shown(comparison)), "gain", "verdict"]
+    return ["task", "model", "gain", "verdict", *(TITLES[figure] for figure in shown(comparison))]
 
 
 def shown(comparison: "Comparison") -> list[str]:
@@ -85,10 +85,11 @@ def cells(comparison: "Comparison") -> list[list[str]]:
     for task in comparison.tasks:
         for name in (TWINS, *comparison.contestants):
             figures = comparison.figures.get(name, {}).get(task, {})
-            row = [task, "single-task twin" if name == TWINS else name]
-            row += [f"{comparison.mean(name, task, each):.4f}" if each in figures else "" for each in shown(comparison)]
             gain = comparison.gains.get(name, {}).get(task)
-            rows.append([*row, "", ""] if gain is None else [*row, str(gain) if gain.by_seed else "", gain.verdict])
+            row = [task, "single-task twin" if name == TWINS else name]
+            row += ["", ""] if gain is None else [str(gain) if gain.by_seed else "", gain.verdict]
+            row += [f"{comparison.mean(name, task, each):.4f}" if each in figures else "" for each in shown(comparison)]
+            rows.append(row)
     return rows
 
 

@@ -122,6 +122,16 @@ def test_a_comparison_trains_on_the_rates_of_other_folds_and_judges_by_those_of_
     np.testing.assert_array_equal(sorted(held("test", 200)[:, 0]), sorted(wanted[:, 0]))
 
 
+def test_the_column_itself_can_be_handed_on_to_group_by():
+    table = rows()
+    schema = adapted(table)
+    x, _ = next(iter(read(table, schema, batch_size=600, columns=("user",), encode=True)))
+    np.testing.assert_array_equal(x["user"], table["user"])
+    assert set(x) == {"item", "user_rates", "user"}
+    with pytest.raises(ValueError, match="features encode"):
+        Preprocessor(schema.features, passthrough=["item"])
+
+
 def test_json_and_a_second_adapt_keep_what_was_learned():
     schema = adapted(rows())
     assert Schema.from_json(schema.to_json()) == schema

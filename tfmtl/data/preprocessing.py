@@ -30,7 +30,8 @@ class Preprocessor(tf.Module):
 
     Args:
         features: adapted features, for example `schema.features`.
-        passthrough: raw columns, not features, to hand on as they are, for example a user id for per-user metrics. Models
+        passthrough: raw columns, other than what comes out encoded, to hand on as they are, for example a user id for
+            per-user metrics. Models
             of `build` and `tfmtl.evaluate` leave them alone; but the `fit` of Keras 3 takes no strings on a GPU, where it
             compiles what a dataset gives, nor under a `tf.distribute` strategy.
         out_of_fold: whether `TargetRates` give a row what the other folds hold, which rows that were counted need. None does
@@ -38,8 +39,9 @@ class Preprocessor(tf.Module):
 
     Input shape:
         `{column: tensor}` with every column of `raw_signature`: strings, ids `(B,)`, numbers `(B,)` or `(B, size)`,
-        histories `(B, L')`, padded with the missing id (`""` or -1), or ragged, or, with a `separator`, texts `(B,)`. Integers and floats of any width are
-        cast, but for int32 where raw ids are expected: that is what encoded ids are. Other columns are dropped.
+        histories `(B, L')`, padded with the missing id (`""` or -1), or ragged, or, with a `separator`, texts `(B,)`.
+        Integers and floats of any width are cast, but for int32 where raw ids are expected: that is what encoded ids are.
+        Other columns are dropped.
 
     Output shape:
         `{name: tensor}` as in `encoded_signature`.
@@ -70,9 +72,7 @@ class Preprocessor(tf.Module):
             raise ValueError(
                 f"Features {fresh} were never adapted: call `schema = tfmtl.adapt(schema, dataset)` first and pass its features."
             )
-        masks = {feature.mask for feature in self.features if isinstance(feature, Sequence)}
-        raw = {column for feature in self.features for column in feature.columns}
-        taken = sorted(set(self.passthrough) & (raw | masks))
+        taken = sorted(set(self.passthrough) & set(self.encoded_signature))
         if taken:
             raise ValueError(f"`passthrough` names columns that features encode. Received: {taken}")
 
@@ -100,7 +100,7 @@ class Preprocessor(tf.Module):
         return {
             name: tf.TensorSpec(shape, dtype, name=name)
             for feature in self.features
-            for name, (shape, dtype) in _encoded_columns(feature).items()
+            for name, (shape, dtype) in encoded_columns(feature).items()
         }
 
     @tf.autograph.experimental.do_not_convert  # nothing to convert, and tracing is ten times faster
@@ -154,7 +154,7 @@ def _raw_columns(feature: Feature) -> dict[str, _Column]:
     return {feature.column(field): ((None, None), tf.as_dtype(field.dtype)) for field in feature.fields}
 
 
-def _encoded_columns(feature: Feature) -> dict[str, _Column]:
+def encoded_columns(feature: Feature) -> dict[str, _Column]:
     """Shape and type of each encoded column that `feature` gives."""
     if isinstance(feature, Sequence):
         return dict.fromkeys((*feature.columns, feature.mask), ((None, feature.length), tf.int32))
@@ -171,14 +171,15 @@ def _check(column: str, value: Any, shape: tuple[int | None, ...], dtype: tf.DTy
         tensor = value if isinstance(value, tf.RaggedTensor) else tf.convert_to_tensor(value)
     except (TypeError, ValueError) as error:
         raise ValueError(f"Column {column!r} must be a {dtype.name} tensor. Received: {value!r}") from error
+    # Rows that are encoded twice would go unseen; but Python's integers, which TensorFlow takes for int32, are raw.
+    encoded = tensor.dtype == tf.int32 and not isinstance(value, (list, tuple))
     fits = {
         tf.string: tensor.dtype == tf.string,
-        tf.int64: (tensor.dtype.is_integer or tensor.dtype.is_bool)
-        and tensor.dtype != tf.int32,  # or rows encoded twice would go unseen
+        tf.int64: (tensor.dtype.is_integer or tensor.dtype.is_bool) and not encoded,
         tf.float32: tensor.dtype.is_floating or tensor.dtype.is_integer or tensor.dtype.is_bool,
     }
     if not fits[dtype]:
-        hint = " (int32 is what encoded ids are)" if tensor.dtype == tf.int32 else ""
+        hint = " (int32 is what encoded ids are)" if encoded else ""
         raise ValueError(f"Column {column!r} must be {dtype.name}. Received: {tensor.dtype.name}{hint}")
     if not tensor.shape.is_compatible_with(shape):
         raise ValueError(f"Column {column!r} must have the shape {shape}, batch first. Received: {tuple(tensor.shape)}")

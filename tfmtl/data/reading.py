@@ -10,7 +10,7 @@ from tfmtl.checks import check_count
 from tfmtl.data.columns import check_present, plan, wanted
 from tfmtl.data.csv_format import CsvFormat
 from tfmtl.data.labels import Labels
-from tfmtl.data.preprocessing import Preprocessor
+from tfmtl.data.preprocessing import Preprocessor, encoded_columns
 from tfmtl.data.sources import open_source
 from tfmtl.data.workers import check_alone
 from tfmtl.schema import Schema
@@ -39,13 +39,13 @@ def read(
     """Reads batches `(x, y)`: the columns that the features of `schema` need, and the labels of its tasks.
 
     With `encode=True` `x` is what a model of `schema` reads: row numbers, numbers, histories with their mask. Without, it is
-    what `adapt` learns from and an export takes: `{column: tensor}` as `Preprocessor` takes it: text `(B,)` with `""` where missing, ids `(B,)` int64 with -1,
-    numbers `(B,)` or `(B, size)` float32 with NaN, histories `(B, length)`, their last `length` events, padded at
-    the end; a position where every field is missing is no event.
+    what `adapt` learns from and an export takes, `{column: tensor}` as `Preprocessor` takes it: text `(B,)` with `""` where
+    missing, ids `(B,)` int64 with -1, numbers `(B,)` or `(B, size)` float32 with NaN, histories `(B, length)`, their last
+    `length` events, padded at the end; a position where every field is missing is no event.
     `y` is `{task: (B,) float32}`, NaN where the label is missing or the row outside the task's sample space.
 
-    Only columns that are needed are read; several files or row groups are decoded at a time, in an order that depends
-    on `seed` alone.
+    Only columns that are needed are read, in an order that depends on `seed` alone; of Parquet several row groups are decoded at
+    a time, of CSV a block of 4 MB.
 
     Args:
         source: Parquet (`.parquet`, `.pq`), CSV (`.csv`, `.tsv`, also `.gz`) or `tf.train.Example` records (`.tfrecord`,
@@ -61,28 +61,30 @@ def read(
             in it, and at most 8 for a number).
         seed: makes the order of every pass reproducible. None takes it from NumPy's global state, which
             `keras.utils.set_random_seed` sets.
-        shard: `(i, n)`: part i of n parts that share no row, for example of worker i of n, which needs it to shuffle. Parquet files and tables are
-            cut into ranges of equal length, to one row; CSV and TFRecord files are dealt out if their number is a
-            multiple of n, otherwise each part keeps every n-th row.
+        shard: `(i, n)`: part i of n parts that share no row, for example of worker i of n, which needs it to shuffle. Parquet
+            files and tables are cut into ranges of equal length, to one row; CSV and TFRecord files are dealt out if their
+            number is a multiple of n, otherwise each part keeps every n-th row.
         drop_remainder: leaves out a last batch that is not full.
         columns: more columns to hand on in `x`, for example a user id for per-user metrics: text, int64 or float64.
         labels: False reads `x` alone, from files that need no labels.
         encode: True gives batches to `fit`, `evaluate` and `predict`, for which `schema` must be adapted: it applies
-            `Preprocessor(schema.features, passthrough=columns)`. A `Preprocessor` with other options is applied as it is.
+            `Preprocessor(schema.features, passthrough=columns)`. A `Preprocessor` with other options is applied as it is, such
+            as one with `out_of_fold=False` for labelled rows that `adapt` never saw, where there are `TargetRates`.
         optional: columns of features, as batches call them, that a file may lack, such as an older one: there, every value is
             missing.
         csv: how CSV files are written, where they are not as usual: delimiter, encoding, names of columns.
         storage_options: passed on to fsspec for a URL: credentials, endpoints.
 
     Returns:
-        A dataset that ends after one pass. For Parquet and tables it knows its number of batches, unless it is a shard. A worker of a
-        multi-worker strategy takes its share of batches by itself, unless `shard` has already given it its rows.
+        A dataset that ends after one pass. For Parquet and tables it knows its number of batches, unless it is a shard. A
+        worker of a multi-worker strategy takes its share of batches by itself, unless `shard` has already given it its rows.
 
     Raises:
         FileNotFoundError: no file.
         ValueError: at once, an unknown format, an empty source, a missing column or one of another type, a file that
-            cannot be read, shuffling without a shard in one of several workers. While reading, wrapped by TensorFlow: a value that does not fit, a label other than 0, 1 or
-            missing for a binary task. Messages name the file, the column and the first bad row, counted from 0.
+            cannot be read, shuffling without a shard in one of several workers. While reading, wrapped by TensorFlow: a
+            value that does not fit, a label other than 0, 1 or missing for a binary task. Messages name the file, the
+            column and the first bad row, counted from 0.
 
     Example:
 
@@ -119,14 +121,8 @@ def read(
         return (x, make_labels(chunk)) if labels else x
 
     dataset = chunks.map(split, num_parallel_calls=tf.data.AUTOTUNE).rebatch(batch_size, drop_remainder)
-    if drop_remainder and num_rows is not None and num_rows < batch_size:
-        raise ValueError(
-            f"`drop_remainder=True` leaves no batch of {num_rows} rows. Received: batch_size={batch_size}, shard={shard}"
-        )
-    if (
-        num_rows is not None and shard[1] == 1
-    ):  # of a shard a strategy would take it for the number of all workers' batches
-        batches = num_rows // batch_size if drop_remainder else -(-num_rows // batch_size)
+    batches = None if num_rows is None else _batches(num_rows, batch_size, drop_remainder, shard)
+    if batches is not None and shard[1] == 1:  # a strategy would take a shard's number for that of all workers
         dataset = dataset.apply(tf.data.experimental.assert_cardinality(batches))
     if encoder:
         dataset = dataset.map(encoder, num_parallel_calls=tf.data.AUTOTUNE)
@@ -145,8 +141,18 @@ def _optional(schema: Schema, columns: Iterable[str]) -> tuple[str, ...]:
 
 
 def _beside(schema: Schema, columns: Iterable[str]) -> tuple[str, ...]:
-    """Those of `columns` that no feature reads."""
-    return tuple(name for name in dict.fromkeys(columns) if name not in schema.feature_columns)
+    """Those of `columns` that do not come out encoded under their own names."""
+    encoded = {column for feature in schema.features for column in encoded_columns(feature)}
+    return tuple(name for name in dict.fromkeys(columns) if name not in encoded)
+
+
+def _batches(num_rows: int, batch_size: int, drop_remainder: bool, shard: tuple[int, int]) -> int:
+    """How many batches these rows make; ValueError if none."""
+    if drop_remainder and num_rows < batch_size:
+        raise ValueError(
+            f"`drop_remainder=True` leaves no batch of {num_rows} rows. Received: batch_size={batch_size}, shard={shard}"
+        )
+    return num_rows // batch_size if drop_remainder else -(-num_rows // batch_size)
 
 
 def _options(sharded: bool) -> tf.data.Options:

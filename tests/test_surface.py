@@ -19,7 +19,7 @@ EVERYWHERE = {
     "bottoms": {"DTRNRepresentation", "STEMRepresentation", "SharedBottomRepresentation"},
     "trunks": {"CGC", "HierarchicalTaskTree", "MMoE", "PLE", "SharedBottom", "SingleTask"},
     "heads": {"AITMHead", "ESMMHead", "Towers"},
-    "models": {"build"},
+    "models": {"build", "embedding_table"},
     "modules": {"layers", "losses", "metrics", "models", "schema", "stages"},
     "itself": {"__version__"},
 }

@@ -5,6 +5,7 @@ TensorFlow makes the same choice for `tf.keras`, so a tfmtl layer always fits th
 Everything that differs between the two generations is in this file and nowhere else.
 """
 
+import contextlib
 import functools
 import os
 from collections.abc import Callable, Iterator, Mapping
@@ -140,6 +141,14 @@ def add_uncast(layer: keras.layers.Layer, name: str, shape: tuple[int, ...], ini
     """Adds a weight that mixed precision never casts: whoever reads it casts what is made of it."""
     keep = "experimental_autocast" if LEGACY else "autocast"
     return layer.add_weight(name=name, shape=shape, initializer=initializer, **{keep: False}, **kwargs)
+
+
+def paths_within(name: str) -> contextlib.AbstractContextManager[Any]:
+    """What is made inside has `name` before the paths of its variables, which Keras 3 wants to be distinct in a model.
+
+    tf_keras's variables have no paths.
+    """
+    return contextlib.nullcontext() if LEGACY else keras.name_scope(name)
 
 
 def raw(variable: Any) -> Any:

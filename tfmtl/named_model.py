@@ -32,6 +32,9 @@ class NamedModel(keras.Model):
     Row numbers are int32 and raw ids int64 or text; Keras would cast them to what the model declares, and a raw id would
     become another id's row number, or none. So an input that is declared as int32 takes nothing else. JAX makes every
     integer an int32 before a compiled step sees it: there only a direct call can tell them apart.
+
+    Args:
+        args: inputs and outputs, as `keras.Model` takes them.
     """
 
     if not LEGACY:  # which looks into containers by itself, and would take a model with an `__init__` for no graph

@@ -144,7 +144,7 @@ def test_a_frozen_table_stays_as_it_was_loaded(kind, tmp_path):
         "adam": lambda: keras.optimizers.Adam(0.1),
         "split": lambda: optimizer(embeddings=RowWiseAdagrad(0.1), dense="adam"),
     }
-    model.compile(made[kind](), **tfmtl.objectives(schema.tasks))
+    model.compile(made[kind](), **tfmtl.objectives(schema.tasks), run_eagerly=True)
     encoded = Preprocessor(schema.features)(RAW)
     model.fit(encoded, LABELS, epochs=2, verbose=0)
     np.testing.assert_array_equal(item.vectors(), loaded)

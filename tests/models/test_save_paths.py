@@ -34,9 +34,15 @@ def assert_same(found, wanted):
         np.testing.assert_array_equal(mine, theirs)
 
 
+def compiled(kind):
+    """Eagerly, since a graph takes longer to make than these steps to take."""
+    model, schema = small("shared_bottom")
+    model.compile(OPTIMIZERS[kind](), **tfmtl.objectives(schema.tasks), run_eagerly=True)
+    return model, schema
+
+
 def trained(kind, steps):
-    model, schema = small("ple")
-    model.compile(OPTIMIZERS[kind](), **tfmtl.objectives(schema.tasks))
+    model, schema = compiled(kind)
     model.fit(ROWS, labels(schema), epochs=steps, verbose=0)
     return model
 
@@ -97,9 +103,7 @@ def test_a_backup_gives_back_weights_and_slots(tmp_path):
         def on_train_begin(self, logs=None):
             self.numbers = numbers(self.model)
 
-    model, schema = small("ple")
-    given = tfmtl.objectives(schema.tasks)
-    model.compile(LazyAdam(0.1), **given)
+    model, schema = compiled("lazy")
     with pytest.raises(KeyboardInterrupt):
         backup = keras.callbacks.BackupAndRestore(str(tmp_path / "backup"))
         model.fit(ROWS, labels(schema), epochs=2, verbose=0, callbacks=[backup, Stop()])
@@ -115,7 +119,7 @@ def own_model():
     mixed = CGCLayer(4)(dict.fromkeys(("click", "buy", "shared"), x))
     outputs = {task: TaskTower((4,), batch_norm=True, name=task)(mixed[task]) for task in ("click", "buy")}
     model = keras.Model(x, outputs)
-    model.compile(LazyAdam(0.1), dict.fromkeys(outputs, "binary_crossentropy"))
+    model.compile(LazyAdam(0.1), dict.fromkeys(outputs, "binary_crossentropy"), run_eagerly=True)
     rows = np.linspace(0, 1, 48, dtype="float32").reshape(8, 6)
     model.fit(rows, dict.fromkeys(outputs, np.ones(8, "float32")), verbose=0)
     return model

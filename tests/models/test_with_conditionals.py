@@ -18,7 +18,7 @@ CHAIN = ["click", "buy"]
 @pytest.mark.parametrize("preset", [esmm, aitm])
 def test_it_is_the_ratio_of_both_and_shares_every_weight(preset, tmp_path):
     model = preset(SCHEMA, CHAIN)
-    model.compile(tfmtl.LazyAdam(0.1), **tfmtl.objectives(SCHEMA.tasks))
+    model.compile(tfmtl.LazyAdam(0.1), **tfmtl.objectives(SCHEMA.tasks), run_eagerly=True)
     served, schema = with_conditionals(model, SCHEMA, {"cvr": ("buy", "click")})
     model.fit(ROWS, labels(SCHEMA), epochs=3, verbose=0)
     before, after = model.predict(ROWS, verbose=0), served.predict(ROWS, verbose=0)

@@ -1,7 +1,7 @@
 """Whole models: `build` from three stages, a preset for each paper, and what is done with a model."""
 
 from tfmtl.models.build import build, encoded_inputs
-from tfmtl.models.embedding_table import EmbeddingTable, LoadedVectors, embedding_table
+from tfmtl.models.embedding_table import embedding_table
 from tfmtl.models.presets import (
     PLE_DEPTHS,
     aitm,
@@ -25,17 +25,13 @@ from tfmtl.models.presets import (
     stem_single_table,
 )
 from tfmtl.models.routed import routed
-from tfmtl.models.transfer.warm_start_report import WarmStartReport
 from tfmtl.models.warm_start import warm_start
 from tfmtl.models.with_conditionals import with_conditionals
 from tfmtl.named_model import NamedModel
 
 __all__ = [
-    "EmbeddingTable",
-    "LoadedVectors",
     "NamedModel",
     "PLE_DEPTHS",
-    "WarmStartReport",
     "aitm",
     "asymmetric_sharing",
     "build",

@@ -7,7 +7,7 @@ from functools import partial
 from typing import Any
 
 from tfmtl.checks import check_count
-from tfmtl.keras_host import BACKEND, keras
+from tfmtl.keras_host import BACKEND, keras, paths_within
 from tfmtl.losses import MaskedBinaryCrossentropy, MaskedKerasLoss, MaskedLoss, MaskedMeanSquaredError
 from tfmtl.metrics import (
     MaskedAUC,
@@ -130,7 +130,7 @@ def objectives(
 
     def new_metrics() -> dict[str, Any]:
         # Lists, as Keras before 3.14 demands.
-        return {name: [make() for make in of_task] for name, of_task in makers.items()}
+        return {name: [_within(name, make) for make in of_task] for name, of_task in makers.items()}
 
     return Objectives(
         loss={task.name: _loss(task, losses.get(task.name)) for task in tasks},
@@ -139,6 +139,12 @@ def objectives(
         },
         metrics=new_metrics,
     )
+
+
+def _within(task: str, make: Callable[[], keras.metrics.Metric]) -> keras.metrics.Metric:
+    """A metric whose variables are told from those of other tasks: `keras.Model.get_state_tree` asks for that."""
+    with paths_within(task):
+        return make()
 
 
 def _checked(tasks: Iterable[Task]) -> tuple[Task, ...]:

@@ -57,6 +57,13 @@ def legend_below(figure: "Figure", axes: "Axes", *, columns: int = 4) -> None:
         )
 
 
+def count_epochs(axes: "Axes") -> None:
+    """Whole numbers along the lower edge."""
+    from matplotlib.ticker import MaxNLocator
+
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+
+
 def hide_unused(axes: Sequence["Axes"], used: int) -> None:
     """Leaves out the axes that fill up the last row."""
     for each in axes[used:]:

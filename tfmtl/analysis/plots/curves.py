@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from tfmtl.analysis.comparing.comparison import Comparison
 from tfmtl.analysis.comparing.verdicts import TITLES
-from tfmtl.analysis.plots.canvas import COLORS, LINE, canvas, colors_of, legend_below
+from tfmtl.analysis.plots.canvas import COLORS, LINE, canvas, colors_of, count_epochs, legend_below
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -13,7 +13,10 @@ if TYPE_CHECKING:
 LOSSES, FIGURES = ("loss", "logloss", "mse"), ("auc", "r2", "rmse")
 """What is drawn above and below: the first of these that the logs hold."""
 
-STYLES = {"training": {"linestyle": "-", "color": COLORS[0]}, "validation": {"linestyle": "--", "color": COLORS[1]}}
+STYLES: dict[str, dict[str, Any]] = {
+    "training": {"linestyle": "-", "color": COLORS[0]},
+    "validation": {"linestyle": "--", "color": COLORS[1]},
+}
 
 
 def plot_curves(history: Any, tasks: Iterable[str]) -> "Figure":
@@ -48,7 +51,7 @@ def plot_curves(history: Any, tasks: Iterable[str]) -> "Figure":
                 each.plot(range(1, len(values) + 1), values, "o", markersize=3, label=label, **STYLES[label])
                 each.set_ylabel(TITLES.get(name, name))
             each.grid(color=LINE, linewidth=0.5)
-            each.xaxis.get_major_locator().set_params(integer=True)
+            count_epochs(each)
         axes[column].set_title(task)
         axes[len(names) + column].set_xlabel("epoch")
     shown = next(each for each in axes if len(each.lines) == max(len(every.lines) for every in axes))
@@ -84,7 +87,7 @@ def plot_learning(comparison: Comparison) -> "Figure":
                     )
             each.set_ylabel(TITLES[figure_name.removeprefix("val_")])
             each.grid(color=LINE, linewidth=0.5)
-            each.xaxis.get_major_locator().set_params(integer=True)
+            count_epochs(each)
         axes[column].set_title(task)
         axes[len(tasks) + column].set_xlabel("epoch")
     legend_below(figure, axes[0])

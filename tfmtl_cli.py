@@ -71,7 +71,7 @@ def _serve(options: argparse.Namespace) -> int:
     logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s")
     logging.getLogger("tfmtl").setLevel(logging.INFO)
     try:
-        from tfmtl.serving.server import GRACE, ServerStartError
+        from tfmtl.serving.server import ServerStartError
     except ImportError as error:
         return _fail("serve", str(error))
 
@@ -79,7 +79,7 @@ def _serve(options: argparse.Namespace) -> int:
         server = _server(options)
     except ValueError as error:
         return _fail("serve", str(error))
-    stopping = _stops_on_signals(server.cancel, GRACE + _MARGIN)
+    stopping = _stops_on_signals(server.cancel, server.grace + _MARGIN)
     try:
         with server:
             print(f"gRPC {server.grpc_address}\nREST {server.rest_url}", flush=True)

@@ -24,7 +24,7 @@ _log = logging.getLogger(__name__)
 
 DEFAULT_NAME = "default"
 _THREADS = max(64, 4 * (os.cpu_count() or 1))  # a request that waits for its batch holds one
-GRACE = 10.0
+_GRACE = 10.0
 """Seconds that requests under way have when the server stops. What takes longer, be it a request or the load of a version, is
 left behind."""
 
@@ -136,7 +136,7 @@ class LocalServer:
             try:
                 self._loader.start()
                 closers.callback(self._loader.close)
-                closers.callback(self._manager.close, GRACE)
+                closers.callback(self._manager.close, _GRACE)
                 self._manager.configure(self._configs(), timeout=self._start_timeout)
                 self._open(closers)
             except (ServingError, OSError) as error:
@@ -162,6 +162,11 @@ class LocalServer:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.stop()
+
+    @property
+    def grace(self) -> float:
+        """Seconds that `stop` lets requests under way finish."""
+        return _GRACE
 
     @property
     def grpc_address(self) -> str:
@@ -191,12 +196,12 @@ class LocalServer:
             self._handlers, self._metrics, host=self._host, port=self._grpc_port, threads=_THREADS
         )
         # With a bound of its own: should a second signal interrupt grpc's bookkeeping, its event may never come.
-        closers.callback(lambda: grpc_server.stop(GRACE).wait(GRACE + 1))
+        closers.callback(lambda: grpc_server.stop(_GRACE).wait(_GRACE + 1))
         if self._rest_port is not None:
             rest = self._rest()
             self._rest_port = rest.start()
             closers.callback(rest.stop)
-            closers.callback(grpc_server.stop, GRACE)  # returns at once
+            closers.callback(grpc_server.stop, _GRACE)  # returns at once
 
     def _rest(self) -> RestServer:
         return RestServer(
@@ -205,7 +210,7 @@ class LocalServer:
             port=self._rest_port or 0,
             threads=_THREADS,
             pages=self._pages(),
-            grace=GRACE,
+            grace=_GRACE,
         )
 
     def _pages(self) -> dict[str, Callable[[], str]]:
@@ -226,7 +231,7 @@ class LocalServer:
 
         thread = threading.Thread(target=keep_on, name=f"tfmtl-{action.__name__}", daemon=True)
         thread.start()
-        closers.callback(thread.join, GRACE)
+        closers.callback(thread.join, _GRACE)
         closers.callback(self._stopping.set)
 
     def _reread(self) -> None:

@@ -98,7 +98,8 @@ def test_only_seeds_that_both_have_count_and_none_says_nothing():
         ((0.1, 0.3), (-0.05, 0.45), "level"),
         ((-0.1, 0.5), (0.1, 0.3), "level"),
         ((-0.3, -0.1), (-0.4, -0.05), "pays"),
-        (None, (0.1, 0.3), "wins"),
+        ((0.1, 0.3), None, "wins"),
+        (None, (0.1, 0.3), "unknown"),
         (None, None, "unknown"),
     ],
 )

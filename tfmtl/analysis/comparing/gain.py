@@ -35,11 +35,11 @@ class Gain:
     def verdict(self) -> Verdict:
         """`"wins"` where every interval lies above 0, `"pays"` where every one lies below, else `"level"`: no difference shown.
 
-        `"unknown"` without any interval, or without a seed that both sides finished.
+        `"unknown"` without an interval over seeds: what one training found, another may not find.
         """
-        intervals = [interval for interval in (self.over_seeds, self.over_rows) if interval is not None]
-        if not self.by_seed or not intervals:
+        if self.over_seeds is None:
             return "unknown"
+        intervals = [interval for interval in (self.over_seeds, self.over_rows) if interval is not None]
         if all(low > 0 for low, _ in intervals):
             return "wins"
         return "pays" if all(high < 0 for _, high in intervals) else "level"

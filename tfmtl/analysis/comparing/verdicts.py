@@ -35,7 +35,8 @@ def of_contestant(name: str, gains: Mapping[str, Gain]) -> str:
     if level := by_verdict.get("level"):
         parts.append(f"no difference shown for {_listed([f'{gain.task} {gain}' for gain in level])}")
     if unknown := by_verdict.get("unknown"):
-        parts.append(f"nothing can be said of {_listed([gain.task for gain in unknown])}")
+        told = [f"{gain.task} {gain}" if gain.by_seed else f"{gain.task}, which no seed finished" for gain in unknown]
+        parts.append(f"no verdict on {_listed(told)}")
     if not by_verdict.get("pays") and not by_verdict.get("unknown"):
         parts.append("no task is shown to pay")
     return f"{name}: {'; '.join(parts)}."
@@ -46,14 +47,21 @@ def notes(comparison: "Comparison") -> list[str]:
     settings = comparison.settings
     gains = [gain for of_one in comparison.gains.values() for gain in of_one.values()]
     confidence = settings["confidence"]
-    found = []
-    if any(gain.interval for gain in gains):
-        found.append(
-            f"In brackets the wider of two {confidence:.0%} intervals: over seeds, and over test {settings['drawn']}. A task "
-            "gains or pays where both exclude 0."
+    found: list[str] = []
+    drawn = f"over test {settings['drawn']}"
+    if any(gain.over_seeds for gain in gains):
+        both = settings["resamples"] > 0
+        said = (
+            f"the wider of two {confidence:.0%} intervals: over seeds, and {drawn}"
+            if both
+            else f"the {confidence:.0%} interval"
         )
-    if len(settings["seeds"]) == 1:
-        found.append("With one seed there is no interval over seeds: another seed may give another verdict.")
+        found.append(f"In brackets {said}. A task gains or pays where {'both exclude' if both else 'it excludes'} 0.")
+    elif any(gain.over_rows for gain in gains):
+        found.append(
+            f"In brackets the {confidence:.0%} interval {drawn}. With one seed there is no interval over seeds, and so no "
+            "verdict: another seed may turn a gain around."
+        )
     if len(gains) > 1:
         found.append(
             f"{len(gains)} gains were looked at: if sharing did nothing, about {len(gains) * (1 - confidence):.1g} of them "

@@ -9,7 +9,7 @@ ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "tfmtl"
 
 FLOORS = [
-    {"typing", "keras_host", "version", "checks", "paths", "row_errors"},
+    {"typing", "keras_host", "version", "checks", "paths", "leftovers", "row_errors"},
     {"atomic_file", "initializers", "cross_replica", "label_checks", "named_model", "progress", "tables"},
     {"masked_rows"},
     {"schema", "losses", "metrics", "optimizers"},

@@ -232,3 +232,14 @@ def test_random_rows_reach_what_is_awkward():
     rows = random_rows(64)
     assert (rows["city"] == "").any() and (rows["city"] == "nowhere").any() and np.isnan(rows["age"]).any()
     assert (rows["seen_item"] == -1).all(axis=1).any()
+
+
+@pytest.mark.skipif(LEGACY, reason="tf_keras has no TFSMLayer")
+def test_an_export_is_a_layer_of_keras(exported, rows, expected):
+    layer = keras.layers.TFSMLayer(str(exported))
+    columns = as_tensors(rows)
+    inputs = {name: keras.Input(x.shape[1:], dtype=x.dtype.name, name=name) for name, x in columns.items()}
+    answer = keras.Model(inputs, layer(inputs)).predict(columns, verbose=0)
+    for task in TASKS:
+        np.testing.assert_allclose(answer[task], expected[task], atol=1e-6)
+    assert layer.weights

@@ -9,6 +9,7 @@ from tensorflow.core.protobuf import saved_model_pb2
 
 from tfmtl.exporting.served_signature import ServedSignature
 from tfmtl.keras_host import keras
+from tfmtl.serving.protocol.contract import DEFAULT_SIGNATURE
 
 
 def write_saved_model(
@@ -40,9 +41,17 @@ def write_saved_model(
             "owns it must be a `tf.Module` or a Keras layer, and hold it as an attribute."
         )
     functions = {name: signature.concrete for name, signature in signatures.items()}
+    if DEFAULT_SIGNATURE in functions:
+        root.serve = _taking_a_dict(functions[DEFAULT_SIGNATURE])
     tf.saved_model.save(root, str(folder), signatures=functions)
     _write_defaults(folder, signatures)
     return sum(variable.shape.num_elements() for variable in root.weights)
+
+
+def _taking_a_dict(signature: Any) -> Any:
+    """A signature as Keras's own exports have one, called `serve`: `keras.layers.TFSMLayer` gives it a dict of columns."""
+    specs = signature.structured_input_signature[1]
+    return tf.function(lambda columns: signature(**columns), input_signature=[specs], autograph=False)
 
 
 def _write_defaults(folder: Path, signatures: Mapping[str, ServedSignature]) -> None:

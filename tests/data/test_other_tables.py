@@ -55,7 +55,9 @@ def test_polars():
 
 
 def test_datasets_of_hugging_face():
-    datasets = pytest.importorskip("datasets")
+    datasets = pytest.importorskip("datasets", exc_type=ImportError)
+    if not hasattr(datasets, "Dataset"):  # the folder of tests beside this file
+        pytest.skip("HuggingFace's datasets is not installed")
     found = datasets.Dataset.from_dict(ROWS)
     check(found)
     check(found.select([2, 1, 0]).select([2, 1, 0]))
@@ -66,15 +68,15 @@ def test_datasets_of_hugging_face():
 @pytest.mark.parametrize(
     ("source", "message"),
     [
-        (3, "`source` must be a path, a URL.*Received: int"),
-        (None, "Received: NoneType"),
-        (np.zeros((3, 2)), "Received: ndarray"),
+        (3, "`source` must be a path, a URL.*Received: source=3"),
+        (None, "Received: source=None"),
+        (np.zeros((3, 2)), r"Received: source=array"),
         ([1, 2], "must hold paths. Received: 1"),
-        (iter([1, 2]), "Received: a list_iterator of int"),
+        (iter([1, 2]), "Received: a list_iterator of 1"),
         (iter([]), "no row to read"),
         ({"train": pd.DataFrame(ROWS)}, r"several tables.*\['train'\]"),
-        (b"rows.csv", "Received: bytes"),
-        (sys, "Received: module"),
+        (b"rows.csv", "Received: source=b'rows.csv'"),
+        (sys, "Received: source=<module"),
     ],
 )
 def test_what_is_no_table_is_refused_in_words(source, message):

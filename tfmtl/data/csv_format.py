@@ -60,7 +60,7 @@ class CsvFormat:
                 object.__setattr__(self, name, several(name, getattr(self, name)))
 
     def parse_options(self, file: str) -> pa_csv.ParseOptions:
-        """Arrow's, for one file. Quoted text may go over several lines, also where a block ends; that costs nothing measurable."""
+        """Arrow's, for one file. Quoted text may go over several lines, also where a block ends."""
         tabs = file.lower().endswith((".tsv", ".tsv.gz"))
         return pa_csv.ParseOptions(
             delimiter=self.delimiter or ("\t" if tabs else ","),

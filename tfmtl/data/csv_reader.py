@@ -74,7 +74,11 @@ class CsvReader:
         )
 
     def blocks(self, file: str, schema: pa.Schema | None = None, *, threads: bool = True) -> Iterator[pa.RecordBatch]:
-        """A file, block by block, in the types of `schema` or in those that its first block shows; ValueError that names column and row of the first value that does not fit."""
+        """A file, block by block, in the types of `schema` or in those that its first block shows.
+
+        Raises:
+            ValueError: a value that does not fit, by column and row.
+        """
         try:
             with self._open(file, schema, threads=threads) as blocks:
                 yield from blocks

@@ -16,7 +16,8 @@ _AS_THEY_ARE = (pa.float32(), pa.float64())
 def common_schema(columns: Sequence[Column], physical: Sequence[Physical]) -> pa.Schema:
     """The types to hand on: one for all files, wide enough to lose nothing.
 
-    Text becomes codes and a dictionary, of bytes where a file does not say that it is UTF-8; ids int64; other numbers stay what they are where they are so everywhere.
+    Text becomes codes and a dictionary, of bytes where a file does not say that it is UTF-8; ids become int64; other numbers
+    stay what they are where they are so everywhere.
     """
     fields: dict[str, pa.DataType] = {}
     for column in columns:
@@ -67,8 +68,13 @@ def _cast(values: pa.Array | pa.ChunkedArray, kind: pa.DataType) -> pa.Array | p
     if values.type == kind:
         return values
     if types.is_dictionary(kind):
-        plain = values.dictionary_decode() if types.is_dictionary(values.type) else values
-        return plain.cast(kind.value_type).dictionary_encode().cast(kind)  # Arrow makes no dictionary of a view
+        if types.is_dictionary(values.type):
+            of_bytes = is_bytes(values.type.value_type)
+            values = values.cast(pa.dictionary(pa.int32(), pa.binary() if of_bytes else pa.string()))
+            if values.type == kind:
+                return values
+            values = values.cast(values.type.value_type)
+        return values.cast(kind.value_type).dictionary_encode()  # Arrow makes no dictionary of a view
     return values.cast(kind, safe=not types.is_floating(item_type(kind)))  # large integers may lose digits as numbers
 
 

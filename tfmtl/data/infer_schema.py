@@ -109,6 +109,7 @@ def _feature(name: str, column: str, values: pa.Array, dim: int) -> Feature | No
         return _of_lists(name, renamed, values, dim)
     if not is_text(kind) and not types.is_boolean(kind) and not _is_number(kind):
         return None
+    values = values.cast(kind) if types.is_dictionary(values.type) else values
     distinct = pc.count_distinct(values).as_py()
     if distinct < 2:
         return None

@@ -17,7 +17,8 @@ class Labels:
     """Makes every task's label of the columns that `Task.label` and `Task.sample_space` name.
 
     ```
-    y = column,  1[column = value]  or  1[column >= value]      NaN where the column is missing or the row is outside the sample space
+    y = column,  1[column = value]  or  1[column >= value]
+    y = NaN      where the column is missing or the row is outside the sample space
     ```
 
     Args:

@@ -1,6 +1,7 @@
 """What `read` takes: files, tables of whichever library, and rows."""
 
 import itertools
+import reprlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
@@ -167,8 +168,8 @@ def _rows(items: Iterator[Any], wanted: Callable[[str], bool], kind: str) -> pa.
 
 
 def _unknown(source: Any, of: str = "") -> ValueError:
-    within = f"a {of} of " if of else ""
-    return ValueError(f"`source` must be {KNOWN}. Received: {within}{type(source).__name__}")
+    within = f"a {of} of " if of else "source="
+    return ValueError(f"`source` must be {KNOWN}. Received: {within}{reprlib.repr(source)}")
 
 
 def _column(name: str, values: Any) -> pa.ChunkedArray:

@@ -5,6 +5,7 @@ Such a dataset is a graph without Python in it: a parameter server strategy can 
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import chain
 
 import pyarrow as pa
@@ -38,7 +39,8 @@ class TfrecordSource:
     def __init__(self, files: tuple[str, ...], store: Store):
         if store != LOCAL:
             raise ValueError(
-                f"TFRecord files are read by TensorFlow, from this machine: copy them, or mount their store. Received: {files[0]!r}"
+                "TFRecord files are read by TensorFlow, from this machine: copy them, or mount their store. "
+                f"Received: {files[0]!r}"
             )
         self.files = files
         found = [_first_types(file) for file in files]
@@ -51,7 +53,8 @@ class TfrecordSource:
     def check(self, columns: Sequence[Column]) -> None:
         """Raises ValueError if a column is of another type than needed, or of different types in different files."""
         for file, physical in zip(self.files, self.physical, strict=True):
-            scalars = [Column(c.key, c.name, c.dtype) for c in columns]  # every feature is a list in a tf.train.Example
+            # Every feature is a list in a tf.train.Example.
+            scalars = [replace(column, width=None, sequence=None) for column in columns]
             check_types(file, scalars, physical)
             for column in columns:
                 if physical[column.name] != self.physical[0][column.name]:

@@ -5,6 +5,7 @@ import pytest
 import tensorflow as tf
 from every_preset import PRESETS, small
 
+from tfmtl.keras_host import LEGACY
 from tfmtl.models import warm_start
 
 # Of each kind of stage one, the rest in a long run.
@@ -36,3 +37,6 @@ def test_a_checkpoint_and_a_warm_start_carry_every_weight(preset, tmp_path):
     report = warm_start(other, schema, model, schema)
     assert not report.fresh and not report.partly and not report.left
     assert_same(other.get_weights(), wanted)
+    if not LEGACY:  # the same path in every process, however many models it has made: state trees go by it
+        paths = [weight.path for weight in model.weights]
+        assert paths == [weight.path for weight in other.weights] and len(set(paths)) == len(paths)

@@ -75,11 +75,21 @@ def through_model_checkpoint(model, kind, folder):
     return keras.models.load_model(path)
 
 
+def through_state_tree(model, kind, folder):
+    """What `keras.callbacks.OrbaxCheckpoint` writes. tf_keras has none."""
+    if LEGACY:
+        return model
+    other = trained(kind, 1)
+    other.set_state_tree(model.get_state_tree(value_format="numpy_array"))
+    return other
+
+
 WAYS = {
     ".keras": through_keras,
     ".weights.h5": through_weights,
     "checkpoint": through_checkpoint,
     "ModelCheckpoint": through_model_checkpoint,
+    "state tree": through_state_tree,
     "pickle": lambda model, kind, folder: pickle.loads(pickle.dumps(model)),
     "deepcopy": lambda model, kind, folder: copy.deepcopy(model),
 }

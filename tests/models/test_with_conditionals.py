@@ -22,14 +22,14 @@ def test_it_is_the_ratio_of_both_and_shares_every_weight(preset, tmp_path):
     served, schema = with_conditionals(model, SCHEMA, {"cvr": ("buy", "click")})
     model.fit(ROWS, labels(SCHEMA), epochs=3, verbose=0)
     before, after = model.predict(ROWS, verbose=0), served.predict(ROWS, verbose=0)
-    np.testing.assert_allclose(after["cvr"], np.minimum(before["buy"] / before["click"], 1), rtol=1e-6)
+    np.testing.assert_allclose(after["cvr"], np.minimum(before["buy"] / before["click"], 1), rtol=1e-5)
     for task in before:
-        np.testing.assert_array_equal(after[task], before[task])
+        np.testing.assert_allclose(after[task], before[task], rtol=1e-5)
     assert len(served.weights) == len(model.weights)
     assert schema.task_names == ("click", "buy", "stars", "cvr")
     served.save(tmp_path / "model.keras")
     again = keras.models.load_model(tmp_path / "model.keras")
-    np.testing.assert_array_equal(again.predict(ROWS, verbose=0)["cvr"], after["cvr"])
+    np.testing.assert_allclose(again.predict(ROWS, verbose=0)["cvr"], after["cvr"], rtol=1e-5)
 
 
 def test_of_esmm_it_is_what_the_tower_says():

@@ -77,10 +77,13 @@ class ConditionalTransformer(keras.layers.Layer):
         self.num_heads = check_count("num_heads", num_heads)
         self.ffn_units = None if ffn_units is None else check_count("ffn_units", ffn_units)
         self.norm_position = norm_position
-        self.attentions = [SelfAttention(self.num_heads, dtype=self.dtype_policy) for _ in range(self.num_blocks)]
+        self.attentions = [
+            SelfAttention(self.num_heads, dtype=self.dtype_policy, name=f"attention_{block}")
+            for block in range(self.num_blocks)
+        ]
         # Its statistics are float32 under every policy.
         self.normalize = keras.layers.LayerNormalization(
-            epsilon=1e-6, center=False, scale=False, dtype=self.dtype_policy
+            epsilon=1e-6, center=False, scale=False, dtype=self.dtype_policy, name="normalize"
         )
 
     @property
@@ -91,8 +94,11 @@ class ConditionalTransformer(keras.layers.Layer):
     def build(self, sequences_shape: Any) -> None:
         width = sequences_shape[-1]
         hidden = self.ffn_units or 4 * width
-        self.expand = [MLP([hidden], dtype=self.dtype_policy) for _ in self.attentions]
-        self.contract = [MLP([width], activation=None, dtype=self.dtype_policy) for _ in self.attentions]
+        blocks = range(self.num_blocks)
+        self.expand = [MLP([hidden], dtype=self.dtype_policy, name=f"expand_{block}") for block in blocks]
+        self.contract = [
+            MLP([width], activation=None, dtype=self.dtype_policy, name=f"contract_{block}") for block in blocks
+        ]
         for block, attention in enumerate(self.attentions):
             attention.build((None, None, width))
             self.expand[block].build((None, width))

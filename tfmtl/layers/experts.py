@@ -63,7 +63,7 @@ class Experts(keras.layers.Layer):
         self.activation = keras.activations.get(activation)
         self.dropout = dropout
         self.kernel_initializer = keras.initializers.get(kernel_initializer)
-        self.drop = keras.layers.Dropout(dropout, dtype=self.dtype_policy) if dropout else None
+        self.drop = keras.layers.Dropout(dropout, dtype=self.dtype_policy, name="drop") if dropout else None
 
     def build(self, input_shape: Any) -> None:
         if len(input_shape) != 2:

@@ -44,8 +44,8 @@ class Gate(keras.layers.Layer):
         self.num = check_count("num", num)
         self.units = check_units("units", units)
         self.use_bias = use_bias
-        self.hidden = MLP(self.units, dtype=self.dtype_policy)
-        self.logits = keras.layers.Dense(self.num, use_bias=use_bias, dtype=self.dtype_policy)
+        self.hidden = MLP(self.units, dtype=self.dtype_policy, name="hidden")
+        self.logits = keras.layers.Dense(self.num, use_bias=use_bias, dtype=self.dtype_policy, name="logits")
 
     def build(self, input_shape: Any) -> None:
         self.hidden.build(input_shape)

@@ -105,6 +105,7 @@ class HyperSequenceExtractor(keras.layers.Layer):
         self.pooling = pooling
         self.condition_on = condition_on
         self.share_transformer_across_behaviors = share_transformer_across_behaviors
+        owners = ("all",) if share_transformer_across_behaviors else self.behaviors
         self.transformers = [
             ConditionalTransformer(
                 num_blocks=num_blocks,
@@ -112,8 +113,9 @@ class HyperSequenceExtractor(keras.layers.Layer):
                 ffn_units=ffn_units,
                 norm_position=norm_position,
                 dtype=self.dtype_policy,
+                name=f"{owner}_transformer",
             )
-            for _ in (self.behaviors[:1] if share_transformer_across_behaviors else self.behaviors)
+            for owner in owners
         ]
 
     def build(self, sequences_shape: Mapping[str, Any]) -> None:
@@ -137,10 +139,11 @@ class HyperSequenceExtractor(keras.layers.Layer):
             condition_dim=self.condition_dim,
             units=self.hyper_units,
             dtype="float32",
+            name="hypernetwork",
         )
         self.hypernetwork.build((None, 2))
         if self.pooling == "target":
-            self.query = keras.layers.Dense(width, use_bias=False, dtype=self.dtype_policy)
+            self.query = keras.layers.Dense(width, use_bias=False, dtype=self.dtype_policy, name="query")
             self.query.build((None, width))
         self.built = True
 

@@ -67,11 +67,11 @@ class MLP(keras.layers.Layer):
     def _layer(self, depth: int, width: int) -> list[Any]:
         initializer = fresh(self.kernel_initializer, depth)
         options = {"activation": self.activation, "use_bias": self.use_bias, "kernel_initializer": initializer}
-        steps = [keras.layers.Dense(width, dtype=self.dtype_policy, **options)]
+        steps = [keras.layers.Dense(width, dtype=self.dtype_policy, name=f"dense_{depth}", **options)]
         if self.batch_norm:
-            steps.append(keras.layers.BatchNormalization(dtype=self.dtype_policy))
+            steps.append(keras.layers.BatchNormalization(dtype=self.dtype_policy, name=f"norm_{depth}"))
         if self.dropout:
-            steps.append(keras.layers.Dropout(self.dropout, dtype=self.dtype_policy))
+            steps.append(keras.layers.Dropout(self.dropout, dtype=self.dtype_policy, name=f"drop_{depth}"))
         return steps
 
     def build(self, input_shape: Any) -> None:

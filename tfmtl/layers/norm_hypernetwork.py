@@ -80,9 +80,9 @@ class NormHypernetwork(keras.layers.Layer):
         self.condition_on = condition_on
         self.condition_dim = check_count("condition_dim", condition_dim)
         self.units = check_units("units", units)
-        self.hidden = MLP(self.units, dtype="float32")
+        self.hidden = MLP(self.units, dtype="float32", name="hidden")
         emitted = self.counts["num_norms"] * 2 * self.counts["width"]
-        self.emit = keras.layers.Dense(emitted, kernel_initializer="zeros", dtype="float32")
+        self.emit = keras.layers.Dense(emitted, kernel_initializer="zeros", dtype="float32", name="emit")
 
     @property
     def reads_task(self) -> bool:

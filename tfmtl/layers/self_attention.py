@@ -54,8 +54,9 @@ class SelfAttention(keras.layers.Layer):
         if width % self.num_heads:
             raise ValueError(f"`num_heads` must divide the width {width}. Received: num_heads={self.num_heads}")
         drawn = PerExpert("glorot_uniform", 3)
-        self.project = keras.layers.Dense(3 * width, use_bias=False, kernel_initializer=drawn, dtype=self.dtype_policy)
-        self.merge = keras.layers.Dense(width, use_bias=False, dtype=self.dtype_policy)
+        options = {"use_bias": False, "dtype": self.dtype_policy}
+        self.project = keras.layers.Dense(3 * width, kernel_initializer=drawn, name="project", **options)
+        self.merge = keras.layers.Dense(width, name="merge", **options)
         self.project.build((None, width))
         self.merge.build((None, width))
         self.built = True

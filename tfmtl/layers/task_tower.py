@@ -74,11 +74,14 @@ class TaskTower(keras.layers.Layer):
             )
         self.kind = kind
         self.label_mean = label_mean
-        self.hidden = MLP(units, activation=activation, dropout=dropout, batch_norm=batch_norm, dtype=self.dtype_policy)
+        options = {"activation": activation, "dropout": dropout, "batch_norm": batch_norm, "dtype": self.dtype_policy}
+        self.hidden = MLP(units, name="hidden", **options)
         start = 0.0 if label_mean is None else label_mean
         if label_mean is not None and kind == "binary":
             start = math.log(label_mean / (1 - label_mean))
-        self.output_layer = keras.layers.Dense(1, bias_initializer=keras.initializers.Constant(start), dtype="float32")
+        self.output_layer = keras.layers.Dense(
+            1, bias_initializer=keras.initializers.Constant(start), dtype="float32", name="output"
+        )
 
     def build(self, input_shape: Any) -> None:
         self.hidden.build(input_shape)

@@ -86,7 +86,7 @@ class MLMMoE(keras.layers.Layer):
             dtype=self.dtype_policy,
             name="level_0",
         )
-        self.drop = keras.layers.Dropout(dropout, dtype=self.dtype_policy) if dropout else None
+        self.drop = keras.layers.Dropout(dropout, dtype=self.dtype_policy, name="drop") if dropout else None
 
     def build(self, input_shape: Mapping[str, Any]) -> None:
         self.tasks = task_names(input_shape, needs_shared=True)

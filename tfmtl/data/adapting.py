@@ -205,7 +205,8 @@ class _Summaries:
                 raise ValueError(f"Column {column!r} {error}") from error
 
     def adapted(self, feature: Feature) -> Feature:
-        if feature.is_adapted:
+        """The feature with what was learned; `TargetRates` learn from labels, elsewhere."""
+        if feature.is_adapted or isinstance(feature, TargetRates):
             return feature
         if isinstance(feature, Categorical):
             return self._with_vocabulary(feature, feature.table_name)

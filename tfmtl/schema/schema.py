@@ -162,7 +162,9 @@ def check_features(features: Iterable[Feature]) -> None:
 
 def _check_rates(rates: Iterable[TargetRates], features: Iterable[Feature]) -> None:
     """Raises ValueError unless rates read columns of ids, and as the other features read them."""
-    readers = {column: feature for feature in features for column in feature.columns if feature not in rates}
+    readers = {
+        column: feature for feature in features for column in feature.columns if not isinstance(feature, TargetRates)
+    }
     for feature in rates:
         other = readers.get(feature.column, feature)
         if isinstance(other, (Numeric, Sequence)):

@@ -18,7 +18,9 @@ from tfmtl.training.balancing import FAMO, balanced
 
 OPTIMIZERS = {
     "lazy": lambda: LazyAdam(0.1),
-    "split": lambda: optimizer(embeddings=RowWiseAdagrad(0.1), dense="adam"),
+    "split": lambda: optimizer(
+        embeddings=RowWiseAdagrad(0.1), dense=keras.optimizers.Adam(name="adam")
+    ),  # or Keras numbers it
 }
 
 

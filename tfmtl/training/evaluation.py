@@ -232,9 +232,10 @@ def _columns_read(model: keras.Model, schema: Schema) -> list[str]:
     """The columns that `model` reads: its inputs', or the schema's for a model that does not declare its own."""
     if declared := inputs_by_name(model):
         return list(declared)
-    encoded = [feature.encoded() for feature in schema.features]
-    masks = [feature.mask for feature in encoded if isinstance(feature, Sequence)]
-    return [*(column for feature in encoded for column in feature.columns), *masks]
+    columns: list[str] = []
+    for feature in schema.features:
+        columns += [*feature.encoded().columns, feature.mask] if isinstance(feature, Sequence) else [feature.name]
+    return columns
 
 
 def _compiled(model: keras.Model) -> Callable[[dict[str, Any]], dict[str, Any]]:

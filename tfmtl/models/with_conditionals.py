@@ -40,8 +40,9 @@ def with_conditionals(
     >>> tasks = [Task("click", mean=0.2), Task("buy", mean=0.02)]
     >>> schema = Schema([Categorical("item", num_ids=100)], tasks)
     >>> model, served = with_conditionals(esmm(schema, ["click", "buy"]), schema, {"cvr": ("buy", "click")})
-    >>> served.task("cvr")
-    Task(name='cvr', kind='binary', label='buy', sample_space='click', weight=1.0, weight_decay=1.0, mean=0.1, variance=None)
+    >>> cvr = served.task("cvr")
+    >>> cvr.label, cvr.sample_space, round(cvr.mean, 3)
+    ('buy', 'click', 0.1)
     """
     output = getattr(model, "output", None)  # which a model that is no graph has not
     if not isinstance(output, dict):

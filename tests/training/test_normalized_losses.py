@@ -23,6 +23,20 @@ def test_normalized_losses_weigh_what_is_lost_by_answering_the_mean():
     assert weights == pytest.approx(expected)
 
 
+def test_several_tasks_are_normalized_by_default_where_all_of_their_labels_are_known():
+    click, watch = Task("click", mean=0.25), Task("watch", "regression", mean=3.0, variance=50.0)
+    known = objectives([click, watch])["loss_weights"]
+    assert known == objectives([click, watch], normalize=True)["loss_weights"] and known["watch"] == pytest.approx(
+        1 / 50
+    )
+    plain = {"click": 1.0, "watch": 1.0}
+    assert objectives([click, Task("watch", "regression")])["loss_weights"] == plain
+    assert objectives([click, watch], losses={"watch": "mean_absolute_error"})["loss_weights"] == plain
+    with pytest.warns(UserWarning, match="89 times"):
+        assert objectives([click, watch], normalize=False)["loss_weights"] == plain
+    assert objectives([click])["loss_weights"] == {"click": 1.0}  # alone there is nothing to weigh it against
+
+
 def test_logs_hold_the_plain_loss_of_each_task_beside_normalized_weights():
     """A model that always answers the base rate has every weighted loss at 1, and its plain one at the entropy."""
     tasks = [Task("click", mean=0.5), Task("sale", mean=0.25)]
@@ -54,8 +68,8 @@ def test_what_cannot_be_normalized_is_said(task):
 def test_a_loss_that_drowns_another_is_said():
     tasks = [Task("click", mean=0.25), Task("spend", "regression", mean=3.0, variance=1e4)]
     with pytest.warns(UserWarning, match="task 'spend' is about 17,783 times that of 'click'.*normalize=True"):
-        objectives(tasks)
+        objectives(tasks, normalize=False)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        objectives(tasks, normalize=True)
-        objectives([tasks[0], replace(tasks[1], weight=1e-4)])
+        objectives(tasks)
+        objectives([tasks[0], replace(tasks[1], weight=1e-4)], normalize=False)

@@ -50,7 +50,7 @@ def objectives(
     *,
     losses: Mapping[str, Any] | None = None,
     metrics: Mapping[str, Sequence[Any]] | None = None,
-    normalize: bool = False,
+    normalize: bool | None = None,
     optimizer: keras.optimizers.Optimizer | None = None,
     decay_steps: int | None = None,
 ) -> Objectives:
@@ -83,17 +83,18 @@ def objectives(
         metrics: by task, what is shown of it instead of the above: names of ours (`"auc"`), metrics of Keras or of your
             own, functions, names of Keras's. They are masked as ours; an object is copied by its `get_config`. An empty
             list shows none.
-        normalize: divides every task's weight by the loss of a model that always answers the mean of its labels: the
+        normalize: True divides every task's weight by the loss of a model that always answers the mean of its labels: the
             entropy of a binary task's base rate, the variance of a regression's labels. A rare task is then heard, and a
-            spend in cents does not drown a click. The schema has to know its labels (`adapt`). What Keras logs as
-            `{task}_loss` stays the plain loss.
+            spend in cents does not drown a click. None, the default, does so of several tasks if the schema knows the
+            labels of all (`adapt`) and their losses are ours; `docs/balancing.md` has the measurements behind it. False
+            leaves the weights as they are. What Keras logs as `{task}_loss` stays the plain loss.
         optimizer: the one given to `compile`. Needed where a task has a `weight_decay`: its steps are the clock.
         decay_steps: optimizer steps from one `t` to the next. The steps of an epoch give the paper's formula,
             1 the paper's prose. Needed where a task has a `weight_decay`.
 
     Raises:
         ValueError: no task, something else than a `Task`, a name given twice, a loss or metrics of an unknown task, a
-            loss or metric that rows cannot be left out of (see `MaskedKerasLoss`, `MaskedKerasMetric`), `normalize` of
+            loss or metric that rows cannot be left out of (see `MaskedKerasLoss`, `MaskedKerasMetric`), `normalize=True` of
             a task whose labels the schema does not know, all alike, or whose loss is not ours, or a `weight_decay`
             without optimizer and `decay_steps` or off TensorFlow.
 
@@ -117,6 +118,8 @@ def objectives(
     """
     tasks = _checked(tasks)
     losses, metrics = _of_tasks("losses", losses, tasks), _of_tasks("metrics", metrics, tasks)
+    if normalize is None:
+        normalize = len(tasks) > 1 and not losses and all(task.unit_of_loss for task in tasks)
     units = {task.name: _unit(task, losses) for task in tasks} if normalize else {}
     if not normalize:
         _warn_of_scales([task for task in tasks if task.name not in losses])

@@ -92,7 +92,7 @@ def suggest_weights(model: keras.Model, dataset: Any, schema: Schema, *, steps: 
     suggestion = suggest_weights(model, train, schema)
     print(suggestion)
     tasks = [dataclasses.replace(task, weight=suggestion.weights[task.name]) for task in schema.tasks]
-    model.compile("adam", **objectives(tasks))
+    model.compile("adam", **objectives(tasks, normalize=False))
     ```
 
     Reference:

@@ -42,7 +42,7 @@ def compare(
     patience: int | None = None,
     learning_rates: Sequence[float] = (1e-3,),
     optimizer: Callable[[float], Any] = LazyAdam,
-    normalize: bool = False,
+    normalize: bool | None = None,
     preprocessor: Callable[[dict[str, Any]], dict[str, Any]] | None = None,
     group: str | None = None,
     confidence: float = 0.95,

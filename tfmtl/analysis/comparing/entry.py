@@ -34,7 +34,7 @@ class Entry:
     contestant: Contestant
     optimizer: Callable[[float], Any]
     learning_rates: tuple[float, ...]
-    normalize: bool
+    normalize: bool | None
 
     @property
     def is_twin(self) -> bool:

@@ -176,7 +176,8 @@ def main() -> None:
     )
     print(report)
     options.out.parent.mkdir(parents=True, exist_ok=True)
-    options.out.write_text(report.to_json() + "\n")
+    kept = {name: value for name, value in report.to_dict().items() if name not in ("curves", "calibration")}
+    options.out.write_text(json.dumps(kept, indent=1, ensure_ascii=False) + "\n")
     options.report.parent.mkdir(parents=True, exist_ok=True)
     report.to_html(options.report)
 

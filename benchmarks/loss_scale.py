@@ -11,6 +11,7 @@ import os
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import argparse
+import json
 from pathlib import Path
 
 import numpy as np
@@ -64,7 +65,8 @@ def main() -> None:
     )
     print(report)
     options.out.parent.mkdir(parents=True, exist_ok=True)
-    report.to_json(options.out)
+    kept = {name: value for name, value in report.to_dict().items() if name not in ("curves", "calibration")}
+    options.out.write_text(json.dumps(kept, indent=1, ensure_ascii=False) + "\n")
 
 
 if __name__ == "__main__":

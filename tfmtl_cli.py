@@ -11,11 +11,10 @@ import sys
 import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from tfmtl.serving.server import LocalServer
-from typing import Any
 
 _MARGIN = 5.0  # seconds beyond the grace of requests, to unload
 

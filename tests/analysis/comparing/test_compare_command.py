@@ -84,7 +84,7 @@ def test_three_files_are_the_parts(files, tmp_path):
     ("changed", "message"),
     [
         (["--model", "plee"], "presets that need no more than a schema. Received: 'plee'; known:"),
-        (["--model", "aitm"], "Received: 'aitm'"),
+        (["--model", "mfh"], "Received: 'mfh'"),
         (["--out", "report.txt"], "--out must end in .html or .json"),
         (["--split", "0.5,0.5"], "--split needs three shares"),
         (["--split", "0.5,0.4,0.4"], "must be positive and add up to 1"),

@@ -66,13 +66,6 @@ def of_dtrn(schema: Schema) -> keras.Model:
     return dtrn(schema, target="video_id", units=UNITS, tower_units=TOWER)
 
 
-def composed(schema: Schema) -> keras.Model:
-    """DTRN's bottom reads the histories, PLE shares, AITM's head hands on along the chain."""
-    bottom = tfmtl.DTRNRepresentation(schema.features, schema.task_names, target="video_id")
-    trunk = tfmtl.PLE(UNITS, dropout=DROPOUT)
-    return tfmtl.build(schema, bottom, trunk, tfmtl.AITMHead(schema.tasks, CHAIN, units=TOWER))
-
-
 def contestants() -> dict[str, Contestant]:
     """By name; "normalised" divides each loss by that of always answering the base rate."""
     models: dict[str, Make] = {"shared-bottom": of_bottom, "MMoE": of_mmoe, "PLE": of_ple, "STEM-Net": of_stem}
@@ -82,7 +75,6 @@ def contestants() -> dict[str, Contestant]:
         found[f"{name}, normalised"] = Contestant(make, normalize=True)
     found["AITM, click to long_view, normalised"] = Contestant(of_aitm, normalize=True)
     found["DTRN, normalised"] = Contestant(of_dtrn, normalize=True)
-    found["DTRN, PLE and AITM composed, normalised"] = Contestant(composed, normalize=True)
     for balancer in (UncertaintyWeighting(), CAGrad(every=10), DBMTL(every=10)):
         found[f"PLE, {type(balancer).__name__}"] = Contestant(of_ple, normalize=True, balancer=balancer)
     return found

@@ -132,14 +132,23 @@ def test_by_time_the_latest_rows_are_the_last_part():
     ]
 
 
-def test_by_chance_equal_rows_are_together_in_any_order():
-    twice = pa.concat_tables([ROWS, ROWS])
-    parts = split_rows(twice, (0.8, 0.1, 0.1))
+def test_by_chance_the_order_of_the_file_does_not_matter():
+    parts = split_rows(ROWS, (0.8, 0.1, 0.1))
     held = [set(part["age"].to_pylist()) for part in parts]
     assert not held[0] & held[1] and not held[1] & held[2] and not held[0] & held[2]
     assert [len(each) / 600 for each in held] == pytest.approx([0.8, 0.1, 0.1], abs=0.05)
-    turned = split_rows(twice.take(pa.array(RANDOM.permutation(1200))), (0.8, 0.1, 0.1))
+    turned = split_rows(ROWS.take(pa.array(RANDOM.permutation(600))), (0.8, 0.1, 0.1))
     assert [set(part["age"].to_pylist()) for part in turned] == held
+
+
+def test_by_chance_parts_are_alike_where_most_rows_are_equal():
+    """One row makes up two thirds of the data: each part has its share of it."""
+    coarse = pa.table({"age": np.where(np.arange(3000) % 3 == 0, np.arange(3000), -1)})
+    parts = split_rows(coarse, (0.5, 0.3, 0.2))
+    shares = [(part["age"].to_numpy() == -1).mean() for part in parts]
+    assert shares == pytest.approx([2 / 3] * 3, abs=0.06)
+    turned = split_rows(coarse.take(pa.array(RANDOM.permutation(3000))), (0.5, 0.3, 0.2))
+    assert [sorted(part["age"].to_pylist()) for part in turned] == [sorted(part["age"].to_pylist()) for part in parts]
 
 
 def test_what_cannot_be_split_is_said():

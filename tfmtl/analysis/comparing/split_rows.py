@@ -41,8 +41,8 @@ def read_table(path: str | PathLike[str], columns: Iterable[str]) -> pa.Table:
 def split_rows(rows: pa.Table, shares: Sequence[float], *, time: str | None = None) -> list[pa.Table]:
     """Parts of `rows`, as large as `shares` say.
 
-    With `time` the first part is the earliest; rows of one time stay together. Without, chance decides by what a row holds: equal
-    rows are in the same part, whatever the order of the file.
+    With `time` the first part is the earliest; rows of one time stay together. Without, chance decides by what a row holds, and
+    among equal rows for each of them: the parts are alike, and the same whatever the order of the file.
 
     Args:
         rows: all of them.
@@ -56,7 +56,7 @@ def split_rows(rows: pa.Table, shares: Sequence[float], *, time: str | None = No
     if len(shares) < 2 or min(shares) <= 0 or abs(sum(shares) - 1) > 1e-6:
         raise ValueError(f"`shares` must be positive and add up to 1. Received: shares={list(shares)}")
     if time is None:
-        places = row_hashes(_columns(rows)).astype("float64") / 2.0**64
+        places = _chances(_columns(rows))
         edges = np.cumsum(shares)[:-1]
     else:
         places, edges = _times(rows, time, shares)
@@ -68,6 +68,17 @@ def split_rows(rows: pa.Table, shares: Sequence[float], *, time: str | None = No
             f"{rows.num_rows} rows do not make {len(shares)} parts of the shares {list(shares)}: no row for part {empty[0]}."
         )
     return parts
+
+
+def _chances(columns: dict[str, np.ndarray]) -> np.ndarray:
+    """A number in [0, 1] for each row, from what it holds and how many equal rows lie before it."""
+    hashes = row_hashes(columns)
+    order = np.argsort(hashes, kind="stable")
+    ordered = hashes[order]
+    first = np.concatenate([[True], ordered[1:] != ordered[:-1]])
+    counted = np.empty(len(order), "int64")
+    counted[order] = np.arange(len(order)) - np.flatnonzero(first)[np.cumsum(first) - 1]
+    return row_hashes({"row": hashes, "before": counted}).astype("float64") / 2.0**64
 
 
 def _times(rows: pa.Table, time: str, shares: Sequence[float]) -> tuple[np.ndarray, np.ndarray]:

@@ -17,7 +17,7 @@ def comparison_page(comparison: Comparison) -> Page:
     """The whole report: verdicts first, then the figures, the pictures, what it cost, and how it was done."""
     rows = comparison.settings["rows"]
     told = ", ".join(f"{count:,} rows in {name}" for name, count in rows.items())
-    page = Page("Does sharing help?", f"{len(comparison.contestants)} models against single-task twins. {told}.")
+    page = Page("Does sharing help?", f"{', '.join(comparison.contestants)} against single-task twins. {told}.")
     page.section("Verdict")
     page.points(comparison.verdicts)
     for note in comparison.notes:
@@ -103,7 +103,7 @@ def _method(comparison: Comparison) -> list[str]:
     settings = comparison.settings
     stop = f", ended after {settings['patience']} epochs without a better one" if settings["patience"] else ""
     points = [
-        f"Every model was trained with seeds {', '.join(map(str, settings['seeds']))}, for {settings['epochs']} epochs of "
+        f"Every model was trained with seeds {', '.join(map(str, settings['seeds']))}, for {settings['epochs']} epoch{'s' if settings['epochs'] > 1 else ''} of "
         f"batches of {settings['batch_size']} rows{stop}; models of one seed met the rows in the same order.",
         "The test rows were predicted with the weights of the epoch that was best on the validation rows, by the mean over the "
         f"model's tasks of {verdicts.judged_by(comparison)}. The learning rate was chosen likewise, with the first seed.",

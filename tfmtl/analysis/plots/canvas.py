@@ -57,11 +57,12 @@ def legend_below(figure: "Figure", axes: "Axes", *, columns: int = 4) -> None:
         )
 
 
-def count_epochs(axes: "Axes") -> None:
-    """Whole numbers along the lower edge."""
+def count_epochs(axes: "Axes", epochs: int) -> None:
+    """Whole numbers from 1 to `epochs` along the lower edge."""
     from matplotlib.ticker import MaxNLocator
 
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.set_xlim(1 - 0.05 * epochs, epochs + 0.05 * epochs)
+    axes.xaxis.set_major_locator(MaxNLocator(nbins=8, integer=True, min_n_ticks=1))
 
 
 def hide_unused(axes: Sequence["Axes"], used: int) -> None:

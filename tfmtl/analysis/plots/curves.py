@@ -51,7 +51,7 @@ def plot_curves(history: Any, tasks: Iterable[str]) -> "Figure":
                 each.plot(range(1, len(values) + 1), values, "o", markersize=3, label=label, **STYLES[label])
                 each.set_ylabel(TITLES.get(name, name))
             each.grid(color=LINE, linewidth=0.5)
-            count_epochs(each)
+            count_epochs(each, max((len(values) for _, values in drawn.values()), default=1))
         axes[column].set_title(task)
         axes[len(names) + column].set_xlabel("epoch")
     shown = next(each for each in axes if len(each.lines) == max(len(every.lines) for every in axes))
@@ -81,13 +81,17 @@ def plot_learning(comparison: Comparison) -> "Figure":
             for name, of_model in comparison.curves.items():
                 for number, curve in enumerate(of_model.get(task, ())):
                     values = [epoch[figure_name] for epoch in curve]
-                    label = name if number == 0 else None
-                    each.plot(
-                        range(1, len(values) + 1), values, color=colors[name], linewidth=1, alpha=0.8, label=label
-                    )
+                    style: dict[str, Any] = {
+                        "color": colors[name],
+                        "linewidth": 1,
+                        "alpha": 0.8,
+                        "marker": ".",
+                        "markersize": 4,
+                    }
+                    each.plot(range(1, len(values) + 1), values, label=name if number == 0 else None, **style)
             each.set_ylabel(TITLES[figure_name.removeprefix("val_")])
             each.grid(color=LINE, linewidth=0.5)
-            count_epochs(each)
+            count_epochs(each, comparison.settings["epochs"])
         axes[column].set_title(task)
         axes[len(tasks) + column].set_xlabel("epoch")
     legend_below(figure, axes[0])

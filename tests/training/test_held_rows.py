@@ -40,7 +40,7 @@ def test_the_order_of_arrival_does_not_matter():
     np.testing.assert_array_equal(read_back(first)[0], read_back(again)[0])
 
 
-@pytest.mark.parametrize("changed", ["x", "history", "label", "row", "weight"])
+@pytest.mark.parametrize("changed", ["x", "history", "label", "row", "weight", "text"])
 def test_the_fingerprint_is_of_all_that_is_held(changed):
     x, y = {name: values.copy() for name, values in X.items()}, {name: values.copy() for name, values in Y.items()}
     rest = ()
@@ -52,6 +52,9 @@ def test_the_fingerprint_is_of_all_that_is_held(changed):
         y["click"][5] = 1 - y["click"][5]
     elif changed == "row":
         x, y = ({name: values[:99] for name, values in part.items()} for part in (x, y))
+    elif changed == "text":
+        x["name"] = x["name"].astype(object)
+        x["name"][5] += "\x00"
     else:
         rest = (np.ones(100, "float32"),)
     other = held(tf.data.Dataset.from_tensor_slices((x, y, *rest)).batch(32))

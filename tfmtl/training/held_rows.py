@@ -229,9 +229,10 @@ def _integers(column: np.ndarray) -> Iterable[np.ndarray]:
     for place in range(wide.shape[1]):
         values = wide[:, place]
         if values.dtype.kind in "OSU":
-            distinct, codes = np.unique(values.astype(bytes), return_inverse=True)
-            digests = [hashlib.blake2b(value, digest_size=8).digest() for value in distinct.tolist()]
-            yield np.frombuffer(b"".join(digests), "uint64")[codes]
+            # As Python's bytes: NumPy's, of a fixed width, lose zeros at the end.
+            texts = [v if isinstance(v, bytes) else str(v).encode("utf-8", "surrogateescape") for v in values.tolist()]
+            digests = {text: hashlib.blake2b(text, digest_size=8).digest() for text in set(texts)}
+            yield np.frombuffer(b"".join(map(digests.__getitem__, texts)), "uint64")
         elif values.dtype.kind == "f":
             exact = np.where(np.isnan(values), np.nan, values + 0.0).astype("float64")  # one NaN, and one zero
             yield np.ascontiguousarray(exact).view("uint64")

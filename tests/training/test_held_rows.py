@@ -57,8 +57,9 @@ def test_the_fingerprint_is_of_all_that_is_held(changed):
         x["name"][5] += "\x00"
     else:
         rest = (np.ones(100, "float32"),)
-    other = held(tf.data.Dataset.from_tensor_slices((x, y, *rest)).batch(32))
-    assert other.fingerprint != held().fingerprint
+    columns = ("a", "b", "user", "name")
+    other = held(tf.data.Dataset.from_tensor_slices((x, y, *rest)).batch(32), columns)
+    assert other.fingerprint != held(columns=columns).fingerprint
 
 
 def test_a_seed_makes_another_order_at_every_pass_and_the_same_ones_again():

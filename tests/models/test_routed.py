@@ -51,7 +51,7 @@ def test_the_column_of_the_groups(known, values):
     model = mfh(schema, grid, **SMALL)
     serving, served = routed(model, schema, grid), grid.served(schema)
     assert set(inputs_by_name(serving)) == {"age", "segment"} and served.task_names == ("complete", "finish", "skip")
-    raw = {"age": tf.constant([3.0, 3.0, 3.0]), "segment": tf.constant(values)}
+    raw = {"age": tf.constant([3.0, 3.0, 3.0]), "segment": tf.constant(np.array(values))}
     encoded = Preprocessor(served.features)(raw)
     cells = model(encoded)
     expected = [np.asarray(cells[f"skip_{group}"])[row, 0] for row, group in enumerate(grid.group_names)]

@@ -49,7 +49,8 @@ def test_workers_shuffle_their_own_shards_only(monkeypatch):
 )
 def test_one_worker_and_parameter_servers_shuffle_as_ever(monkeypatch, cluster):
     workers(monkeypatch, **cluster)
-    read(TABLE, SCHEMA, batch_size=4, shuffle=True)
+    ages = [age for x, _ in read(TABLE, SCHEMA, batch_size=4, shuffle=True) for age in x["age"].numpy().tolist()]
+    assert sorted(ages) == sorted(TABLE["age"].to_pylist())
 
 
 def test_too_few_rows_for_one_batch_are_refused():

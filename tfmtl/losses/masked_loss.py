@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from tfmtl.cross_replica import num_replicas, sum_over_replicas
+from tfmtl.cross_replica import num_replicas, share_of_mean
 from tfmtl.keras_host import keras, ops
 from tfmtl.losses.added_losses import refuse_added_losses
 from tfmtl.masked_rows import mask
@@ -50,7 +50,7 @@ class MaskedLoss(keras.losses.Loss):
             refuse_added_losses()
         rows = mask(y_true, y_pred, sample_weight, kind=self.kind, of=self.name)
         losses = rows.weights * self.row_losses(rows.labels, rows.predictions)
-        return _share_of_mean(ops.sum(losses), ops.sum(rows.valid))
+        return share_of_mean(ops.sum(losses), ops.sum(rows.valid))
 
     def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
         """The loss of every row, `(B,)`, 0 where the label is missing."""
@@ -59,16 +59,3 @@ class MaskedLoss(keras.losses.Loss):
 
     def get_config(self) -> dict[str, Any]:
         return {"name": self.name}
-
-
-def _share_of_mean(total: Tensor, count: Tensor) -> Tensor:
-    """This replica's share of the global mean: value `mean / replicas`, gradient that of its own rows."""
-    replicas = num_replicas()
-    if replicas == 1:
-        return total / ops.maximum(count, 1.0)
-    total_everywhere, count_everywhere = ops.unstack(sum_over_replicas(ops.stop_gradient(ops.stack([total, count]))))
-    count_everywhere = ops.maximum(count_everywhere, 1.0)
-    own = total / count_everywhere
-    # Every replica reports the same value, so that Keras, which averages what the replicas report and weighs it by
-    # their rows, logs the global mean also where a last batch splits unevenly.
-    return own + ops.stop_gradient(total_everywhere / count_everywhere / replicas - own)

@@ -22,7 +22,8 @@ NEWEST = $(VENV)/newest-$(shell $(PYTHON) -c 'import platform; print(platform.py
 .PHONY: help demo test test-floor test-python lint bench bench-peers clean
 
 help:
-	@echo "make demo    train, compare, export, serve and query PLE on Census-Income (about 3 minutes on 2 cores)"
+	@echo "make demo    a video feed: does sharing help, what is wrong, export, serve, ask (3 minutes on 2 cores)"
+	@echo "make demo DATA=KuaiRand-Pure/data    the same on the public data set"
 	@echo "make test    linters and the whole suite, on both Keras generations"
 	@echo "make lint    ruff and mypy"
 	@echo "make test-floor                      layers, models, training, export and the demo with the oldest packages that setup.cfg allows"
@@ -36,7 +37,7 @@ $(READY): setup.cfg constraints.txt
 	@touch $(READY)
 
 demo: $(READY)
-	$(BIN)/python examples/census_income.py
+	$(BIN)/python examples/video_feed.py $(if $(DATA),--data $(DATA))
 
 lint: $(READY)
 	$(BIN)/ruff check .

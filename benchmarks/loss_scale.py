@@ -16,7 +16,6 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 import tensorflow as tf
 
 import tfmtl
@@ -29,6 +28,7 @@ SIZES = {"units": (64, 32), "tower_units": (16,)}
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", help="folder of the published files; without it they are downloaded once")
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--epochs", type=int, default=4)
     parser.add_argument("--batch", type=int, default=1024)
@@ -39,11 +39,11 @@ def main() -> None:
     tf.config.threading.set_intra_op_parallelism_threads(1)
     tf.config.threading.set_inter_op_parallelism_threads(1)
 
-    rows = pq.read_table(census_income.train_path())
+    split = census_income(options.data)
+    rows = split.train
     chooses = np.random.default_rng(0).random(rows.num_rows) < 0.1
     train, valid = rows.filter(pa.array(~chooses)), rows.filter(pa.array(chooses))
-    schema = census_income.schema()
-    schema = tfmtl.adapt(schema, tfmtl.read(train, schema, batch_size=8192))
+    schema = tfmtl.adapt(split.schema, tfmtl.read(train, split.schema, batch_size=8192))
     models = {"PLE": lambda s: ple(s, **SIZES), "shared-bottom": lambda s: shared_bottom(s, **SIZES)}
     report = compare(
         schema,
@@ -54,7 +54,7 @@ def main() -> None:
         },
         train,
         valid,
-        pq.read_table(census_income.test_path()),
+        pa.concat_tables([split.valid, split.test]),  # the official test file
         twin=lambda s: single_task(s, **SIZES),
         seeds=options.seeds,
         epochs=options.epochs,

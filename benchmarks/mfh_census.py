@@ -1,7 +1,7 @@
 """MFH against flat PLE and single trees on Census-Income: income and never-married, by sex and by age.
 
-    python benchmarks/mfh_census.py                         # 3 seeds of each grid, some minutes on one core
-    python benchmarks/mfh_census.py --seeds 1 --rows 5000 --epochs 1
+    python benchmarks/mfh_census.py                         # 3 seeds of each grid, some minutes on one core; downloads the rows once
+    python benchmarks/mfh_census.py --data FOLDER --seeds 1 --rows 5000 --epochs 1
 
 Each seed trains on another random part of the official training rows. Age is no column of groups: a user makes one, as
 `with_age_band` does, and the people of 75 and more are the small group.
@@ -12,15 +12,15 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 from mfh_study import Study, compare, shares, table
 
 import tfmtl
 from tfmtl.data import census_income
-from tfmtl.schema import TaskGrid
+from tfmtl.schema import Task, TaskGrid
 
 BANDS = ((0, "young"), (25, "middle"), (75, "old"))
 VALID_ROWS = 10_000
+GRIDS = ("census by sex", "census by age")
 
 
 def with_age_band(people: pa.Table) -> pa.Table:
@@ -30,9 +30,8 @@ def with_age_band(people: pa.Table) -> pa.Table:
     return people.append_column("age_band", pa.array(np.array(names)[place]))
 
 
-def grids() -> dict[str, TaskGrid]:
-    """The two grids by the name of their study."""
-    behaviors = census_income.schema().tasks
+def grids(behaviors: tuple[Task, ...]) -> dict[str, TaskGrid]:
+    """The grids by the name of their study."""
     return {
         "census by sex": TaskGrid(behaviors, {"female": "Female", "male": "Male"}, "sex"),
         "census by age": TaskGrid(behaviors, {name: name for _, name in BANDS}, "age_band"),
@@ -41,20 +40,21 @@ def grids() -> dict[str, TaskGrid]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", help="folder of the published files; without it they are downloaded once")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--epochs", type=int, default=4)
     parser.add_argument("--rows", type=int, default=30_000)
     parser.add_argument("--out", type=Path, default=Path("docs/studies/data/mfh_study.json"))
-    parser.add_argument("--grids", nargs="+", choices=list(grids()), default=list(grids()), metavar="NAME")
+    parser.add_argument("--grids", nargs="+", choices=GRIDS, default=list(GRIDS), metavar="NAME")
     options = parser.parse_args()
 
-    people = with_age_band(pq.read_table(census_income.train_path()))
-    valid, test = (with_age_band(part) for part in census_income.split_test())
-    schema = census_income.schema(dim=8)
-    schema = tfmtl.adapt(schema, tfmtl.read(people, schema, batch_size=8192))
+    split = census_income(options.data, dim=8)
+    people, valid, test = (with_age_band(part) for part in (split.train, split.valid, split.test))
+    schema = tfmtl.adapt(split.schema, tfmtl.read(people, split.schema, batch_size=8192))
     orders = [np.random.default_rng(seed).permutation(people.num_rows)[: options.rows] for seed in range(options.seeds)]
+    known = grids(split.schema.tasks)
     for name in options.grids:
-        weighted = shares(grids()[name], people)
+        weighted = shares(known[name], people)
         studies = [
             Study(name, weighted, schema.features, people.take(order), valid.slice(0, VALID_ROWS), test)
             for order in orders

@@ -1,6 +1,6 @@
 """DTRN on Taobao's behaviour log: what a user does next with an item, from four behaviour histories.
 
-    python examples/taobao_dtrn.py UserBehavior.csv --users 650
+    python examples/taobao_dtrn.py --data UserBehavior --users 650      # the folder of UserBehavior.csv
 
 The log must be downloaded by whoever uses it (Alibaba, Tianchi data set 649, research use); a Parquet file with columns
 user_id, item_id, category_id, behavior, timestamp does as well. Tasks and rows are those of `tfmtl.data.taobao`: `view`
@@ -22,15 +22,12 @@ from functools import partial
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import numpy as np
-import pyarrow as pa
 import tensorflow as tf
 
 import tfmtl
 from tfmtl import Schema
 from tfmtl.data import taobao
 from tfmtl.keras_host import keras
-
-TEST_DAYS, DAY = 2, 86_400
 
 
 @dataclass(frozen=True)
@@ -91,19 +88,11 @@ def categories(schema: Schema) -> Schema:
     return Schema([replace(f, fields=histories[f.name]) if f.name in histories else f for f in kept], schema.tasks)
 
 
-def rows_of(options: argparse.Namespace) -> tuple[pa.Table, pa.Table, pa.Table]:
-    """The rows to train on, those of the last day before the test days, and those of the test days."""
-    split = taobao.END - TEST_DAYS * DAY
-    before, test = taobao.rows(
-        taobao.events(options.log, users=options.users), length=options.length, split=split, seed=options.seed
-    )
-    first = int(np.searchsorted(before["timestamp"].to_numpy(), split - DAY))
-    return before.slice(0, first), before.slice(first), test
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("log", help="UserBehavior.csv, or its columns as Parquet")
+    parser.add_argument(
+        "--data", required=True, help="folder of UserBehavior.csv, or of its columns as taobao*.parquet"
+    )
     parser.add_argument("--users", type=int, help="take this many users; the default takes all")
     parser.add_argument("--length", type=int, default=20, help="events read of each history")
     parser.add_argument("--epochs", type=int, default=5)
@@ -112,8 +101,9 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
 
-    train_rows, valid_rows, test_rows = rows_of(options)
-    schema = categories(taobao.schema(length=options.length))
+    split = taobao(options.data, users=options.users, length=options.length, seed=options.seed)
+    train_rows, valid_rows, test_rows = split.train, split.valid, split.test
+    schema = categories(split.schema)
     schema = tfmtl.adapt(schema, tfmtl.read(train_rows, schema, batch_size=8192))
     preprocessor = tfmtl.Preprocessor(schema.features)
 

@@ -1,36 +1,40 @@
-"""The demo itself, shortened: from the bundled rows to answers over gRPC and REST."""
+"""The demo itself, shortened: from generated files to a comparison, a diagnosis and answers over gRPC and REST."""
 
 import os
+import re
 import subprocess
 import sys
 
 import pytest
+from census_rows import write_census
 from harness import ROOT
-
-from tfmtl import Schema
-from tfmtl.keras_host import keras
 
 pytestmark = pytest.mark.keras3
 
 
-def test_demo_runs_from_rows_to_answers(tmp_path):
-    command = [
-        sys.executable,
-        ROOT / "examples" / "census_income.py",
-        "--rows",
-        "4000",
-        "--epochs",
-        "1",
-        "--out",
-        tmp_path,
-    ]
+def run(script, *arguments):
+    command = [sys.executable, ROOT / "examples" / script, *map(str, arguments)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=400, env={**os.environ, "COLUMNS": "160"})
     assert done.returncode == 0, done.stdout + done.stderr[-4000:]
-    assert "MTL gain" in done.stdout
     for protocol in ("gRPC", "REST"):
         assert f"{protocol}: 256 rows, equal to model.predict" in done.stdout
-    assert "tfmtl serve" in done.stdout
-    schema = Schema.from_json((tmp_path / "schema.json").read_text())
-    assert schema.is_adapted and schema.task_names == ("income", "never_married")
-    assert set(keras.models.load_model(tmp_path / "census_income.keras").output) == set(schema.task_names)
-    assert (tmp_path / "export" / "census_income" / "1" / "saved_model.pb").exists()
+    return done.stdout
+
+
+def test_demo_runs_from_rows_to_answers(tmp_path):
+    printed = run(
+        "video_feed.py", "--users", 250, "--seeds", 1, "--epochs", 1, "--tasks", "click", "like", "--out", tmp_path
+    )
+    for said in ("rows to train on", "the truth's AUC", "calibration", "The whole report"):
+        assert said in printed
+    assert "Does sharing help?" in (tmp_path / "report.html").read_text()
+    command = re.search(r"^  (\S+) serve (\S+) --name video_feed", printed, re.MULTILINE)
+    assert command and os.access(command[1], os.X_OK)  # as it is pasted
+    assert (tmp_path / "export" / "video_feed" / "1" / "saved_model.pb").exists()
+
+
+@pytest.mark.slow
+def test_the_example_of_census_income(tmp_path):
+    folder = write_census(tmp_path / "census")
+    printed = run("census_income.py", "--data", folder, "--epochs", 1, "--out", tmp_path / "out")
+    assert "MTL gain" in printed and (tmp_path / "out" / "census_income.keras").exists()

@@ -1,7 +1,7 @@
 """KuaiRand-Pure: what users of a short-video feed were shown and did, with features of users and videos.
 
 Gao et al., "KuaiRand: An Unbiased Sequential Recommendation Dataset with Randomly Exposed Videos", CIKM 2022,
-https://kuairand.com, CC BY-SA 4.0. It must be downloaded by whoever uses it.
+https://kuairand.com, CC BY-SA 4.0.
 """
 
 from collections.abc import Iterable
@@ -17,12 +17,24 @@ import pyarrow.csv as pa_csv
 import pyarrow.parquet as pa_parquet
 
 from tfmtl.checks import check_count, check_names, check_option
+from tfmtl.data.datasets.joined import joined
+from tfmtl.data.datasets.published import Published, folder_of, missing_files
 from tfmtl.data.datasets.split import Split
 from tfmtl.data.event_log import add_histories
+from tfmtl.progress import Verbose
 from tfmtl.schema import Categorical, Feature, Numeric, Schema, Sequence, TargetRates, Task
 from tfmtl.typing import Side
 
 Known: TypeAlias = Literal["row", "day"]
+
+PUBLISHED = Published(
+    name="kuairand_pure",
+    url="https://zenodo.org/records/10439422/files/KuaiRand-Pure.tar.gz",
+    files=("log_standard_*_pure.csv", "user_features_pure.csv", "video_features_basic_pure.csv"),
+    page="https://kuairand.com",
+    digest="md5:0820331067a3784d9691136f772b35a7",
+)
+"""The archive, and the digest that its page on Zenodo states."""
 
 FIRST_DAY, VALID_DAY, TEST_DAY = date(2022, 4, 25), date(2022, 5, 5), date(2022, 5, 6)
 """Rows to train on begin here; the next two are the days to choose and to report on."""
@@ -62,7 +74,7 @@ _VIDEO_NUMBERS = ("video_duration", "server_width", "server_height")
 
 
 def kuairand(
-    folder: str | PathLike[str],
+    folder: str | PathLike[str] | None = None,
     *,
     tasks: Iterable[str] = ("click", "long_view", "like", "profile_enter"),
     known: Known = "day",
@@ -70,6 +82,7 @@ def kuairand(
     dim: int = 16,
     min_count: int = 5,
     target_rates: bool = True,
+    verbose: Verbose = "auto",
 ) -> Split:
     """Reads KuaiRand-Pure, joins users, videos and histories, and splits it by day, without leaks.
 
@@ -82,7 +95,8 @@ def kuairand(
     Args:
         folder: where `log_standard_*_pure.csv`, `user_features_pure.csv` and `video_features_basic_pure.csv` lie, as
             published, or the same tables as `kuairand_log.parquet`, `kuairand_users.parquet`, `kuairand_videos.parquet` and,
-            where the log begins on 25 April, `kuairand_histories.parquet` with what lies before.
+            where the log begins on 25 April, `kuairand_histories.parquet` with what lies before. None downloads 45 MB, once, into
+            `TFMTL_DATA` or the user's cache folder.
         tasks: which of click, long_view, like, profile_enter, follow, comment and forward.
         known: what histories may hold: `"day"`, events of the days before the row's, as a nightly job knows them, or
             `"row"`, all events before the row.
@@ -90,13 +104,15 @@ def kuairand(
         dim: width of every embedding.
         min_count: how often a video, author, music or tag must occur to get a row of its own in the tables.
         target_rates: whether there are `TargetRates` among the features.
+        verbose: whether the download shows its progress; `"auto"`: in a terminal.
 
     Returns:
         Schema and rows; `user_id` is a feature and a column to group by (`evaluate(group="user_id")`).
 
     Raises:
         FileNotFoundError: a folder that does not hold the tables.
-        ValueError: an unknown task or option, or a table without the columns of the data set.
+        ConnectionError: no network, or no answer.
+        ValueError: an unknown task or option, a table without the columns of the data set, or an archive with another digest.
 
     Example:
 
@@ -111,7 +127,7 @@ def kuairand(
         raise ValueError(f"`tasks` must be among {list(TASKS)}. Received: {unknown}")
     check_option("known", known, Known)
     check_count("length", length)
-    log, users, videos, older = _tables(Path(folder))
+    log, users, videos, older = _tables(folder_of(PUBLISHED, folder, verbose))
     days = log["date"].to_numpy()
     first, valid, test = (int(day.strftime("%Y%m%d")) for day in (FIRST_DAY, VALID_DAY, TEST_DAY))
     rows = log.filter(pa.array((days >= first) & (days <= test)))
@@ -119,7 +135,7 @@ def kuairand(
         raise ValueError(f"{folder}: the log holds no row between {FIRST_DAY} and {TEST_DAY}.")
     rows = _with_context(rows)
     rows = _with_histories(rows, log, older, known, length)
-    rows = _joined(_joined(rows, users, "user_id"), videos, "video_id")
+    rows = joined(joined(rows, users, "user_id"), videos, "video_id")
     rows = _with_age(rows)
     days = rows["date"].to_numpy()
     parts = (days < valid, days == valid, days == test)
@@ -167,10 +183,7 @@ def _tables(folder: Path) -> tuple[pa.Table, pa.Table, pa.Table, pa.Table | None
         [] if logs else ["log_standard_*_pure.csv"]
     )
     if missing:
-        raise FileNotFoundError(
-            f"{folder} lacks {missing} of KuaiRand-Pure. Download it from https://kuairand.com and give the folder of its "
-            "CSV files."
-        )
+        raise missing_files(folder, missing, "KuaiRand-Pure", PUBLISHED.page)
     log = pa.concat_tables([_read(file, list(_LOG)).cast(pa.schema(_LOG)) for file in logs])
     user_columns = ["user_id", *_USER_NUMBERS, *_USER_CODES, *_USER_TEXTS]
     video_columns = ["video_id", *_VIDEO_CODES, *_VIDEO_TEXTS, *_VIDEO_NUMBERS, "upload_dt", "tag"]
@@ -232,15 +245,6 @@ def _known_until(rows: pa.Table, log: pa.Table, known: Known) -> np.ndarray:
     day, logged, time = (table.to_numpy() for table in (rows["date"], log["date"], log["time_ms"]))
     begins = {one: time[logged >= one].min() for one in np.unique(day)}
     return np.array([begins[one] for one in day])
-
-
-def _joined(rows: pa.Table, described: pa.Table, key: str) -> pa.Table:
-    """`rows` with the columns of `described`; null where it does not know the key."""
-    place = pc.index_in(rows[key], value_set=described[key].combine_chunks())
-    for name in described.column_names:
-        if name != key:
-            rows = rows.append_column(name, described[name].take(place))
-    return rows
 
 
 def _with_age(rows: pa.Table) -> pa.Table:

@@ -1,4 +1,4 @@
-"""Taobao UserBehavior: what users viewed, carted, favoured and bought, as rows with behaviour histories.
+"""The log of Taobao UserBehavior as rows with behaviour histories; `tfmtl.data.taobao` reads and splits it in one call.
 
 The public data set (Alibaba, Tianchi data set 649, research use) logs one event a line, without a header:
 
@@ -24,10 +24,11 @@ others to test on.
 Example:
 
 ```python
-from tfmtl.data import adapt, read, taobao
+from tfmtl.data import adapt, read
+from tfmtl.data.datasets import user_behavior
 
-train, test = taobao.rows(taobao.events("UserBehavior.csv", users=10_000))
-schema = adapt(taobao.schema(), read(train, taobao.schema(), batch_size=4096))
+train, test = user_behavior.rows(user_behavior.events("UserBehavior.csv", users=10_000))
+schema = adapt(user_behavior.schema(), read(train, user_behavior.schema(), batch_size=4096))
 dataset = read(train, schema, batch_size=512, shuffle=True, columns=("user_id",))
 ```
 """

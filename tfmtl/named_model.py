@@ -2,12 +2,13 @@
 
 import threading
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import PurePath
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 from tfmtl.keras_host import LEGACY, builds_from_means, dtype_of, keras, layers_of, register, show_held
 from tfmtl.row_errors import raising_as_is
+from tfmtl.typing import Tensor
 
 
 class _Added(threading.local):
@@ -20,6 +21,24 @@ class _Added(threading.local):
 _ADDED = _Added()
 
 
+@runtime_checkable
+class ReadsLabels(Protocol):
+    """A layer with losses that need labels, beside those that `add_loss` takes.
+
+    A `NamedModel` asks for them in every training step, once it has called its layers. A plain `keras.Model` does not.
+    """
+
+    def label_losses(self, labels: Mapping[str, Tensor], sample_weight: Any) -> list[Tensor]:
+        """Losses of the rows that the layer was last called on; none unless that was for training.
+
+        Under N replicas each is N times this replica's share of the loss: Keras takes the mean of what layers add.
+
+        Args:
+            labels: `{task: (B,) or (B, 1)}`, NaN where missing.
+            sample_weight: None, an array for all tasks, or `{task: array}`.
+        """
+
+
 @register
 class NamedModel(keras.Model):
     """A functional model that takes labels, sample weights and losses by the names of its outputs, and not by position.
@@ -27,7 +46,8 @@ class NamedModel(keras.Model):
     Keras deals a list out to the keys of a dict in the order of the alphabet, whatever order the schema has.
 
     What layers add by `add_loss` is read before the losses of the tasks. These wait for the other replicas of a
-    `MirroredStrategy`, which run the same layers in turn: afterwards Keras 3 would find what the last one added.
+    `MirroredStrategy`, which run the same layers in turn: afterwards Keras 3 would find what the last one added. Layers that
+    need labels for a loss of theirs are asked for it at the same time (`ReadsLabels`).
 
     Row numbers are int32 and raw ids int64 or text; Keras would cast them to what the model declares, and a raw id would
     become another id's row number, or none. So an input that is declared as int32 takes nothing else. JAX makes every
@@ -49,6 +69,11 @@ class NamedModel(keras.Model):
         held = _ADDED.of.get(id(self))
         return super().losses if held is None else held
 
+    def added_losses(self, labels: Any, sample_weight: Any) -> list[Any]:
+        """What layers add to the losses of the tasks, with or without a look at the labels of the step."""
+        readers = _label_readers(self) if isinstance(labels, Mapping) else []
+        return [*self.losses, *(loss for layer in readers for loss in layer.label_losses(labels, sample_weight))]
+
     def call(self, inputs: Any, training: bool | None = None, mask: Any = None) -> Any:
         self._refuse_raw(inputs)
         return super().call(inputs, training=training, mask=mask)
@@ -61,7 +86,7 @@ class NamedModel(keras.Model):
             self._refuse_position("The labels", y, tasks, not isinstance(y, Mapping))
             self._refuse_position("The sample weights", sample_weight, tasks, isinstance(sample_weight, list | tuple))
             self._refuse_position("`loss` of `compile`", self.loss, tasks, isinstance(self.loss, list | tuple))
-        _ADDED.of[id(self)] = list(self.losses)
+        _ADDED.of[id(self)] = self.added_losses(y, sample_weight)
         try:
             return super().compute_loss(x, y, y_pred, sample_weight, **options)
         finally:
@@ -118,6 +143,14 @@ class NamedModel(keras.Model):
     def _forget_steps(self) -> None:
         """Keras keeps a step that failed while it was traced, and would fail in it again whatever it is given then."""
         self.train_function = self.test_function = self.predict_function = None
+
+
+def _label_readers(model: keras.Model) -> Iterator[ReadsLabels]:
+    for layer in model.layers:
+        if isinstance(layer, keras.Model):
+            yield from _label_readers(layer)
+        elif isinstance(layer, ReadsLabels):
+            yield layer
 
 
 def _refuse_hdf5(path: Any) -> None:

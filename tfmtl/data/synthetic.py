@@ -225,6 +225,51 @@ def multi_behavior(
     return Synthetic(pa.table({**columns, **labels}), _schema(values, length), truth)
 
 
+def selection(
+    rows: int, *, users: int = 20, items: int = 20, strength: float = 2.0, reach: float = 1.2, seed: int = 0
+) -> Synthetic:
+    """Draws rows of a chain, click and buy, in which what would have been bought without a click is known.
+
+    ```
+    P(click)         = sigmoid(-1 + reach (a_user + b_item))               a, b ~ N(0, 1)
+    P(buy | click)   = sigmoid(-1 + strength a_user b_item)
+    ```
+
+    Users who click much and items that are clicked much meet in most of the clicks, and the rows that are rarely clicked buy
+    by another pattern. A model that is too small for the product, such as one that adds a number of the user and one of
+    the item, fits the clicked rows at the others' expense.
+
+    Args:
+        rows: how many to draw.
+        users, items: how many there are.
+        strength: how much conversions depend on user and item together.
+        reach: how much clicks depend on each.
+        seed: of functions, rows and labels.
+
+    Returns:
+        A `Synthetic` with `buy` as a chain has it, 0 without a click. Its rows and its truth also have `buy_if_clicked`: the
+        label, and its probability, had the row been clicked.
+
+    Raises:
+        ValueError: a count that is too small.
+    """
+    _check_least({"rows": (rows, 1), "users": (users, 1), "items": (items, 1)})
+    rng = np.random.default_rng(seed)
+    a, b = rng.normal(size=users), rng.normal(size=items)
+    user, item = rng.integers(users, size=rows), rng.integers(items, size=rows)
+    click = 1 / (1 + np.exp(1 - reach * (a[user] + b[item])))
+    buy = 1 / (1 + np.exp(1 - strength * a[user] * b[item]))
+    clicked, would_buy = ((rng.random(rows) < chance).astype("int64") for chance in (click, buy))
+    labels = {"click": clicked, "buy": clicked * would_buy, "buy_if_clicked": would_buy}
+    features = [
+        Categorical("user", num_ids=users, dim=1, side="user"),
+        Categorical("item", num_ids=items, dim=1, side="item"),
+    ]
+    schema = Schema(features, [Task(name, mean=float(labels[name].mean())) for name in ("click", "buy")])
+    truth = {"click": click, "buy": click * buy, "buy_if_clicked": buy}
+    return Synthetic(pa.table({"user": user, "item": item, **labels}), schema, truth)
+
+
 def _schema(values: int, length: int, dim: int = 8) -> Schema:
     """Items and events share a table for each attribute."""
     item = [Categorical(name, num_ids=values, dim=dim, table=name, side="item") for name in ATTRIBUTES]

@@ -1,7 +1,7 @@
 """Bottoms, trunks and heads, which `tfmtl.models.build` composes into a model, and the contract of one's own."""
 
 from tfmtl.stages.bottoms import DTRNRepresentation, SharedBottomRepresentation, STEMRepresentation
-from tfmtl.stages.heads import AITMHead, ESMMHead, Towers
+from tfmtl.stages.heads import AITMHead, DBMTLHead, ESCM2Head, ESMMHead, Towers
 from tfmtl.stages.stage import Bottom, Gated, Head, Trunk
 from tfmtl.stages.trunks import (
     CGC,
@@ -25,7 +25,9 @@ __all__ = [
     "CGC",
     "CrossStitch",
     "CustomizedSharing",
+    "DBMTLHead",
     "DTRNRepresentation",
+    "ESCM2Head",
     "ESMMHead",
     "Gated",
     "Head",

@@ -5,7 +5,9 @@ from tfmtl.models.presets.asymmetric_sharing import asymmetric_sharing
 from tfmtl.models.presets.cgc import cgc
 from tfmtl.models.presets.cross_stitch import cross_stitch
 from tfmtl.models.presets.customized_sharing import customized_sharing
+from tfmtl.models.presets.dbmtl import dbmtl
 from tfmtl.models.presets.dtrn import dtrn
+from tfmtl.models.presets.escm2 import escm2
 from tfmtl.models.presets.esmm import esmm
 from tfmtl.models.presets.me_mmoe import me_mmoe
 from tfmtl.models.presets.me_ple import me_ple
@@ -28,7 +30,9 @@ __all__ = [
     "cgc",
     "cross_stitch",
     "customized_sharing",
+    "dbmtl",
     "dtrn",
+    "escm2",
     "esmm",
     "me_mmoe",
     "me_ple",

@@ -14,7 +14,7 @@ from tfmtl.models.transfer.meanings import Axis, Labels, Meanings, numbered, wit
 from tfmtl.schema import Categorical, Numeric
 from tfmtl.schema import Sequence as History
 from tfmtl.stages.bottoms import DTRNRepresentation, SharedBottomRepresentation, STEMRepresentation
-from tfmtl.stages.heads import AITMHead, ESMMHead, Towers
+from tfmtl.stages.heads import AITMHead, DBMTLHead, ESCM2Head, ESMMHead, Towers
 from tfmtl.stages.trunks import PLE, CrossStitch, HierarchicalTaskTree, MLMMoE, OMoE, Sluice
 from tfmtl.stages.trunks.static_sharing import StaticSharing
 from tfmtl.stages.trunks.stitched_towers import StitchedTowers
@@ -204,6 +204,23 @@ def _(layer: Towers, into: Meanings, name: str, given: Streams) -> None:
 @follow.register
 def _(layer: ESMMHead, into: Meanings, name: str, given: Streams) -> None:
     follow(layer.towers, into, name, given)
+
+
+@follow.register
+def _(layer: ESCM2Head, into: Meanings, name: str, given: Streams) -> None:
+    follow(layer.towers, into, name, given)
+    for step, imputer in layer.imputers.items():
+        follow(imputer, into, f"{name}.imputers[{step}]", given[step])
+
+
+@follow.register
+def _(layer: DBMTLHead, into: Meanings, name: str, given: Streams) -> None:
+    found: dict[str, Labels] = {}
+    for task in layer.order:
+        own = within("own", follow(layer.hidden[task], into, f"{name}.hidden[{task}]", given[task]))
+        read = (*own, *chain(*(within(parent, found[parent]) for parent in layer.parents[task])))
+        found[task] = follow(layer.relations[task], into, f"{name}.relations[{task}]", read)
+        follow(layer.outputs[task], into, f"{name}.outputs[{task}]", found[task])
 
 
 @follow.register

@@ -1,7 +1,9 @@
 """From streams to predictions."""
 
 from tfmtl.stages.heads.aitm_head import AITMHead
+from tfmtl.stages.heads.dbmtl_head import DBMTLHead
+from tfmtl.stages.heads.escm2_head import ESCM2Head
 from tfmtl.stages.heads.esmm_head import ESMMHead
 from tfmtl.stages.heads.towers import Towers, Units
 
-__all__ = ["AITMHead", "ESMMHead", "Towers", "Units"]
+__all__ = ["AITMHead", "DBMTLHead", "ESCM2Head", "ESMMHead", "Towers", "Units"]

@@ -128,7 +128,11 @@ class ESMMHead(keras.layers.Layer):
         return self.towers(streams, training=training)
 
     def call(self, streams: Streams, training: bool | None = None) -> Predictions:
-        predictions = self.conditionals(streams, training=training)
+        return self.over_all_rows(self.conditionals(streams, training=training))
+
+    def over_all_rows(self, conditionals: Predictions) -> Predictions:
+        """`conditionals`, those of the chain's steps multiplied with all before them."""
+        predictions = dict(conditionals)
         for before, step in pairwise(self.chain):
             predictions[step] = predictions[before] * predictions[step]
         return predictions

@@ -72,7 +72,8 @@ class BalancedModel(NamedModel):
         step: BalancingStep = self._held.step
         with tf.GradientTape(persistent=True) as tape:
             predictions = self(x, training=True)
-            added = list(self.losses)  # before the losses of the tasks wait for other replicas: see `NamedModel`
+            # Before the losses of the tasks wait for other replicas: see `NamedModel`.
+            added = self.added_losses(y, sample_weight)
             rest = additional_loss(added) if added else None
             total = self.compute_loss(x, y, predictions, sample_weight)
             losses = step.losses(y, predictions, sample_weight)

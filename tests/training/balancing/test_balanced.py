@@ -26,8 +26,16 @@ from tfmtl.training.balancing import (
     balanced,
 )
 from tfmtl.training.balancing import balanced_model as module
+from tfmtl.training.balancing.gramian_balancer import GramianBalancer
 
 RATE = 0.1
+
+
+class FirstOnly(GramianBalancer):
+    """Gives the other tasks a weight of zero, by which no gradient can be divided."""
+
+    def weights(self, gramian, present):
+        return tf.one_hot(0, gramian.shape[0], dtype=gramian.dtype)
 
 
 def made(balancer, *, model=None, optimizer=None, tasks=TASKS, **options):
@@ -104,7 +112,11 @@ def test_static_weights_of_one_are_the_plain_model():
     assert set(model.evaluate(data, verbose=0, return_dict=True)) == {n for n in plain_logs if not n.startswith("val_")}
 
 
-@pytest.mark.parametrize("balancer", [CAGrad(), PCGrad(seed=1), NashMTL(), DBMTL(), MetaBalance("sale", 1.0)], ids=repr)
+@pytest.mark.parametrize(
+    "balancer",
+    [CAGrad(), PCGrad(seed=1), NashMTL(), DBMTL(), FirstOnly(), FirstOnly(every=2), MetaBalance("sale", 1.0)],
+    ids=repr,
+)
 def test_the_step_is_the_weighted_one(balancer, monkeypatch):
     """Shared weights move along `sum_k w_k g_k`, towers along what the method says, and the table stays sparse."""
     x, y = rows(16)

@@ -11,6 +11,10 @@ from tfmtl.training.balancing.balancing_state import BalancingState
 from tfmtl.training.balancing.shared_weights import SharedWeights, as_jacobian
 from tfmtl.training.balancing.task_losses import TaskLosses, everywhere
 
+LEAST = 2.0**-60
+"""What a weight of zero is taken for where gradients are divided by it again: too small to move a float32 sum, and far from
+where float32 and bfloat16 end."""
+
 
 class Found(NamedTuple):
     """What a balancer made of a step.
@@ -100,25 +104,42 @@ class BalancingStep:
         """This replica's gradient of `sum_k w_k L_k + rest` by every trainable weight, times `scale`: one backward pass.
 
         `rest` is regularisation and what layers added. Weights that a single task reaches follow its plain loss if the
-        balancer says so: a second backward pass, that ends where the layers of single tasks do.
+        balancer says so: their gradient is divided by the task's weight. Where `rest` or float16 stands in the way of that, a
+        second backward pass brings them, which ends where the layers of single tasks do.
         """
-        targets = [*losses, *([] if rest is None else [rest])]
-        ones = [scale] * len(targets)
-        weighted = [*(scale * weight for weight in tf.unstack(found.weights, num=len(losses))), *ones[len(losses) :]]
-        towers = [] if self.balancer.weighs_towers else self.shared.towers
         known = [] if found.dense is None else self.shared.dense
-        passes = [
-            (without(self.shared.variables, [*towers, *known]), ones if self.balancer.resizes else weighted),
-            (towers, ones),
-        ]
-        by_variable: dict[int, Any] = {}
-        for group, seeds in passes:
-            if group:
-                gradients = tape.gradient(targets, [raw(v) for v in group], seeds)
-                by_variable |= dict(zip(map(id, group), gradients, strict=True))
+        towers = [] if self.balancer.weighs_towers or self.balancer.resizes else self.shared.towers
+        apart = bool(towers) and (rest is not None or self.shared.half)
+        weights = tf.ones_like(found.weights) if self.balancer.resizes else found.weights
+        if towers and not apart:
+            weights = tf.where(tf.abs(weights) < LEAST, LEAST, weights)
+
+        others = without(self.shared.variables, [*known, *(towers if apart else [])])
+        by_variable = self._backward(tape, losses, rest, weights, others, scale)
+        if apart:
+            by_variable |= self._backward(tape, losses, rest, tf.ones_like(weights), towers, scale)
+        elif towers:
+            for variable, owner in zip(towers, self.shared.owners, strict=True):
+                by_variable[id(variable)] = _divided(by_variable[id(variable)], weights[owner])
         if found.dense is not None:
             by_variable |= dict(zip(map(id, known), self._with_rest(tape, found.dense, rest, scale), strict=True))
         return [by_variable[id(variable)] for variable in self.shared.variables]
+
+    @staticmethod
+    def _backward(
+        tape: tf.GradientTape,
+        losses: Sequence[tf.Tensor],
+        rest: tf.Tensor | None,
+        weights: tf.Tensor,
+        variables: list[Any],
+        scale: tf.Tensor,
+    ) -> dict[int, Any]:
+        """The gradient of the weighted losses and of `rest` by `variables`, times `scale`."""
+        seeds = [scale * weight for weight in tf.unstack(weights, num=len(losses))]
+        if rest is not None:
+            losses, seeds = [*losses, rest], [*seeds, scale]
+        gradients = tape.gradient(losses, [raw(v) for v in variables], seeds)
+        return dict(zip(map(id, variables), gradients, strict=True))
 
     def _with_rest(
         self, tape: tf.GradientTape, dense: list[tf.Tensor], rest: tf.Tensor | None, scale: tf.Tensor
@@ -141,6 +162,13 @@ def without(variables: list[Any], others: list[Any]) -> list[Any]:
     """`variables` but for `others`; compared by identity, as `==` of variables compares their elements."""
     left_out = set(map(id, others))
     return [variable for variable in variables if id(variable) not in left_out]
+
+
+def _divided(gradient: Any, weight: tf.Tensor) -> Any:
+    """`gradient`, which may be one of single rows, over `weight`."""
+    if isinstance(gradient, tf.IndexedSlices):
+        return tf.IndexedSlices(_divided(gradient.values, weight), gradient.indices, gradient.dense_shape)
+    return gradient / tf.cast(weight, gradient.dtype)
 
 
 def _combined(gradients: list[list[tf.Tensor]], factors: tf.Tensor) -> list[tf.Tensor]:

@@ -24,17 +24,21 @@ class SharedWeights:
         variables: all trainable weights.
         dense: those that more than one task reaches and that are no embedding tables; with one task, all that it reaches.
         towers: those that exactly one task reaches, tables among them; none with one task.
+        owners: the number of the task that reaches each of `towers`.
         sizes: the number of elements of each of `dense`.
+        half: whether a layer computes in float16, where small gradients become zero.
     """
 
     def __init__(self, model: keras.Model, tasks: Sequence[str]):
         self.variables = list(model.trainable_variables)
         reached, sparse = _reached(model, tasks, self.variables)
-        pairs = list(zip(self.variables, reached, sparse, strict=True))
+        triples = list(zip(self.variables, reached, sparse, strict=True))
         fewest = min(2, len(tasks))
-        self.dense = [v for v, count, rows in pairs if count >= fewest and not rows and not is_table(v)]
-        self.towers = [v for v, count, _ in pairs if count == 1 and len(tasks) > 1]
+        self.dense = [v for v, by, rows in triples if len(by) >= fewest and not rows and not is_table(v)]
+        owned = [(v, by[0]) for v, by, _ in triples if len(by) == 1 and len(tasks) > 1]
+        self.towers, self.owners = [v for v, _ in owned], [owner for _, owner in owned]
         self.sizes = tuple(math.prod(v.shape) for v in self.dense)
+        self.half = any(layer.compute_dtype == "float16" for layer in model.layers)
 
     def check_any(self, needs_them: str) -> None:
         """Raises ValueError if the tasks share no dense weight."""
@@ -63,19 +67,19 @@ def as_jacobian(gradients: list[list[tf.Tensor]]) -> tf.Tensor:
     return tf.stack([tf.concat([tf.reshape(g, [-1]) for g in of_task], axis=0) for of_task in gradients])
 
 
-def _reached(model: keras.Model, tasks: Sequence[str], variables: list[Any]) -> tuple[list[int], list[bool]]:
-    """For each variable, how many tasks have a gradient by it, and whether any of them is one of single rows."""
-    by: list[set[str]] = [set() for _ in variables]
+def _reached(model: keras.Model, tasks: Sequence[str], variables: list[Any]) -> tuple[list[list[int]], list[bool]]:
+    """For each variable, the numbers of the tasks with a gradient by it, and whether any of these is one of single rows."""
+    by: list[set[int]] = [set() for _ in variables]
     sparse = [False] * len(variables)
     sources = [raw(v) for v in variables]
 
     def forward(inputs: Any) -> None:
         with tf.GradientTape(persistent=True) as tape:
             outputs = model(inputs, training=False)
-        for task in tasks:
+        for number, task in enumerate(tasks):
             for place, gradient in enumerate(tape.gradient(outputs[task], sources)):
                 if gradient is not None:
-                    by[place].add(task)
+                    by[place].add(number)
                     sparse[place] |= isinstance(gradient, tf.IndexedSlices)
 
     def replicated(inputs: Any) -> None:
@@ -83,4 +87,4 @@ def _reached(model: keras.Model, tasks: Sequence[str], variables: list[Any]) -> 
 
     specs = tf.nest.map_structure(lambda column: tf.TensorSpec([None, *column.shape[1:]], column.dtype), model.input)
     tf.function(replicated, autograph=False).get_concrete_function(specs)  # traced, and never run
-    return [len(reaching) for reaching in by], sparse
+    return [sorted(reaching) for reaching in by], sparse

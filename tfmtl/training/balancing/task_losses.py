@@ -66,8 +66,9 @@ class TaskLosses:
 
 
 def count_labels(labels: Any) -> tf.Tensor:
-    """How many labels are not missing, that is NaN."""
+    """How many labels are not missing, that is NaN; groups of rows may stand beside them."""
     labels = tf.convert_to_tensor(labels)
+    labels = labels[:, 0] if labels.shape.rank == 2 else labels
     known = ~tf.math.is_nan(labels) if labels.dtype.is_floating else tf.ones_like(labels, "bool")
     return tf.reduce_sum(tf.cast(known, "float32"))
 

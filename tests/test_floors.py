@@ -10,8 +10,8 @@ PACKAGE = ROOT / "tfmtl"
 
 FLOORS = [
     {"typing", "keras_host", "version", "checks", "paths", "leftovers", "row_errors"},
-    {"atomic_file", "initializers", "cross_replica", "label_checks", "named_model", "progress", "tables"},
-    {"masked_rows"},
+    {"atomic_file", "initializers", "cross_replica", "chief", "label_checks", "passes", "progress", "tables"},
+    {"masked_rows", "named_model"},
     {"schema", "losses", "metrics", "optimizers"},
     {"layers", "data", "training", "serving"},
     {"stages", "exporting", "analysis"},

@@ -8,7 +8,7 @@ Everything that differs between the two generations is in this file and nowhere 
 import contextlib
 import functools
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, TypeVar
 
 LEGACY = os.environ.get("TF_USE_LEGACY_KERAS", "0").lower() in ("1", "true")
@@ -151,6 +151,62 @@ def paths_within(name: str) -> contextlib.AbstractContextManager[Any]:
     return contextlib.nullcontext() if LEGACY else keras.name_scope(name)
 
 
+class _Beginning:
+    """What tf_keras asks a model for, in the place where its own callback for crashes leaves it."""
+
+    def __init__(self, epoch: int):
+        self.epoch = epoch
+
+    def maybe_load_initial_counters_from_ckpt(self, steps: Any, initial_epoch: int, mode: Any) -> tuple[int, int]:
+        return self.epoch, 0
+
+
+def begin_at(model: keras.Model, epoch: int | None) -> None:
+    """Called in `on_train_begin`, has the `fit` that runs begin with `epoch`; None forgets it, or later ones would too.
+
+    Neither host has a public way. Whoever calls this checks the first epoch that comes.
+    """
+    if LEGACY:
+        model._training_state = None if epoch is None else _Beginning(epoch)
+    else:
+        model._initial_epoch = epoch
+
+
+def make_before_tracing(model: keras.Model, labels: Iterable[str]) -> None:
+    """Makes the variables of a compiled model's optimizer and losses that Keras would make while it traces the first step.
+
+    TensorFlow traces a step twice if variables were made in it: the first step would take twice as long, a minute more with
+    dozens of tasks. Under a strategy Keras makes them by itself, on other backends too.
+
+    Args:
+        model: about to be fitted, with a dict of outputs or a single one.
+        labels: the names of the labels that each step is given; without any, the losses are left to Keras.
+    """
+    optimizer = model.optimizer
+    if BACKEND != "tensorflow" or optimizer is None or not hasattr(optimizer, "build"):
+        return
+    import tensorflow as tf
+
+    with model.distribute_strategy.scope():
+        if tf.distribute.has_strategy() or not model.trainable_variables:
+            return
+        scope = tf.name_scope(optimizer.name) if LEGACY else keras.name_scope(optimizer.name, caller=optimizer)
+        if not getattr(optimizer, "built", False):  # of which tf_keras knows nothing: there a second call does nothing
+            with scope:
+                optimizer.build(model.trainable_variables)
+        outputs, names = model.output, tuple(labels)
+        if not names or not isinstance(outputs, Mapping):
+            return
+        if LEGACY:
+            if not model.compiled_loss.built:
+                model.compiled_loss.build(outputs)
+            return
+        # Private, and where it is not there the first step only takes longer.
+        losses = getattr(model, "_compile_loss", None)
+        if losses is not None and not losses.built and set(names) >= set(outputs):
+            losses.build(dict.fromkeys(names, 0), dict.fromkeys(outputs, 0))
+
+
 def raw(variable: Any) -> Any:
     """The backend's own variable: what a Keras 3 variable wraps, and what tf_keras has in the first place."""
     return variable if LEGACY or not isinstance(variable, keras.Variable) else variable.value
@@ -170,6 +226,7 @@ __all__ = [
     "BACKEND",
     "LEGACY",
     "add_uncast",
+    "begin_at",
     "builds_from_means",
     "dtype_of",
     "inputs_by_name",

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import PurePath
 from typing import Any, Protocol, runtime_checkable
 
+from tfmtl.chief import own_path
 from tfmtl.keras_host import LEGACY, builds_from_means, dtype_of, keras, layers_of, register, show_held
 from tfmtl.row_errors import raising_as_is
 from tfmtl.typing import Tensor
@@ -105,12 +106,12 @@ class NamedModel(keras.Model):
                 f"`include_optimizer=False` to say so. Received: filepath={str(filepath)!r}",
                 stacklevel=2,
             )
-        super().save(filepath, *arguments, **options)
+        super().save(own_path(self, filepath), *arguments, **options)
 
     def save_weights(self, filepath: Any, *arguments: Any, **options: Any) -> None:
         if not str(filepath).endswith(".weights.h5"):
             _refuse_hdf5(filepath)
-        super().save_weights(filepath, *arguments, **options)
+        super().save_weights(own_path(self, filepath), *arguments, **options)
 
     def _refuse_position(self, what: str, given: Any, tasks: list[str], refused: bool) -> None:
         if refused:

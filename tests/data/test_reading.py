@@ -18,6 +18,7 @@ from harness import run_fresh
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tfmtl import passes
 from tfmtl.data.adapting import adapt
 from tfmtl.data.arrow import Piece, shard_pieces
 from tfmtl.data.chunks import shuffled
@@ -532,15 +533,41 @@ def test_fit_says_what_is_wrong():
         model.fit(dataset, verbose=0)
 
 
-def test_tfrecord_is_read_without_python(tmp_path):
+def test_tfrecord_is_read_without_python(tmp_path, monkeypatch):
     """A parameter server strategy sends a dataset's graph to its workers, which know no Python of ours."""
 
-    def graph(source):
-        variant = tf.data.experimental.to_variant(read(source, FLAT, batch_size=4, shuffle=True))
+    def graph(source, shuffle=True):
+        variant = tf.data.experimental.to_variant(read(source, FLAT, batch_size=4, shuffle=shuffle))
         return tf.raw_ops.DatasetToGraphV2(input_dataset=variant).numpy()
 
-    assert b"PyFunc" not in graph(write_tfrecord(flat_table(), tmp_path / "rows.tfrecord"))
+    path = write_tfrecord(flat_table(), tmp_path / "rows.tfrecord")
+    assert b"PyFunc" not in graph(path, shuffle=False)
     assert b"PyFunc" in graph(flat_table())
+    monkeypatch.setenv("TF_CONFIG", json.dumps({"cluster": {"chief": ["a:1"], "worker": ["b:1"], "ps": ["c:1"]}}))
+    assert b"PyFunc" not in graph(path)
+
+
+@pytest.mark.parametrize("suffix", [".parquet", ".tfrecord"])
+def test_a_pass_follows_from_seed_and_number(tmp_path, suffix):
+    """Not from how many passes this process has begun: a run that goes on sets their number."""
+    path = tmp_path / f"rows{suffix}"
+    (write_tfrecord if suffix == ".tfrecord" else pa_parquet.write_table)(flat_table(), path)
+
+    def order(dataset):
+        return [row for x, _ in dataset for row in x["row"].numpy().tolist()]
+
+    def shuffled():
+        return read(path, FLAT, batch_size=7, columns=("row",), shuffle=20, seed=3)
+
+    first = shuffled()
+    before = passes.tell()
+    wanted = [order(first) for _ in range(3)]
+    assert wanted[0] != wanted[1] != wanted[2] and sorted(wanted[0]) == sorted(wanted[1])
+    assert passes.tell() == [*before[:-1], [3, 3]]
+    passes.seek([*passes.tell()[:-1], [3, 1]])
+    assert [order(first) for _ in range(2)] == wanted[1:]
+    with pytest.raises(ValueError, match="another order than before"):
+        passes.seek([[seed + 1, count] for seed, count in before])
 
 
 def test_labels_outside_their_sample_space_may_be_anything():
@@ -609,11 +636,38 @@ def test_names_a_file_that_breaks_off(tmp_path):
     data[1000:200_000] = bytes(199_000)
     path.write_bytes(data)
     assert f"ValueError: {path}: not a readable Parquet file" in message_of(read(tmp_path, schema, batch_size=1000))
-    path = write_tfrecord(table.slice(0, 300), tmp_path / "rows.tfrecord")
-    data = bytearray(path.read_bytes())
-    data[-20:-10] = bytes(10)
-    path.write_bytes(data)
-    assert "corrupted record" in message_of(read(path, schema, batch_size=10))
+
+
+@pytest.mark.parametrize("suffix", [".tfrecord", ".tfrecord.gz"])
+def test_names_a_tfrecord_file_that_breaks_off(tmp_path, suffix):
+    schema = Schema([Numeric("age", transform="standardize")], [Task("click")])
+    table = pa.table({"age": np.arange(600.0), "click": np.arange(600) % 2})
+    for number in (1, 2):
+        path = write_tfrecord(table, tmp_path / f"{number}{suffix}")
+    whole = path.read_bytes()
+    spoilt = bytearray(gzip.decompress(whole) if suffix.endswith(".gz") else whole)
+    size = len(spoilt) // 600
+    spoilt[500 * size + 20] ^= 1
+    for data, row in (
+        (bytes(spoilt), 500),
+        (bytes(spoilt[: 300 * size]), None),
+        (bytes(spoilt[: 300 * size + 5]), 300),
+    ):
+        path.write_bytes(gzip.compress(data) if suffix.endswith(".gz") else data)
+        for work in (lambda rows: len(list(rows)), lambda rows: adapt(schema, rows)):
+            if row is None:  # fewer rows, but whole
+                assert work(read(tmp_path, schema, batch_size=100))
+                continue
+            with pytest.raises(Exception, match=f"{path}: not a readable TFRecord file: row {row} is cut off"):
+                work(read(tmp_path, schema, batch_size=100))
+
+
+def test_a_compressed_tfrecord_file_may_be_several_in_one(tmp_path):
+    table = pa.table({"age": np.arange(20.0), "click": np.arange(20) % 2})
+    path = write_tfrecord(table, tmp_path / "rows.tfrecord.gz")
+    path.write_bytes(path.read_bytes() + write_tfrecord(table.slice(0, 5), tmp_path / "more.tfrecord.gz").read_bytes())
+    (rows,) = read(path, Schema([Numeric("age")], [Task("click")]), batch_size=100)
+    assert rows[0]["age"].numpy().tolist() == [*range(20), *range(5)]
 
 
 @pytest.mark.parametrize("suffix", WRITERS)

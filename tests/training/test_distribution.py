@@ -201,6 +201,46 @@ def test_default_and_auto():
     assert isinstance(strategy("auto"), tf.distribute.MirroredStrategy) == (gpus > 1)
 
 
+@pytest.mark.parametrize(
+    ("cluster", "chosen", "why"),
+    [
+        ({"worker": ["a:1", "b:1"]}, "multi_worker", "TF_CONFIG names 2 workers"),
+        (
+            {"chief": ["a:1"], "worker": ["b:1"], "ps": ["c:1"]},
+            "parameter_server",
+            "TF_CONFIG names 1 parameter servers",
+        ),
+        ({"worker": ["a:1"]}, None, "TensorFlow sees 0 GPUs"),
+    ],
+)
+def test_auto_reads_the_cluster_and_says_so(cluster, chosen, why, monkeypatch, caplog):
+    import tensorflow as tf
+
+    monkeypatch.setenv("TF_CONFIG", json.dumps({"cluster": cluster, "task": {"type": "worker", "index": 0}}))
+    monkeypatch.setattr(tf.config, "get_visible_devices", lambda kind=None: [])
+    for made in ("_multi_worker", "_parameter_server"):
+        monkeypatch.setattr(f"tfmtl.training.distribution.{made}", lambda made=made: made[1:])
+    with caplog.at_level("INFO", "tfmtl"):
+        if chosen and not LEGACY:
+            with pytest.raises(ValueError, match=f"TF_USE_LEGACY_KERAS=1.*name='{chosen}'"):
+                strategy()
+        else:
+            assert strategy() == (chosen or tf.distribute.get_strategy())
+    assert [record.getMessage() for record in caplog.records] == [f"strategy {chosen or 'None, one device'}: {why}"]
+
+
+@pytest.mark.skipif(not LEGACY, reason="Keras 3 does not support it")
+def test_says_that_workers_come_first(monkeypatch):
+    import tensorflow as tf
+
+    def late(**options):
+        raise RuntimeError("Collective ops must be configured at program startup")
+
+    monkeypatch.setattr(tf.distribute, "MultiWorkerMirroredStrategy", late)
+    with pytest.raises(RuntimeError, match=r"before `adapt`, `read`.*Received: Collective ops"):
+        strategy("multi_worker")
+
+
 def test_refuses_an_unknown_name():
     with pytest.raises(ValueError, match=r"'parameter_server'\)\. Received: name='horovod'"):
         strategy("horovod")

@@ -1,7 +1,6 @@
 """Arrow batches to arrays: shuffled in a window of rows, lists padded, text as codes and a dictionary."""
 
 import functools
-import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
@@ -15,6 +14,7 @@ from tfmtl.data.arrow import Piece, Reader, shard_pieces
 from tfmtl.data.columns import Column
 from tfmtl.data.labels import FILE, ROW
 from tfmtl.data.splitting import first_without_integers
+from tfmtl.passes import PassCounter
 from tfmtl.row_errors import noting_errors
 from tfmtl.schema.categorical import MISSING_ID
 from tfmtl.typing import Tensor
@@ -28,11 +28,16 @@ class ArrowSource:
 
     Args:
         reader: opened files or a table.
+
+    Attributes:
+        num_rows: of all of it, None where it is not known before it is read.
     """
 
     def __init__(self, reader: Reader):
         self.reader = reader
         self.files, self.physical, self.check = reader.files, reader.physical, reader.check
+        sizes = [piece.kept_rows for piece in reader.pieces]
+        self.num_rows = None if None in sizes else sum(size or 0 for size in sizes)
 
     def chunks(
         self, columns: Sequence[Column], shard: tuple[int, int], window: int, seed: int
@@ -48,14 +53,16 @@ class ArrowSource:
         nothing = f"There is no row to read in part {shard[0]} of {shard[1]}. Received: {', '.join(self.files)}"
         if num_rows == 0:
             raise ValueError(nothing)
-        passes = itertools.count()
+        passes = PassCounter(seed) if window else None
 
         def generate() -> Iterator[dict[str, np.ndarray]]:
-            random = np.random.default_rng((seed, next(passes)))
-            order = [pieces[i] for i in random.permutation(len(pieces))] if window else pieces
+            order, random = pieces, None
+            if passes is not None:
+                random = np.random.default_rng((seed, next(passes)))
+                order = tuple(pieces[i] for i in random.permutation(len(pieces)))
             tables = _tables(self.reader.scan(order, columns), columns)
             table = None
-            for table in shuffled(tables, window, random) if window else tables:
+            for table in tables if random is None else shuffled(tables, window, random):
                 for start in range(0, table.num_rows, _CHUNK_ROWS):
                     yield _arrays(table.slice(start, _CHUNK_ROWS), columns, self.files)
             if table is None:  # a file that does not know its rows until it is read

@@ -12,7 +12,7 @@ from tfmtl.data.csv_format import CsvFormat
 from tfmtl.data.labels import Labels
 from tfmtl.data.preprocessing import Preprocessor, encoded_columns
 from tfmtl.data.sources import open_source
-from tfmtl.data.workers import check_alone
+from tfmtl.data.workers import check_alone, steps_of_workers, with_steps, workers_of_cluster
 from tfmtl.schema import Schema
 from tfmtl.typing import Tensor
 
@@ -77,7 +77,9 @@ def read(
 
     Returns:
         A dataset that ends after one pass. For Parquet and tables it knows its number of batches, unless it is a shard. A
-        worker of a multi-worker strategy takes its share of batches by itself, unless `shard` has already given it its rows.
+        worker of a multi-worker strategy takes its share of batches by itself, unless `shard` has already given it its rows:
+        then, of Parquet and tables, batches without a row follow, so that all workers take equally many steps; of other files
+        `fit` needs `steps_per_epoch`.
 
     Raises:
         FileNotFoundError: no file.
@@ -124,6 +126,8 @@ def read(
     batches = None if num_rows is None else _batches(num_rows, batch_size, drop_remainder, shard)
     if batches is not None and shard[1] == 1:  # a strategy would take a shard's number for that of all workers
         dataset = dataset.apply(tf.data.experimental.assert_cardinality(batches))
+    elif batches is not None and opened.num_rows is not None and shard[1] == workers_of_cluster():
+        dataset = with_steps(dataset, batches, steps_of_workers(opened.num_rows, batch_size, drop_remainder))
     if encoder:
         dataset = dataset.map(encoder, num_parallel_calls=tf.data.AUTOTUNE)
     return dataset.prefetch(2).with_options(_options(sharded=shard[1] > 1))

@@ -1,12 +1,16 @@
 """TFRecord files of `tf.train.Example`, parsed by TensorFlow alone.
 
-Such a dataset is a graph without Python in it: a parameter server strategy can send it to its workers.
+Such a dataset is a graph without Python in it, but for the number of a shuffled pass: a parameter server strategy can send it
+to its workers.
 """
 
 import math
+import os
 from collections.abc import Sequence
 from dataclasses import replace
 from itertools import chain
+from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import tensorflow as tf
@@ -15,11 +19,19 @@ from google.protobuf.message import DecodeError
 from tfmtl.data.columns import NO_INTEGER, Column, Physical, check_types
 from tfmtl.data.labels import FILE, ROW
 from tfmtl.data.store import LOCAL, Store
+from tfmtl.data.workers import under_parameter_servers
+from tfmtl.passes import PassCounter
 from tfmtl.schema.categorical import MISSING_ID
 from tfmtl.typing import Tensor
 
 _CHUNK_ROWS = 1 << 12
 _FILES_AT_A_TIME = 4
+_BLOCK = 256
+"""Records of a file that are counted at a time."""
+_FRAME_BYTES = 16
+"""What a file holds of each record beside it: its length, and checksums of both."""
+_GZIP_SIZES = 1 << 32
+"""The size that a compressed file tells is modulo this."""
 _LOOK_AT = 100
 """Records of the first file that are searched for columns: a record may lack those that are missing in it."""
 _KINDS = {"bytes_list": pa.string(), "int64_list": pa.int64(), "float_list": pa.float32()}
@@ -35,6 +47,8 @@ _OF_DTYPE: dict[str, pa.DataType] = {
 
 class TfrecordSource:
     """TFRecord files, all with the columns of the first, plain or gzipped."""
+
+    num_rows = None  # they do not say
 
     def __init__(self, files: tuple[str, ...], store: Store):
         if store != LOCAL:
@@ -68,25 +82,35 @@ class TfrecordSource:
     ) -> tuple[tf.data.Dataset, None]:
         """Chunks of rows as `{key: tensor}`, with `FILE` and `ROW` of every row, and None: their number is not known."""
         index, count = shard
-        numbered = list(enumerate(self.files))
+        numbered = [(number, file, _size(file)) for number, file in enumerate(self.files)]
         by_file = len(numbered) % count == 0
         if by_file:
             numbered = numbered[index::count]
-        dataset = tf.data.Dataset.from_tensor_slices(tuple(map(list, zip(*numbered, strict=True))))
-        if window:
-            dataset = dataset.shuffle(len(numbered), seed)
+        files = tf.data.Dataset.from_tensor_slices(tuple(map(list, zip(*numbered, strict=True))))
 
         @tf.autograph.experimental.do_not_convert
-        def records(number: Tensor, file: Tensor) -> tf.data.Dataset:
-            gzipped = tf.strings.regex_full_match(file, r".*\.gz")
-            rows = tf.data.TFRecordDataset(file, tf.where(gzipped, "GZIP", "")).enumerate()
-            rows = rows if by_file else rows.shard(count, index)
-            return rows.map(lambda row, record: (tf.cast(number, tf.int64), row, record))
+        def records(number: Tensor, file: Tensor, size: Tensor) -> tf.data.Dataset:
+            rows = _numbered_records(number, file, size)
+            return rows if by_file else rows.shard(count, index)
 
-        # A fixed number of files at a time: the order must not depend on the machine's cores.
-        dataset = dataset.interleave(records, _FILES_AT_A_TIME, num_parallel_calls=_FILES_AT_A_TIME, deterministic=True)
-        if window:
-            dataset = dataset.shuffle(window, seed)
+        def read(files: tf.data.Dataset) -> tf.data.Dataset:
+            # A fixed number of files at a time: the order must not depend on the machine's cores.
+            return files.interleave(records, _FILES_AT_A_TIME, num_parallel_calls=_FILES_AT_A_TIME, deterministic=True)
+
+        @tf.autograph.experimental.do_not_convert
+        def one_pass(number: Tensor) -> tf.data.Dataset:
+            drawn = tf.random.stateless_uniform((), [seed, number], minval=None, maxval=None, dtype=tf.int64)
+            shuffled = read(files.shuffle(len(numbered), drawn, reshuffle_each_iteration=False))
+            return shuffled.shuffle(window, drawn, reshuffle_each_iteration=False)
+
+        if not window:
+            dataset = read(files)
+        elif under_parameter_servers():  # which send the graph to other machines, without Python's counter
+            dataset = read(files.shuffle(len(numbered), seed)).shuffle(window, seed)
+        else:
+            passes = PassCounter(seed)
+            number = tf.TensorSpec((), tf.int64)
+            dataset = tf.data.Dataset.from_generator(lambda: [next(passes)], output_signature=number).flat_map(one_pass)
 
         @tf.autograph.experimental.do_not_convert
         def parse(file: Tensor, row: Tensor, record: Tensor) -> dict[str, Tensor]:
@@ -106,6 +130,64 @@ class TfrecordSource:
         for fields in histories.values():
             parsed |= _events({name: parsed[name] for name in fields}, names)
         return origin | {column.key: _converted(column, parsed[column.name]) for column in columns}
+
+
+def _numbered_records(number: Tensor, file: Tensor, size: Tensor) -> tf.data.Dataset:
+    """The records of a file, each with `number` and its place among them; one that cannot be read fails in words.
+
+    TensorFlow says what is wrong with a record, and not in which file. So the records end before one that cannot be read; then
+    they are fewer bytes than the file holds.
+
+    Args:
+        number: of the file.
+        file: its path.
+        size: of its records in bytes, modulo 2^32 where it is compressed.
+    """
+    gzipped = tf.strings.regex_full_match(file, r".*\.gz")
+    raw = tf.data.TFRecordDataset(file, tf.where(gzipped, "GZIP", ""))
+    end = tf.data.Dataset.from_tensors(tf.constant([], tf.string))  # what is batched is never empty
+
+    def is_whole(read: Tensor) -> Tensor:
+        # Compressed files may be several in one, of which the end tells the size of the last. These are read once more.
+        as_written = tf.where(gzipped, read % _GZIP_SIZES, read) == size
+        return tf.cond(
+            tf.logical_or(as_written, tf.logical_not(gzipped)), lambda: as_written, lambda: _is_readable(raw)
+        )
+
+    @tf.autograph.experimental.do_not_convert
+    def counted(state: tuple[Tensor, Tensor], records: Tensor) -> Any:
+        first, read = state
+        count = tf.size(records, tf.int64)
+        whole = tf.cond(count > 0, lambda: True, lambda: is_whole(read))
+        message = [
+            file,
+            ": not a readable TFRecord file: row ",
+            tf.as_string(first),
+            " is cut off, corrupt or being written",
+        ]
+        read += tf.reduce_sum(tf.cast(tf.strings.length(records), tf.int64) + _FRAME_BYTES)
+        with tf.control_dependencies([tf.debugging.Assert(whole, [tf.strings.join(message)])]):
+            places = tf.range(first, first + count)
+        return (first + count, read), (tf.fill(tf.shape(records), tf.cast(number, tf.int64)), places, records)
+
+    zero = tf.constant(0, tf.int64)
+    return raw.ignore_errors().batch(_BLOCK).concatenate(end).scan((zero, zero), counted).unbatch()
+
+
+def _is_readable(records: tf.data.Dataset) -> Tensor:
+    """Whether records can be read to their end."""
+    attempt = tf.data.Dataset.from_tensors(0).map(lambda _: records.reduce(0, lambda count, _: count + 1))
+    return attempt.ignore_errors().reduce(False, lambda *_: True)
+
+
+def _size(file: str) -> int:
+    """How many bytes the records of a file are, modulo 2^32 where it is compressed."""
+    path = Path(file)
+    if path.suffix != ".gz":
+        return path.stat().st_size
+    with path.open("rb") as opened:
+        opened.seek(-4, os.SEEK_END)
+        return int.from_bytes(opened.read(), "little")
 
 
 def _first_types(file: str) -> Physical:

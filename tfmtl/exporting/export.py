@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from tfmtl.chief import own_path
 from tfmtl.data.preprocessing import Preprocessor
 from tfmtl.exporting.argument_checks import check_arguments, check_layers, check_tolerance
 from tfmtl.exporting.compared_batches import compared_batches
@@ -124,7 +125,7 @@ def export(
     elif isinstance(preprocessor, Preprocessor) and preprocessor.passthrough:
         preprocessor = Preprocessor(preprocessor.features)  # requests have no columns for metrics
 
-    base = model_path(path)
+    base = model_path(own_path(model, path))
     check_destination(base, version, keep)
     check_tolerance(tolerance)
     metrics = plain_metrics(metrics)

@@ -9,6 +9,7 @@ from tfmtl.training.masked import masked
 from tfmtl.training.objectives import objectives
 from tfmtl.training.pareto_checkpoints import ParetoCheckpoints
 from tfmtl.training.pareto_front import pareto_front
+from tfmtl.training.resume import Resume
 from tfmtl.training.suggest_weights import SuggestedWeights, suggest_weights
 from tfmtl.training.validation import Validation
 
@@ -18,6 +19,7 @@ __all__ = [
     "Evaluation",
     "FIGURES",
     "ParetoCheckpoints",
+    "Resume",
     "SuggestedWeights",
     "Validation",
     "evaluate",

@@ -26,9 +26,9 @@ class BestCheckpoint(keras.callbacks.Callback):
     epoch with one that is not is never kept. Where the others had one lucky epoch, a larger tolerance gives the main task room.
 
     It reads the logs: put it *after* `Validation`, or give `fit` its `validation_data`. Epochs without an evaluation are passed
-    over. A run that resumes (`initial_epoch`, `BackupAndRestore`) goes on from what lies beside `filepath`.
+    over. A run that resumes (`Resume`, `initial_epoch`) goes on from what lies beside `filepath`.
 
-    Under several workers give each a `filepath` of its own.
+    Under several workers the chief writes; `filepath` must be one that all of them see.
 
     Args:
         main: the name of the main task's figure in the logs, such as `"val_click_auc"`.
@@ -135,7 +135,7 @@ class BestCheckpoint(keras.callbacks.Callback):
                 self._floor[name] = found[name]
         if self.filepath is not None and self._state_path is not None:
             save_whole(self.model, self.filepath)
-            write_state(self._state_path, {"epoch": epoch, "best": found, "floor": self._floor})
+            write_state(self.model, self._state_path, {"epoch": epoch, "best": found, "floor": self._floor})
         if self.restore_best_weights:
             self._weights = self.model.get_weights()
 

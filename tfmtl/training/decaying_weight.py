@@ -15,7 +15,7 @@ class DecayingWeight:
     ```
 
     The optimizer's own counter is the clock, as it is for a learning rate schedule: it advances in training only, it is
-    saved with the optimizer, and `fit` resumed with `initial_epoch` or `BackupAndRestore` goes on where it stopped.
+    saved with the optimizer, and `fit` resumed with `Resume` goes on where it stopped.
 
     Args:
         weight: the weight at the start.

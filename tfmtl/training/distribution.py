@@ -1,11 +1,16 @@
 """How training is spread over devices and machines."""
 
+import json
+import logging
+import os
 from typing import Any, Literal, TypeAlias
 
 import tensorflow as tf
 
 from tfmtl.checks import check_option
 from tfmtl.keras_host import BACKEND, LEGACY
+
+_log = logging.getLogger(__name__)
 
 StrategyName: TypeAlias = Literal["auto", "mirrored", "multi_worker", "parameter_server"]
 
@@ -16,14 +21,18 @@ def strategy(name: StrategyName | None = "auto", **options: Any) -> tf.distribut
     | name | strategy | runs on |
     |---|---|---|
     | `None` | TensorFlow's default: no distribution | every host |
-    | `"auto"` | `"mirrored"` where TensorFlow sees more than one GPU or `devices` are given, else the default | TensorFlow |
     | `"mirrored"` | `MirroredStrategy`: all GPUs of this machine | TensorFlow |
     | `"multi_worker"` | `MultiWorkerMirroredStrategy`: machines named in `TF_CONFIG` | tf_keras |
     | `"parameter_server"` | `ParameterServerStrategy`: weights on servers named in `TF_CONFIG` | tf_keras |
 
+    `"auto"` is the one that fits: parameter servers where `TF_CONFIG` names some, `"multi_worker"` where it names several
+    workers, else `"mirrored"` where TensorFlow sees more than one GPU or `devices` are given, else none. What it chose and why
+    is one line in the log `tfmtl.training.distribution`, at level INFO.
+
     The two strategies of several machines need tf_keras, set by `TF_USE_LEGACY_KERAS=1` before Python starts: the
     trainer of Keras 3 does not support them. One script does for all processes: under `"parameter_server"` only the
     chief comes back from this call, while those that `TF_CONFIG` makes a `worker` or `ps` serve it until they are stopped.
+    Call it before anything else of TensorFlow: before `adapt`, `read` and models.
 
     Args:
         name: one of the above.
@@ -31,7 +40,8 @@ def strategy(name: StrategyName | None = "auto", **options: Any) -> tf.distribut
 
     Raises:
         ValueError: an unknown name, a backend without `tf.distribute`, a strategy that Keras 3 does not support,
-            parameter servers that `TF_CONFIG` does not name, or options where the default strategy is the result.
+            a cluster that `TF_CONFIG` does not name, or options where the default strategy is the result.
+        RuntimeError: workers that are to train together have run something else before.
 
     Example:
 
@@ -43,6 +53,9 @@ def strategy(name: StrategyName | None = "auto", **options: Any) -> tf.distribut
     ```
     """
     check_option("name", name, StrategyName, optional=True)
+    if name == "auto":
+        name, why = _fitting(options)
+        _log.info("strategy %s: %s", name or "None, one device", why)
     if name is not None and BACKEND != "tensorflow":
         raise ValueError(
             f"tf.distribute needs the TensorFlow backend; here only strategy(None) works. Received: name={name!r}, backend={BACKEND!r}"
@@ -51,18 +64,39 @@ def strategy(name: StrategyName | None = "auto", **options: Any) -> tf.distribut
         raise ValueError(
             f"Keras 3 does not train under this strategy; tf_keras does: set TF_USE_LEGACY_KERAS=1 before Python starts. Received: name={name!r}"
         )
-    if name == "auto":
-        several = options.get("devices") or len(tf.config.get_visible_devices("GPU")) > 1
-        name = "mirrored" if several else None
     if name is None:
         if options:
             raise ValueError(f"The default strategy takes no options. Received: {options}")
         return tf.distribute.get_strategy()
     if name == "mirrored":
         return tf.distribute.MirroredStrategy(**options)
-    if name == "multi_worker":
+    return _multi_worker(**options) if name == "multi_worker" else _parameter_server(**options)
+
+
+def _fitting(options: dict[str, Any]) -> tuple[StrategyName | None, str]:
+    """The strategy that `"auto"` means here, and why."""
+    cluster = json.loads(os.environ.get("TF_CONFIG") or "{}").get("cluster", {})
+    workers = len(cluster.get("worker", ())) + len(cluster.get("chief", ()))
+    if cluster.get("ps"):
+        return "parameter_server", f"TF_CONFIG names {len(cluster['ps'])} parameter servers"
+    if workers > 1:
+        return "multi_worker", f"TF_CONFIG names {workers} workers"
+    if BACKEND != "tensorflow":
+        return None, f"the backend is {BACKEND}"
+    gpus = len(tf.config.get_visible_devices("GPU"))
+    if options.get("devices"):
+        return "mirrored", f"devices={options['devices']}"
+    return ("mirrored" if gpus > 1 else None), f"TensorFlow sees {gpus} GPUs"
+
+
+def _multi_worker(**options: Any) -> tf.distribute.Strategy:
+    try:
         return tf.distribute.MultiWorkerMirroredStrategy(**options)
-    return _parameter_server(**options)
+    except RuntimeError as error:
+        raise RuntimeError(
+            "`strategy` must be called before anything else of TensorFlow runs in a worker: before `adapt`, `read`, models and "
+            f"tensors. Received: {error}"
+        ) from error
 
 
 def _parameter_server(**options: Any) -> tf.distribute.Strategy:

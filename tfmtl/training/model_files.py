@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from tfmtl.atomic_file import replacing
+from tfmtl.chief import is_chief, own_path
 from tfmtl.keras_host import keras
 
 WEIGHTS = ".weights.h5"
@@ -19,8 +20,8 @@ def check_model_path(name: str, path: str | os.PathLike[str]) -> Path:
 
 
 def save_whole(model: keras.Model, path: Path) -> None:
-    """Saves a model, or its weights, as the end of `path` says."""
-    with replacing(path) as partial:
+    """Saves a model, or its weights, as the end of `path` says; of several workers, which all call it, the chief."""
+    with replacing(own_path(model, path)) as partial:
         # Keras goes by the end of a name.
         ending = WEIGHTS if path.name.endswith(WEIGHTS) else ".keras"
         written = partial.with_name(f"{partial.name}{ending}")
@@ -34,8 +35,10 @@ def save_whole(model: keras.Model, path: Path) -> None:
             written.unlink(missing_ok=True)
 
 
-def write_state(path: Path, state: dict[str, Any]) -> None:
-    """Writes JSON."""
+def write_state(model: keras.Model, path: Path, state: dict[str, Any]) -> None:
+    """Writes JSON beside a model; of several workers the chief does."""
+    if not is_chief(model):
+        return
     with replacing(path) as partial:
         partial.write_text(json.dumps(state, indent=1), encoding="utf-8")
 

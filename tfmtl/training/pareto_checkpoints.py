@@ -19,7 +19,7 @@ class ParetoCheckpoints(keras.callbacks.Callback):
     without an evaluation are passed over. A run that resumes goes on from `front.json` in the folder; one that starts anew
     begins with an empty front.
 
-    Under several workers give each a folder of its own.
+    Under several workers the chief writes; the folder must be one that all of them see.
 
     Args:
         figures: the names of the figures in the logs, such as `["val_click_auc", "val_buy_auc"]`.
@@ -88,7 +88,9 @@ class ParetoCheckpoints(keras.callbacks.Callback):
         }
         if epoch in front:
             save_whole(self.model, self.path_of(epoch))
-            write_state(self.folder / "front.json", {str(number): figures for number, figures in front.items()})
+            write_state(
+                self.model, self.folder / "front.json", {str(number): figures for number, figures in front.items()}
+            )
             for fallen in set(self.front) - set(front):
                 self.path_of(fallen).unlink(missing_ok=True)
         self.front = front

@@ -28,7 +28,7 @@ import tfmtl
 from tfmtl.data import kuairand
 from tfmtl.keras_host import keras
 from tfmtl.metrics import exact
-from tfmtl.models import aitm, esmm, ple, single_task
+from tfmtl.models import aitm, escm2, esmm, ple, single_task
 from tfmtl.schema import Schema, Task
 
 SIZES = {"units": (64, 32), "tower_units": (16,), "dropout": 0.2}
@@ -42,6 +42,8 @@ MODELS: dict[str, tuple[tuple[Task, ...], Callable[[Schema], keras.Model]]] = {
     TWIN: (MASKED[1:], lambda s: single_task(s, **SIZES)),
     "PLE, like on clicked rows": (MASKED, lambda s: ple(s, **SIZES)),
     "ESMM": (CHAIN, lambda s: esmm(s, ("click", "like"), **SIZES)),
+    "ESCM2-IPW": (CHAIN, lambda s: escm2(s, ("click", "like"), estimator="ipw", **SIZES)),
+    "ESCM2-DR": (CHAIN, lambda s: escm2(s, ("click", "like"), estimator="dr", imputation_units=(16,), **SIZES)),
     "AITM": (CHAIN, lambda s: aitm(s, ("click", "like"), **SIZES)),
     "like alone, all likes seen": (ALL_SEEN[1:], lambda s: single_task(s, **SIZES)),
 }

@@ -1,5 +1,6 @@
-"""Paths of this machine, told from the URLs of stores elsewhere."""
+"""Paths of this machine, told from the URLs of stores elsewhere, and what tells files apart."""
 
+import hashlib
 import os
 import re
 from pathlib import Path
@@ -42,3 +43,16 @@ def local_path(path: str | os.PathLike[str], what: str) -> Path:
         f"`{what}` must be a path of this machine, not a URL: write or copy it here, and move it with the store's own "
         f"tools, or mount the store. Received: {what}={text!r}"
     )
+
+
+def digest_of(path: str | os.PathLike[str], what: str) -> str:
+    """SHA-256 of a file of this machine.
+
+    Raises:
+        ValueError: a URL, or no file.
+    """
+    file = local_path(path, what)
+    if not file.is_file():
+        raise ValueError(f"`{what}` must be a file. Received: {what}={str(file)!r}")
+    with open(file, "rb") as opened:
+        return hashlib.file_digest(opened, "sha256").hexdigest()

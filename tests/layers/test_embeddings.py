@@ -50,6 +50,13 @@ def test_fields_follow_the_equations():
     assert all(np.isfinite(field).all() for field in fields.values())
 
 
+def test_one_flag_for_a_vector():
+    layer = FeatureEmbedding([Numeric("size", size=2, transform=None, flag_missing="row")])
+    expected = [[0.5, 0, 1], [1, 2, 0], [0, 0, 1]]
+    np.testing.assert_array_equal(np.asarray(layer({"size": ROWS["size"]})["size"]), expected)
+    assert layer.compute_output_shape({"size": (3, 2)}) == {"size": (3, 3)}
+
+
 @pytest.mark.parametrize("dim", [None, 3])
 def test_numbers_without_flags(dim):
     """A missing value is a 0, and nothing else is read."""

@@ -12,6 +12,7 @@ from tfmtl.data.label_statistics import LabelStatistics
 from tfmtl.data.splitting import NO_ID, split_fields
 from tfmtl.data.summaries import IdCounts, Moments, Quantiles, as_array
 from tfmtl.data.target_rates import TargetRateCounts
+from tfmtl.paths import digest_of
 from tfmtl.progress import Verbose, number_of_batches, with_progress
 from tfmtl.row_errors import as_raised
 from tfmtl.schema import Categorical, Feature, Numeric, Schema, Sequence, TargetRates
@@ -28,6 +29,7 @@ def adapt(schema: Schema, dataset: Iterable[Any], *, verbose: Verbose = "auto") 
     - `transform="buckets"`: at most `num_buckets` bins of nearly equal mass; a value that repeats often has its own.
     - `transform="standardize"`: mean and standard deviation of each position; a constant column gets deviation 1. Where
       `flag_missing` is None, whether any value was missing, and so whether the model reads flags: adapt on enough rows.
+    - `embedding`: the digest of the file, by which `build` knows it again.
     - `TargetRates`: positives and labelled rows of each id, in each fold.
     - Of every task the mean of its labels, of a regression their variance too, over the rows that count. Towers start at
       the mean, and `objectives` measures a task's loss by it. A task whose labels are all alike is worth a warning.
@@ -57,6 +59,7 @@ def adapt(schema: Schema, dataset: Iterable[Any], *, verbose: Verbose = "auto") 
     >>> adapt(schema, [{"city": ["Rome", "Oslo", "", "Rome"]}]).feature("city").vocabulary
     ('Rome', 'Oslo')
     """
+    schema = _with_digests(schema)
     if schema.is_adapted and all(task.is_measured for task in schema.tasks):
         return schema
     summaries, labels = _Summaries(schema), LabelStatistics(schema.tasks)
@@ -77,6 +80,25 @@ def adapt(schema: Schema, dataset: Iterable[Any], *, verbose: Verbose = "auto") 
         for feature in schema.features
     )
     return replace(schema, features=features, tasks=labels.measured())
+
+
+def _with_digests(schema: Schema) -> Schema:
+    """The schema with the digests of files of vectors that it lacks."""
+
+    def noted(field: Categorical) -> Categorical:
+        if field.embedding is None or field.embedding_digest is not None:
+            return field
+        return replace(field, embedding_digest=digest_of(field.embedding, "embedding"))
+
+    features: list[Feature] = []
+    for feature in schema.features:
+        if isinstance(feature, Categorical):
+            features.append(noted(feature))
+        elif isinstance(feature, Sequence):
+            features.append(replace(feature, fields=tuple(map(noted, feature.fields))))
+        else:
+            features.append(feature)
+    return schema if tuple(features) == schema.features else replace(schema, features=tuple(features))
 
 
 def extend(

@@ -15,7 +15,7 @@ def check_columns(columns: Iterable[str], encoded: Encoded) -> None:
 
 
 def values_and_flags(feature: Numeric, x: Tensor, dtype: str) -> Tensor:
-    """`(B,)` or `(B, size)` -> `(B, width)`: the numbers, NaN as 0, then a 1 for each that was NaN if it is to be flagged."""
+    """`(B,)` or `(B, size)` -> `(B, width)`: the numbers, NaN as 0, then a 1 for each that was NaN, or for any, if that is flagged."""
     x = x[:, None] if len(x.shape) == 1 else x
     if x.shape[-1] != feature.size:
         raise ValueError(
@@ -23,4 +23,8 @@ def values_and_flags(feature: Numeric, x: Tensor, dtype: str) -> Tensor:
         )
     missing = ops.isnan(x)
     values = ops.cast(ops.where(missing, ops.zeros_like(x), x), dtype)
-    return values if feature.flag_missing is False else ops.concatenate([values, ops.cast(missing, dtype)], axis=-1)
+    if feature.flag_missing is False:
+        return values
+    if feature.flag_missing == "row":
+        missing = ops.any(missing, axis=-1, keepdims=True)
+    return ops.concatenate([values, ops.cast(missing, dtype)], axis=-1)

@@ -6,6 +6,7 @@ from typing import Any
 
 from tfmtl.keras_host import keras
 from tfmtl.layers.join_streams import JoinStreams
+from tfmtl.models.pretrained import load_pretrained
 from tfmtl.named_model import model_by_name
 from tfmtl.schema import Categorical, Feature, Numeric, Sequence
 from tfmtl.schema.schema import Schema
@@ -54,7 +55,7 @@ def build(schema: Schema, bottom: Bottom, trunk: Trunk, head: Head, *, name: str
     Raises:
         ValueError: a feature that was never adapted, or one with the name of a stage; two stages of one name; a stage
             that lacks what its contract asks for; stages that do not fit, or that were made for other features or
-            tasks.
+            tasks; a file of vectors (`Categorical(embedding=)`) that is not there, or not that of `adapt`.
 
     Example:
 
@@ -82,7 +83,9 @@ def build(schema: Schema, bottom: Bottom, trunk: Trunk, head: Head, *, name: str
     predictions = head(mixed)
 
     _check_tasks(schema, head, predictions)
-    return model_by_name(inputs, predictions, name)
+    model = model_by_name(inputs, predictions, name)
+    load_pretrained(model, schema)
+    return model
 
 
 def _check_names(columns: Iterable[str], stages: list[str]) -> None:

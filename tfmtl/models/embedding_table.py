@@ -17,7 +17,7 @@ from tfmtl.schema import Categorical, Numeric, Schema
 from tfmtl.schema import Sequence as History
 from tfmtl.schema.categorical import MISSING_ID
 
-Vectors = Mapping[Any, Any] | str | os.PathLike[str] | np.ndarray
+Vectors = Mapping[Any, Any] | tuple[Sequence[Any], np.ndarray] | str | os.PathLike[str] | np.ndarray
 
 
 class LoadedVectors(NamedTuple):
@@ -106,7 +106,7 @@ class EmbeddingTable:
         """Takes vectors from elsewhere over, each row by its id.
 
         Args:
-            vectors: `{id: vector}`; a matrix over `ids`, `(len(ids), dim)`, or over all rows, `(1 + len(ids), dim)`; or a
+            vectors: `{id: vector}`, or ids and their matrix, `(ids, (N, dim))`; a matrix over `ids`, `(len(ids), dim)`, or over all rows, `(1 + len(ids), dim)`; or a
                 file: `.parquet` with the columns `id` and `vector`, `.npz` with the arrays `ids` and `vectors`, or text with
                 an id and its numbers on a line (`.vec`, `.txt`, `.tsv`, as word2vec writes it).
 
@@ -210,6 +210,19 @@ def embedding_table(model: keras.Model, schema: Schema, name: str, *, stream: st
     >>> cities.get(["Rome"]).tolist()
     [[1.0, 1.0, 1.0, 1.0]]
     """
+    tables = embedding_tables(model, schema, name)
+    if stream not in tables:
+        streams = [known for known in tables if known is not None]
+        raise ValueError(
+            f"`stream` must be one of {streams}, each of which has vectors of its own. Received: stream={stream!r}"
+            if streams
+            else f"The model has one vector an id, whatever the stream. Received: stream={stream!r}"
+        )
+    return tables[stream]
+
+
+def embedding_tables(model: keras.Model, schema: Schema, name: str) -> dict[str | None, EmbeddingTable]:
+    """As `embedding_table`, but that of every stream, by its name; of None where the model has one vector an id."""
     holders = holders_of_tables(model, "model", schema)
     fields = table_fields(schema)
     columns = _tables_by_column(schema)
@@ -221,14 +234,8 @@ def embedding_table(model: keras.Model, schema: Schema, name: str, *, stream: st
             f"`name` must be that of one table, or of a column that reads it. Received: name={name!r}, which {len(held)} layers "
             f"hold; tables: {tables}; columns: {sorted(columns)}"
         )
-    streams = _streams_of(model, held[0])
-    if stream not in (streams or (None,)):
-        raise ValueError(
-            f"`stream` must be one of {list(streams)}, each of which has vectors of its own. Received: stream={stream!r}"
-            if streams
-            else f"The model has one vector an id, whatever the stream. Received: stream={stream!r}"
-        )
-    return EmbeddingTable(table, fields[table], held[0], streams.index(stream) if stream is not None else 0)
+    streams = _streams_of(model, held[0]) or (None,)
+    return {stream: EmbeddingTable(table, fields[table], held[0], place) for place, stream in enumerate(streams)}
 
 
 def _tables_by_column(schema: Schema) -> dict[str, str]:
@@ -245,9 +252,13 @@ def _streams_of(model: keras.Model, holder: FusedTables) -> tuple[str, ...]:
     return owners[0].streams if owners and isinstance(owners[0], STEMEmbedding) else ()
 
 
-def _listed(vectors: Mapping[Any, Any]) -> tuple[list[Any], np.ndarray]:
+def _listed(vectors: Mapping[Any, Any] | tuple[Sequence[Any], np.ndarray]) -> tuple[list[Any], np.ndarray]:
+    if isinstance(vectors, tuple) and len(vectors) == 2 and len(vectors[0]) == len(vectors[1]):
+        return list(vectors[0]), np.asarray(vectors[1], "float32")
     if not isinstance(vectors, Mapping) or not vectors:
-        raise ValueError(f"`vectors` must be {{id: vector}}, a matrix or a file. Received: {type(vectors).__name__}")
+        raise ValueError(
+            f"`vectors` must be {{id: vector}}, ids and a matrix, a matrix or a file. Received: {type(vectors).__name__}"
+        )
     widths = sorted({np.shape(vector) for vector in vectors.values()})
     if len(widths) > 1:
         raise ValueError(f"All vectors must have one width. Received: shapes={widths[:5]}")

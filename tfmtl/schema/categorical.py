@@ -1,5 +1,6 @@
 """Columns of ids."""
 
+import os
 from collections import Counter
 from dataclasses import KW_ONLY, dataclass, replace
 from typing import Any, Literal
@@ -28,7 +29,12 @@ class Categorical:
         min_count: with `vocabulary="adapt"`, how often a category must occur to get its own row. Rarer ones train row 0.
         dim: width of the embedding.
         table: name of the table; features with the same `table` share one. Defaults to the feature's own.
-        trainable: False leaves the table's rows as they are set, for vectors from elsewhere (`tfmtl.embedding_table`).
+        embedding: a file of vectors from elsewhere, with which the table starts: `.parquet`, `.npz` or text, as
+            `tfmtl.embedding_table(...).load` reads it. A schema holds the file's path and not its numbers: `build` and the
+            presets read it once, and from then on they are weights, in every file and export of the model. Vectors in memory
+            go to `tfmtl.embedding_table(...).load` once the model is made.
+        embedding_digest: SHA-256 of that file, which `adapt` notes and `build` compares.
+        trainable: False leaves the table's rows as they are set, for vectors from elsewhere; ids without one then have 0.
         dtype: `"string"` or `"int64"`, of the raw column. Needed only with `hash_buckets` over integers; otherwise known.
         side: what the column describes; the `rank` signature sends the user's side once.
         column: what the column is called in files and tables, where that is no `name`, such as `"hours-per-week"`. Batches,
@@ -36,7 +42,7 @@ class Categorical:
 
     Raises:
         ValueError: none or several of `vocabulary`, `num_ids`, `hash_buckets`; an empty, mixed or repeating
-            vocabulary; a count or width below 1.
+            vocabulary; a count or width below 1; an `embedding` that is no path.
     """
 
     name: str
@@ -47,6 +53,8 @@ class Categorical:
     min_count: int = 1
     dim: int = 16
     table: str | None = None
+    embedding: str | None = None
+    embedding_digest: str | None = None
     trainable: bool = True
     dtype: IdDtype | None = None
     side: Side = "context"
@@ -68,6 +76,8 @@ class Categorical:
             raise ValueError(f"`min_count` of {self.name!r} goes with vocabulary='adapt'. Received: {self.min_count}")
         if self.table is not None:
             check_name("table", self.table)
+        if self.embedding is not None:
+            object.__setattr__(self, "embedding", _path(self.name, self.embedding))
         object.__setattr__(self, "dtype", self._dtype())
 
     def _dtype(self) -> IdDtype | None:
@@ -118,8 +128,26 @@ class Categorical:
     def encoded(self) -> "Categorical":
         """The feature as the model sees it, once ids are row numbers: same rows, no vocabulary to carry along."""
         return replace(
-            self, vocabulary=None, num_ids=self.rows - 1, hash_buckets=None, min_count=1, dtype="int64", column=None
+            self,
+            vocabulary=None,
+            num_ids=self.rows - 1,
+            hash_buckets=None,
+            min_count=1,
+            embedding=None,
+            embedding_digest=None,
+            dtype="int64",
+            column=None,
         )
+
+
+def _path(name: str, embedding: Any) -> str:
+    if not isinstance(embedding, str | os.PathLike):
+        raise ValueError(
+            f"`embedding` of {name!r} must be the path of a file of vectors, which a schema can hold as JSON. Give vectors "
+            f"in memory to `tfmtl.embedding_table(model, schema, {name!r}).load(vectors)` once the model is made. Received: "
+            f"a {type(embedding).__name__}"
+        )
+    return os.fspath(embedding)
 
 
 def _vocabulary(name: str, vocabulary: Any) -> Any:

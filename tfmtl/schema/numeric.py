@@ -27,12 +27,13 @@ class Numeric:
         transform: `"standardize"` (subtract the mean, divide by the standard deviation), `"log1p"`
             (`sign(x) log(1 + |x|)`), `"buckets"` (quantile bins, each with an embedding; bin 0 holds NaN), or None.
         dim: width of the embedding: of a bin, or of a linear map of the numbers. None passes the numbers on as they are,
-            `(B, 2 size)`: the values, NaN as 0, and a flag for each that was NaN; `(B, size)` without flags. Buckets take
-            16 by default.
+            `(B, 2 size)`: the values, NaN as 0, and a flag for each that was NaN; `(B, size)` without flags, `(B, size + 1)`
+            with one. Buckets take 16 by default.
         flag_missing: whether there are flags, for all of `size` alike. None, the default, lets `adapt` decide where it learns
             `mean` and `std`: no flags if no value of the column was missing, because no row would train their weights.
             Anywhere else None means flags. Without them a missing value is a 0, which is the mean after `"standardize"`.
-            Buckets always have their bin 0.
+            `"row"` has one flag, that any of them was missing: vectors of a text or an image are there as a whole or not at
+            all. Buckets always have their bin 0.
         num_buckets: bins that `"buckets"` learns; repeated quantiles fall together.
         boundaries: the learned (or given) edges between bins, increasing.
         mean, std: the learned (or given) statistics of `"standardize"`, one for each of `size`; a number stands for one.
@@ -48,7 +49,7 @@ class Numeric:
     size: int = 1
     transform: Transform | None = "standardize"
     dim: int | None = None
-    flag_missing: bool | None = None
+    flag_missing: bool | Literal["row"] | None = None
     num_buckets: int = 64
     boundaries: tuple[float, ...] | None = None
     mean: tuple[float, ...] | None = None
@@ -66,12 +67,13 @@ class Numeric:
                 raise ValueError(f"Buckets of {self.name!r} need size=1. Received: size={self.size}")
             if self.dim is None:
                 object.__setattr__(self, "dim", 16)
-        if not isinstance(self.flag_missing, (bool, np.bool_, type(None))):
-            raise ValueError(
-                f"`flag_missing` of {self.name!r} must be None, True or False. Received: flag_missing={self.flag_missing!r}"
-            )
-        if self.flag_missing is not None:
+        if isinstance(self.flag_missing, np.bool_):
             object.__setattr__(self, "flag_missing", bool(self.flag_missing))
+        if self.flag_missing != "row" and not isinstance(self.flag_missing, (bool, type(None))):
+            raise ValueError(
+                f"`flag_missing` of {self.name!r} must be None, True, False or 'row'. Received: "
+                f"flag_missing={self.flag_missing!r}"
+            )
         set_counts(self, "dim", optional=True)
         set_counts(self, "size", "num_buckets")
         for field in ("boundaries", "mean", "std"):
@@ -109,6 +111,8 @@ class Numeric:
     @property
     def width(self) -> int:
         """How many numbers the model reads: the values, and their flags if there are some."""
+        if self.flag_missing == "row":
+            return self.size + 1
         return self.size if self.flag_missing is False else 2 * self.size
 
     @property

@@ -155,7 +155,7 @@ def check_features(features: Iterable[Feature]) -> None:
         other = first.setdefault(table, field)
         if _ids(other) != _ids(field):
             raise ValueError(
-                f"{other.name!r} and {field.name!r} share table {table!r} and must agree on ids, width and `trainable`. "
+                f"{other.name!r} and {field.name!r} share table {table!r} and must agree on ids, width and `trainable`, and on the file of vectors. "
                 f"Received: {_ids(other)} and {_ids(field)}"
             )
 
@@ -189,5 +189,5 @@ def table_readers(features: Iterable[Feature]) -> list[tuple[str, Categorical]]:
 
 def _ids(field: Categorical) -> dict[str, Any]:
     """What readers of one table must agree on."""
-    names = ("vocabulary", "num_ids", "hash_buckets", "min_count", "dim", "dtype", "trainable")
+    names = ("vocabulary", "num_ids", "hash_buckets", "min_count", "dim", "dtype", "trainable", "embedding")
     return {name: getattr(field, name) for name in names}

@@ -9,10 +9,11 @@ ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "tfmtl"
 
 FLOORS = [
-    {"typing", "keras_host", "version", "checks", "paths", "leftovers", "row_errors"},
+    {"typing", "keras_host", "version", "checks", "outputs", "paths", "leftovers", "row_errors"},
     {"atomic_file", "initializers", "cross_replica", "chief", "label_checks", "passes", "progress", "tables"},
     {"masked_rows", "named_model"},
-    {"schema", "losses", "metrics", "optimizers"},
+    {"losses"},
+    {"schema", "metrics", "optimizers"},
     {"layers", "data", "training", "serving"},
     {"stages", "exporting", "analysis"},
     {"models"},

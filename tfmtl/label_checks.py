@@ -1,23 +1,54 @@
 """Labels and weights that no figure may be computed from: refused in words, wherever the batch is computed."""
 
-from typing import Any, NoReturn
+from typing import Any, NamedTuple, NoReturn
 
 import numpy as np
 
 from tfmtl.keras_host import BACKEND, keras, ops
-from tfmtl.typing import TaskKind, Tensor
+from tfmtl.typing import LabelKind, Tensor
 
 LARGEST = 1e16
 """Labels of a regression beyond it are refused: the sum of a million such squares still is a float32."""
 
-EXPECTED: dict[TaskKind, str] = {
+EXPECTED: dict[LabelKind, str] = {
     "binary": "0, 1 or NaN (missing)",
     "regression": f"NaN (missing) or finite, at most {LARGEST:g} from 0",
+    "nonnegative": f"NaN (missing) or from 0 to {LARGEST:g}",
+    "multiclass": "NaN (missing) or the index of a class, from 0 to {last}",
 }
 
 
-def checked_labels(labels: Tensor, kind: TaskKind, of: str, *, in_graphs: bool = True) -> Tensor:
-    """`labels` without missing ones, `(B,)`, once all of them are what a task of this kind can have.
+class LabelRule(NamedTuple):
+    """What labels can be.
+
+    Args:
+        kind: 0 and 1, any finite number, one that is not negative, or the index of a class.
+        num_classes: how many classes there are.
+    """
+
+    kind: LabelKind
+    num_classes: int = 0
+
+    @property
+    def expected(self) -> str:
+        """The rule in words."""
+        return EXPECTED[self.kind].format(last=self.num_classes - 1)
+
+    def broken_by(self, labels: Tensor) -> Tensor:
+        """Which of `labels`, none of them missing, break it: bools, `(B,)`."""
+        if self.kind == "binary":
+            return ops.logical_and(ops.not_equal(labels, 0.0), ops.not_equal(labels, 1.0))
+        fits = ops.less_equal(ops.abs(labels), LARGEST)
+        if self.kind != "regression":
+            fits = ops.logical_and(fits, ops.greater_equal(labels, 0.0))
+        if self.kind == "multiclass":
+            whole = ops.equal(ops.floor(labels), labels)
+            fits = ops.logical_and(fits, ops.logical_and(whole, ops.less(labels, self.num_classes)))
+        return ops.logical_not(fits)
+
+
+def checked_labels(labels: Tensor, rule: LabelRule | LabelKind, of: str, *, in_graphs: bool = True) -> Tensor:
+    """`labels` without missing ones, `(B,)`, once all of them are what the task can have.
 
     Values at hand raise ValueError. In a TensorFlow graph the step fails with the same sentence before anything is
     computed from the labels; a jitted step of JAX fails with it at its end. XLA (`jit_compile=True`) drops what could
@@ -25,15 +56,13 @@ def checked_labels(labels: Tensor, kind: TaskKind, of: str, *, in_graphs: bool =
 
     Args:
         labels: float32; what stands for a missing label is a label of that kind.
-        kind: of the task.
+        rule: what they can be.
         of: the name of the task, loss or metric, for the message.
         in_graphs: False leaves it at NaN wherever values are not at hand.
     """
-    if kind == "binary":
-        wrong = ops.logical_and(ops.not_equal(labels, 0.0), ops.not_equal(labels, 1.0))
-    else:
-        wrong = ops.logical_not(ops.less_equal(ops.abs(labels), LARGEST))
-    return _checked(labels, wrong, f"The labels of `{of}` must be {EXPECTED[kind]}. Received:", in_graphs)
+    rule = LabelRule(rule) if isinstance(rule, str) else rule
+    sentence = f"The labels of `{of}` must be {rule.expected}. Received:"
+    return _checked(labels, rule.broken_by(labels), sentence, in_graphs)
 
 
 def checked_weights(weights: Tensor, of: str, *, in_graphs: bool = True) -> Tensor:

@@ -14,15 +14,28 @@ Streams: TypeAlias = dict[str, Tensor]
 """`{task: (B, D_task), ..., "shared": (B, D_shared)}`: what bottoms give and trunks transform."""
 
 Predictions: TypeAlias = dict[str, Tensor]
-"""`{task: (B, 1)}` float32: a probability for a binary task, a value for a regression."""
+"""`{task: (B, width)}` float32. One column for a binary task (a probability) and a regression (a value), one a class for a
+multiclass task; `tfmtl.outputs.Output` has the other forms."""
 
 SHARED = "shared"
 """The name of the stream that belongs to no task. No task may take it."""
 
+PRIOR = "prior"
+"""The name of the side stream that holds the embeddings of chosen fields, side by side, for heads that are steered by them."""
+
+SCENARIO = "scenario"
+"""The name of the side stream that tells the scenario of a row, `(B, P)`: 1 at the row of its id and 0 elsewhere."""
+
+SIDE_STREAMS = (PRIOR, SCENARIO)
+"""Streams that a bottom may give beside those of the tasks: no trunk reads them, and heads do that say so
+(`tfmtl.stages.ReadsSideStreams`). No task may take their names."""
+
 SERVED = ("serving_default", "serving_ids", "examples", "classify", "rank", "score")
 """Signatures and outputs of every export. A task's own signature and output have its name, so no task may take these."""
 
-TaskKind: TypeAlias = Literal["binary", "regression"]
+TaskKind: TypeAlias = Literal["binary", "regression", "multiclass"]
+LabelKind: TypeAlias = Literal["binary", "regression", "multiclass", "nonnegative"]
+OutputForm: TypeAlias = Literal["probability", "value", "positive", "classes", "ordered", "quantiles", "zero_inflated"]
 Side: TypeAlias = Literal["user", "item", "context"]
 IdDtype: TypeAlias = Literal["string", "int64"]
 

@@ -61,7 +61,7 @@ def test_logs_hold_the_plain_loss_of_each_task_beside_normalized_weights():
 def test_what_cannot_be_normalized_is_said(task):
     with pytest.raises(ValueError, match=rf"`normalize` needs labels.*task '{task.name}'.*mean={task.mean}"):
         objectives([task], normalize=True)
-    with pytest.raises(ValueError, match="a loss that is not ours"):
+    with pytest.raises(ValueError, match="a loss of its own"):
         objectives([Task("click", mean=0.5)], losses={"click": "binary_crossentropy"}, normalize=True)
 
 

@@ -241,7 +241,11 @@ def _dtype(found: Iterable[pa.DataType]) -> Literal["string", "int64"] | None:
 def _label_dtype(schema: Schema, column: str, found: set[pa.DataType]) -> Dtype:
     """Text if tasks compare `column` with text, else what tells all its numbers apart and knows those of tasks."""
     sources = [source for task in schema.tasks for source in (task.label or task.name, *task.conditions)]
-    values = [asked.value for asked in map(question, sources) if asked.column == column]
+    by_value = {task.columns[0]: task.classes for task in schema.tasks if task.classes is not None}
+    values = [asked.value for asked in map(question, sources) if asked.column == column and column not in by_value]
+    values += by_value.get(column, ())
+    if not values:  # it tells groups apart
+        return _dtype(found) or "float64"
     if len({isinstance(value, str) for value in values}) > 1:
         raise ValueError(f"Tasks use column {column!r} both as text and as a number. Received: {sources}")
     if isinstance(values[0], str):

@@ -17,9 +17,12 @@ class Labels:
     """Makes every task's label of the columns that `Task.label` and `Task.sample_space` name.
 
     ```
-    y = column,  1[column = value]  or  1[column >= value]
+    y = column,  1[column = value],  1[column >= value]  or  the place of column's value among the task's classes
     y = NaN      where the column is missing or the row is outside the sample space
     ```
+
+    A task with a `group` gets two numbers beside each label, equal where the column's values are: 24 bits of a hash each, which a
+    float32 holds exactly. A row without a group cannot be compared, so its label is missing.
 
     Args:
         tasks: the tasks.
@@ -31,25 +34,62 @@ class Labels:
         self.files = files
 
     def __call__(self, columns: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """`{task: (B,) float32}`; an invalid label fails when the batch is read, naming its file and row."""
+        """`{task: (B,) float32}`, of a task with a group `(B, 3)`; an invalid label fails when the batch is read, naming its file and row."""
         return {task.name: self._label(task, columns) for task in self.tasks}
 
     def _label(self, task: Task, columns: Mapping[str, Tensor]) -> Tensor:
-        label = _values(columns, task.label or task.name)
+        label = _values(columns, task.label or task.name) if task.classes is None else _class(task, columns)
         for condition in task.conditions:
             holds = _values(columns, condition)
             label = tf.where(tf.math.is_nan(holds) | (holds == 0), tf.constant(float("nan"), tf.float64), label)
-        if task.kind == "binary":
-            valid, expected = (label == 0) | (label == 1) | tf.math.is_nan(label), "0, 1 or missing"
-        else:
-            valid, expected = ~tf.math.is_inf(tf.cast(label, tf.float32)), "finite or missing, as a float32"
+        valid, expected = _valid(task, label)
         first = tf.argmin(tf.cast(valid, tf.int32))
         where = describe(self.files, columns, first)
         column = task.columns[0]
         wrong = f": column {column}, label of the {task.kind} task {task.name}, must be {expected}. Received: "
-        found = tf.as_string(label[first], shortest=True)
+        shown = label if task.classes is None else columns[label_key(column)]
+        found = (
+            shown[first] if shown.dtype == tf.string else tf.as_string(shown[first], shortest=shown.dtype.is_floating)
+        )
         tf.debugging.Assert(tf.reduce_all(valid), [tf.strings.join([where, wrong, found])])
-        return tf.cast(label, tf.float32)
+        label = tf.cast(label, tf.float32)
+        return label if task.group is None else _beside_groups(label, columns[label_key(task.group)])
+
+
+def _valid(task: Task, label: Tensor) -> tuple[Tensor, str]:
+    """Which labels the task can have, and what these are in words."""
+    missing = tf.math.is_nan(label)
+    rule = task.label_rule
+    if rule.kind == "binary":
+        return (label == 0) | (label == 1) | missing, "0, 1 or missing"
+    if rule.kind == "multiclass":
+        known = (label >= 0) & (label < rule.num_classes) & (label == tf.floor(label))
+        classes = (
+            f"the index of a class, 0 to {rule.num_classes - 1}," if task.classes is None else f"one of {task.classes}"
+        )
+        return known | missing, f"{classes} or missing"
+    finite = ~tf.math.is_inf(tf.cast(label, tf.float32))
+    if rule.kind == "nonnegative":
+        return finite & ((label >= 0) | missing), "0 or more, finite as a float32, or missing"
+    return finite, "finite or missing, as a float32"
+
+
+def _class(task: Task, columns: Mapping[str, Tensor]) -> Tensor:
+    """The place of each value among the classes, float64; -1 of one that is none of them, NaN where it is missing."""
+    raw = columns[label_key(task.columns[0])]
+    matches = [raw == tf.constant(_PYTHON[raw.dtype](value), raw.dtype) for value in task.classes or ()]
+    found = tf.stack([tf.zeros_like(matches[0]), *matches], axis=-1)  # where none matches, the first does: -1
+    place = tf.cast(tf.argmax(tf.cast(found, tf.int32), axis=-1), tf.float64) - 1.0
+    return tf.where(_missing(raw), tf.constant(float("nan"), tf.float64), place)
+
+
+def _beside_groups(label: Tensor, raw: Tensor) -> Tensor:
+    """Labels with the numbers of their groups, `(B, 3)`."""
+    text = raw if raw.dtype == tf.string else tf.as_string(raw)
+    number = tf.strings.to_hash_bucket_fast(text, 1 << 48)
+    halves = [tf.cast(half, tf.float32) for half in (number // (1 << 24), number % (1 << 24))]
+    label = tf.where(_missing(raw), tf.constant(float("nan")), label)
+    return tf.stack([label, *halves], axis=-1)
 
 
 def describe(files: tuple[str, ...], columns: Mapping[str, Tensor], row: Tensor) -> Tensor:

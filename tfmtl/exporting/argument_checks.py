@@ -93,8 +93,11 @@ def _check_ends(model: keras.Model, inputs: Mapping[str, Any], schema: Schema, p
             f"The model's outputs must be the schema's tasks {list(schema.task_names)}. Received: {list(outputs)}"
         )
     for task, tensor in outputs.items():
-        if tuple(tensor.shape) != (None, 1) or tf.as_dtype(tensor.dtype) != tf.float32:
-            raise ValueError(f"Task {task!r} must be predicted as (None, 1) float32. Received: {_described(tensor)}")
+        width = schema.task(task).output.width
+        if tuple(tensor.shape) != (None, width) or tf.as_dtype(tensor.dtype) != tf.float32:
+            raise ValueError(
+                f"Task {task!r} must be predicted as (None, {width}) float32. Received: {_described(tensor)}"
+            )
 
 
 def _described(tensor: Any) -> str:
@@ -136,8 +139,14 @@ def _check_score(score: Score, schema: Schema, served: Schema) -> None:
         raise ValueError(
             f"`score` weighs tasks {unknown} that are not exported. Received: tasks={list(served.task_names)}"
         )
+    weighed = [served.task(name) for name in score.tasks]
+    several = [task.name for task in weighed if (task.output.served or task.output.width) > 1]
+    if several:
+        raise ValueError(
+            f"A score is made of tasks that serve one number. Received: {several}, which serve classes or quantiles"
+        )
     floors = dict(score.floors)
-    bare = [t.name for t in served.tasks if t.kind == "regression" and t.name in score.tasks and t.name not in floors]
+    bare = [task.name for task in weighed if task.output.form == "value" and task.name not in floors]
     if bare and score.form != "sum":
         raise ValueError(
             f"A regression may predict 0 or less, of which a {score.form!r} score is not defined: say what a value below "

@@ -17,6 +17,7 @@ from tfmtl.exporting.publishing import check_destination, publish_next, remove_o
 from tfmtl.exporting.rounding import Rounding
 from tfmtl.exporting.saved_model import write_saved_model
 from tfmtl.exporting.score import Score
+from tfmtl.exporting.served_outputs import check_negatives_kept, served_model
 from tfmtl.exporting.server_files import batch_sizes, named_versions, write_server_files
 from tfmtl.exporting.signature_set import build_signatures, chosen_signatures
 from tfmtl.exporting.traced_model import Encoder, trace_model
@@ -41,6 +42,7 @@ def export(
     signatures: Iterable[str] | None = None,
     examples: Any = None,
     score: Score | None = None,
+    negatives_kept: Mapping[str, float] | None = None,
     tolerance: float | None = None,
     keep: int | None = None,
     metrics: Mapping[str, Any] | None = None,
@@ -60,6 +62,9 @@ def export(
     rank              the user's raw columns (1, ...), all others (N, ...) -> {task: (N, 1)}, and "score"
     ```
 
+    A task with C classes gives `(B, C)`, and to `classify` a class `{task}={class}` each; of a predicted distribution the columns
+    that `docs/losses.md` names are served.
+
     `rank` is there if some features have `side="user"` and some have not. What depends on the user alone (lookups, histories,
     the user's share of the first layer) is computed once. Its inputs differ in length, so REST wants them in column
     format and a server that batches refuses them.
@@ -73,7 +78,7 @@ def export(
     are kept. Warm-up requests have the batch sizes of `batching.config`.
 
     Args:
-        model: a functional model from encoded columns to `{task: (B, 1) float32}`.
+        model: a functional model from encoded columns to `{task: (B, 1) float32}`, of classes and quantiles as wide as these.
         path: the base path, for example `models/ranker`. Versions are folders `1`, `2`, ... in it; they are prepared
             beside it, in `.ranker.export-...`; what a killed export leaves there the next one removes.
         schema: adapted; the features that the model reads and the tasks that it predicts.
@@ -87,6 +92,8 @@ def export(
         examples: real rows to compare on and to warm up with: raw columns `{column: values}`, a pandas DataFrame, an Arrow
             table or whatever else has an Arrow stream, or a dataset of batches. The first 1,024 are used.
         score: a fused score to add to the predictions.
+        negatives_kept: `{task: share}` of a binary task's negatives that the training rows hold, where they were thinned out at
+            random: the graph corrects its probability, `p / (p + (1 - p) / share)`.
         tolerance: how far the graph's answers may be from the model's, in units of `max(1, |prediction|)`. By default 1e-6 for
             `examples`, 1e-4 for awkward rows and 2e-2 in half precision, or as much more as rounding moves the answers of
             this model, which is then measured (`exporting/rounding.py`).
@@ -102,7 +109,7 @@ def export(
     Raises:
         ValueError: a `path` that is a URL or has a character of patterns (`*?[]` and the backslash), a schema that is not
             adapted, a model that does not fit it (columns, tasks, and where layers of ours say so the rows of tables and the
-            kinds of tasks), weights that are not finite, unknown tasks or signatures, examples that are no rows of it, or a
+            kinds of tasks), `negatives_kept` of other tasks or outside (0, 1], weights that are not finite, unknown tasks or signatures, examples that are no rows of it, or a
             `batching.config` or `models.config` that a server refuses.
         FileExistsError: the version exists.
         OSError: `path` cannot be written, or is a mount point, beside which nothing can be prepared. TensorFlow raises its
@@ -133,14 +140,16 @@ def export(
     named_versions(base)  # an unreadable file must not be found after publishing
     inputs, layers = inputs_by_name(model), layers_of(model)
     served = check_arguments(model, inputs, schema, preprocessor, tasks, score)
+    kept = check_negatives_kept(negatives_kept, served)
     check_layers(layers, schema)
     chosen = chosen_signatures(signatures, served.task_names)
     rows = None if examples is None else rows_of(examples, preprocessor.raw_signature, EXAMPLE_ROWS)
 
+    answering = served_model(model, schema, kept)
     advance = step_counter(4, verbose, "step")  # traced, written, compared, published
 
     predict = concrete_function(
-        lambda **encoded: model({name: encoded[name] for name in inputs}, training=False),
+        lambda **encoded: answering({name: encoded[name] for name in inputs}, training=False),
         preprocessor.encoded_signature,
     )  # traced once, for batches of any size
 
@@ -148,7 +157,7 @@ def export(
         """What the model in memory answers, with the score."""
         return traced.scored(predict(**preprocessor(tensors(rows, preprocessor.raw_signature))))
 
-    traced = trace_model(model, inputs, preprocessor, served.task_names, score)
+    traced = trace_model(answering, inputs, preprocessor, served.task_names, score)
     built = build_signatures(traced, preprocessor, served, chosen)
     advance()
     with staging(base) as folder:
@@ -172,6 +181,7 @@ def export(
             score=score,
             metrics=metrics,
             data=data,
+            negatives_kept=kept,
         )
         published = publish_next(folder, base, version, card.write)
     advance()

@@ -14,7 +14,8 @@ import tensorflow as tf
 from tfmtl.exporting.score import Score
 from tfmtl.exporting.served_signature import ServedSignature
 from tfmtl.keras_host import keras
-from tfmtl.schema import Categorical, Feature, Schema
+from tfmtl.schema import Categorical, Feature, Schema, Task
+from tfmtl.schema.tasks import task_to_dict
 from tfmtl.version import VERSION
 
 SCHEMA_FILE = Path("assets.extra", "schema.json")
@@ -38,6 +39,7 @@ class ModelCard:
         score: the score in the graph.
         metrics: as `plain_metrics` made them.
         data: as the caller gave it.
+        negatives_kept: by task, the share of its negatives that training kept; its probability is corrected for that.
     """
 
     name: str
@@ -51,6 +53,7 @@ class ModelCard:
     score: Score | None
     metrics: Mapping[str, Any] | None
     data: str | None
+    negatives_kept: Mapping[str, float]
 
     def write(self, folder: Path, version: int) -> None:
         """Writes the schema and the card, as JSON and as Markdown, under `folder/assets.extra`."""
@@ -67,8 +70,9 @@ class ModelCard:
             "name": self.name,
             "version": version,
             "created": datetime.now(UTC).isoformat(timespec="seconds"),
-            "tasks": self.schema.to_dict()["tasks"],
+            "tasks": [task_to_dict(task) | {"serves": _served(task)} for task in self.schema.tasks],
             "score": self.score.to_dict() if self.score else None,
+            "negatives_kept": dict(self.negatives_kept),
             "features": [_feature(feature) for feature in self.schema.features],
             "signatures": _signatures(self.signatures),
             "weights": self.weights,
@@ -99,13 +103,16 @@ def as_markdown(card: Mapping[str, Any]) -> str:
     if card["data"]:
         lines += ["", f"Data: {card['data']}"]
     tasks = [
-        (t["name"], t.get("kind", "binary"), t.get("label", t["name"]), t.get("sample_space", "all rows"))
+        (t["name"], t.get("kind", "binary"), t.get("label", t["name"]), t.get("sample_space", "all rows"), t["serves"])
         for t in card["tasks"]
     ]
-    lines += _table("Tasks", ("task", "kind", "label", "sample space"), tasks)
+    lines += _table("Tasks", ("task", "kind", "label", "sample space", "serves"), tasks)
     if card["score"]:
         weights = ", ".join(f"{task} {weight:g}" for task, weight in card["score"]["weights"].items())
         lines += ["", f"Score: {card['score']['form']} of {weights}."]
+    if card["negatives_kept"]:
+        kept = ", ".join(f"{share:g} of {task}" for task, share in card["negatives_kept"].items())
+        lines += ["", f"Probabilities are corrected for negatives that training left out; kept were {kept}."]
     if card["metrics"]:
         lines += _table("Metrics", ("metric", "value"), sorted(_flat(card["metrics"])))
     features = [(f["name"], f["kind"], f["side"], ", ".join(f["columns"]), f.get("rows", "")) for f in card["features"]]
@@ -124,6 +131,23 @@ def as_markdown(card: Mapping[str, Any]) -> str:
     ]
     lines += _table("Made with", ("library", "version"), card["libraries"].items())
     return "\n".join(lines) + "\n"
+
+
+def _served(task: Task) -> str:
+    """What a caller gets of a task, in words."""
+    output = task.output
+    if task.kind == "multiclass":
+        known = ", ".join(map(str, task.classes)) if task.classes else f"0 to {output.width - 1}"
+        return f"the probabilities of the classes {known}"
+    if output.form == "quantiles":
+        return "the quantiles " + ", ".join(f"{level:g}" for level in task.loss.levels)
+    words = {
+        "probability": "a probability",
+        "value": "a value",
+        "positive": "a value above 0",
+        "zero_inflated": "the mean",
+    }
+    return words[output.form]
 
 
 def _table(title: str, header: tuple[str, ...], rows: Any) -> list[str]:

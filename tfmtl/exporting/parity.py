@@ -103,8 +103,8 @@ class _Comparison:
             )
         finite = np.isfinite(expected)
         if not finite.all():
-            row = int(np.argmin(finite.all(axis=1)))
-            raise ParityError(f"The model answers {expected[row, 0]} for task {task!r}, row {row} of those tried.")
+            row, column = np.argwhere(~finite)[0]
+            raise ParityError(f"The model answers {expected[row, column]} for task {task!r}, row {row} of those tried.")
         self.signature, self.task = signature, task
         self.received, self.expected = received, expected
         self.difference = np.nan_to_num(np.abs(received.astype(np.float64) - expected), nan=np.inf)
@@ -123,12 +123,12 @@ class _Comparison:
         )
         if excess.max() <= 1.0:
             return
-        row = int(np.argmax(excess.max(axis=1)))
-        difference, needed = self.difference[row, 0], self.largest
-        reason = "" if explained is None else _reason(difference, float(allowed[row, 0]), needed)
+        row, column = np.unravel_index(np.argmax(excess), excess.shape)
+        difference, needed = self.difference[row, column], self.largest
+        reason = "" if explained is None else _reason(difference, float(allowed[row, column]), needed)
         raise ParityError(
             f"Signature {self.signature!r} differs from the model on task {self.task!r} by {difference:.3g}, "
-            f"tolerance {tolerance:.0e}: {self.received[row, 0]} instead of {self.expected[row, 0]} in row {row} of those "
+            f"tolerance {tolerance:.0e}: {self.received[row, column]} instead of {self.expected[row, column]} in row {row} of those "
             f"tried.{reason}"
         )
 

@@ -14,7 +14,7 @@ from tfmtl.exporting.score import SCORE
 from tfmtl.exporting.served_signature import ServedSignature
 from tfmtl.exporting.tf_examples import SERIALISED, as_examples, parse_examples
 from tfmtl.exporting.traced_model import Encoder, TracedModel
-from tfmtl.schema import Schema
+from tfmtl.schema import Schema, Task
 from tfmtl.typing import SERVED, Predictions
 
 
@@ -80,7 +80,9 @@ def build_signatures(
         "serving_ids": lambda: ServedSignature(cut(encoded, tasks, traced.scored), as_encoded),
         "examples": lambda: ServedSignature(cut(SERIALISED, tasks, traced.scored, columns=parsed), as_examples),
         "classify": lambda: ServedSignature(
-            cut(SERIALISED, tasks, _classes, columns=parsed), as_examples, read_predictions=_read_classes
+            cut(SERIALISED, tasks, partial(_classes, schema), columns=parsed),
+            as_examples,
+            read_predictions=partial(_read_classes, schema),
         ),
         "rank": lambda: rank_signature(traced, schema),
         **{task: partial(from_raw, (task,), dict) for task in tasks},
@@ -94,12 +96,22 @@ def build_signatures(
     return {name: signature for name, signature in built.items() if signature is not None}
 
 
-def _classes(predictions: Predictions) -> Tensors:
-    """The form that Classify requests want: the tasks are the classes."""
+def _classes(schema: Schema, predictions: Predictions) -> Tensors:
+    """The form that Classify requests want: the tasks are the classes, and of tasks with several columns each of these."""
     scores = tf.concat(list(predictions.values()), 1)  # (B, T)
-    return {"scores": scores, "classes": tf.repeat(tf.constant([list(predictions)]), tf.shape(scores)[0], axis=0)}
+    names = [name for task in predictions for name in class_names(schema.task(task))]
+    return {"scores": scores, "classes": tf.repeat(tf.constant([names]), tf.shape(scores)[0], axis=0)}
 
 
-def _read_classes(outputs: Tensors) -> Predictions:
-    names = [name.decode() for name in outputs["classes"][0].numpy()]
-    return {name: outputs["scores"][:, i : i + 1] for i, name in enumerate(names)}
+def class_names(task: Task) -> list[str]:
+    """What Classify calls the columns of a task: its name, and of several columns `{task}={class}` or `{task}[{place}]`."""
+    width = task.output.served or task.output.width
+    if task.kind == "multiclass":
+        return [f"{task.name}={each}" for each in task.classes or range(width)]
+    return [task.name] if width == 1 else [f"{task.name}[{place}]" for place in range(width)]
+
+
+def _read_classes(schema: Schema, outputs: Tensors) -> Predictions:
+    places = {name.decode(): place for place, name in enumerate(outputs["classes"][0].numpy())}
+    columns = {task.name: [places[name] for name in class_names(task)] for task in schema.tasks}
+    return {task: tf.gather(outputs["scores"], found, axis=1) for task, found in columns.items()}

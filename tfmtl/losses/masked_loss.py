@@ -1,11 +1,13 @@
 """The mean of a loss over the rows that count, wherever in the global batch they lie."""
 
+import copy
 from typing import Any
 
-from tfmtl.cross_replica import num_replicas, share_of_mean
+from tfmtl.cross_replica import share_of_mean
 from tfmtl.keras_host import keras, ops
-from tfmtl.losses.added_losses import refuse_added_losses
-from tfmtl.masked_rows import mask
+from tfmtl.label_checks import LabelRule
+from tfmtl.masked_rows import MaskedRows, mask
+from tfmtl.outputs import Output, output_of_kind
 from tfmtl.typing import TaskKind, Tensor
 
 
@@ -23,39 +25,91 @@ class MaskedLoss(keras.losses.Loss):
     `sample_weight` scales a row's loss and not the count, as in Keras.
 
     A loss of your own says what one row costs: a subclass gives `row_losses`, and `kind` where its labels are 0 and 1.
-    The rest, missing labels, replicas, wrong labels, is done here. `docs/losses.md` has an example.
+    The rest, missing labels, replicas, wrong labels, is done here. `docs/losses.md` has an example. One that is to read
+    something else than what a task of its kind predicts names its `output`; `Task(loss=...)` makes the towers by it.
 
     Args:
         name: of the loss, and what an error calls it: `objectives` gives it the name of the task.
 
     Raises:
-        ValueError: labels or predictions of more than one column, a label that is not of the loss's `kind`, a sample
+        ValueError: labels or predictions of other columns than the loss reads, a label that is not of the loss's `kind`, a sample
             weight that is negative or not finite. In a compiled step TensorFlow and JAX wrap the sentence in an error of
-            their own; under XLA, `jit_compile=True`, which knows no errors, the loss becomes NaN. Several replicas of a
-            plain Keras 3 model whose layers add losses of their own (see `tfmtl.models.NamedModel`).
+            their own; under XLA, `jit_compile=True`, which knows no errors, the loss becomes NaN.
     """
 
     kind: TaskKind = "regression"
-    """What labels can be: 0 and 1 (`"binary"`), or any finite value (`"regression"`)."""
+    """The kind of the task; labels are 0 and 1 (`"binary"`), any finite value (`"regression"`) or the index of a class."""
+
+    output: Output | None = None
+    """What it reads; None is what a task of its kind predicts."""
+
+    num_classes: int | None = None
+    """Of a multiclass task."""
+
+    grouped: bool = False
+    """Whether it compares rows within groups, whose numbers then stand beside the labels."""
 
     def __init__(self, name: str):
         super().__init__(name=name, reduction="sum")
+
+    @property
+    def kinds(self) -> tuple[TaskKind, ...]:
+        """The kinds of tasks that it is a loss for."""
+        return (self.kind,)
+
+    @property
+    def label_rule(self) -> LabelRule:
+        """What labels can be."""
+        return LabelRule(self.kind, self.num_classes or 0)
+
+    @property
+    def width(self) -> int:
+        """Columns of a prediction."""
+        return (self.output or output_of_kind(self.kind, self.num_classes)).width
+
+    def for_task(self, kind: TaskKind, num_classes: int | None = None, name: str | None = None) -> "MaskedLoss":
+        """The same loss of a task of that kind.
+
+        Raises:
+            ValueError: it is no loss of such a task.
+        """
+        if kind not in self.kinds or self.num_classes not in (None, num_classes):
+            of = f"tasks of kind {' or '.join(self.kinds)}"
+            raise ValueError(
+                f"`loss` must be one for the task: {type(self).__name__} is of "
+                f"{of if self.num_classes is None else f'{self.num_classes} classes'}. "
+                f"Received: kind={kind!r}, num_classes={num_classes}"
+            )
+        bound = copy.copy(self)
+        bound.kind, bound.num_classes, bound.name = kind, num_classes, name or self.name
+        return bound
 
     def row_losses(self, labels: Tensor, predictions: Tensor) -> Tensor:
         """The loss of every row, `(B,)`. Labels are never NaN here: a row without one has label 0 and prediction 0.5."""
         raise NotImplementedError
 
+    def costs(self, rows: MaskedRows) -> tuple[Tensor, Tensor]:
+        """What each row adds to the sum that is divided, and to what it is divided by, `(B,)` each."""
+        return rows.weights * self.row_losses(rows.labels, rows.predictions), rows.valid
+
     def __call__(self, y_true: Tensor, y_pred: Tensor, sample_weight: Tensor | None = None) -> Tensor:
-        if num_replicas() > 1:
-            refuse_added_losses()
-        rows = mask(y_true, y_pred, sample_weight, kind=self.kind, of=self.name)
-        losses = rows.weights * self.row_losses(rows.labels, rows.predictions)
-        return share_of_mean(ops.sum(losses), ops.sum(rows.valid))
+        losses, counts = self.costs(self._rows(y_true, y_pred, sample_weight))
+        return share_of_mean(ops.sum(losses), ops.sum(counts))
 
     def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
         """The loss of every row, `(B,)`, 0 where the label is missing."""
-        rows = mask(y_true, y_pred, kind=self.kind, of=self.name)
-        return rows.valid * self.row_losses(rows.labels, rows.predictions)
+        return self.costs(self._rows(y_true, y_pred))[0]
+
+    def _rows(self, y_true: Tensor, y_pred: Tensor, sample_weight: Tensor | None = None) -> MaskedRows:
+        return mask(
+            y_true,
+            y_pred,
+            sample_weight,
+            rule=self.label_rule,
+            of=self.name,
+            width=self.width,
+            grouped=self.grouped,
+        )
 
     def get_config(self) -> dict[str, Any]:
         return {"name": self.name}

@@ -2,8 +2,9 @@
 
 from typing import Any
 
+from tfmtl.checks import check_count
 from tfmtl.keras_host import ops, register
-from tfmtl.masked_rows import MaskedRows, crossentropy
+from tfmtl.masked_rows import MaskedRows, class_crossentropy, crossentropy
 from tfmtl.metrics.masked_metric import MaskedMetric
 from tfmtl.typing import TaskKind, Tensor
 
@@ -19,9 +20,12 @@ class MaskedLogLoss(MaskedMetric):
     The mean over rows, where the loss that Keras logs is a mean over batches. `p` is read as lying in
     `[1e-7, 1 - 1e-7]`.
 
+    Of classes it is the cross-entropy of the label's class.
+
     Args:
         name: of the metric.
         dtype: as Keras passes it on.
+        num_classes: of a multiclass task; None is a binary one.
 
     Input shape:
         `y_true`, `y_pred` and `sample_weight`: `(B,)` or `(B, 1)`; a missing label is NaN.
@@ -41,12 +45,24 @@ class MaskedLogLoss(MaskedMetric):
     kind: TaskKind = "binary"
     _direction = "down"  # what Keras 3's callbacks read where no `mode` is given
 
-    def __init__(self, name: str = "logloss", dtype: Any = None):
+    def __init__(self, name: str = "logloss", dtype: Any = None, num_classes: int | None = None):
+        self.num_classes = None if num_classes is None else check_count("num_classes", num_classes, least=2)
+        if num_classes is not None:
+            self.kind = "multiclass"
         super().__init__((2,), name, dtype)
 
+    @property
+    def width(self) -> int:
+        return self.num_classes or 1
+
     def measure(self, rows: MaskedRows) -> Tensor:
-        losses = rows.weights * crossentropy(rows.labels, rows.predictions)
+        of_rows = crossentropy if self.num_classes is None else class_crossentropy
+        losses = rows.weights * of_rows(rows.labels, rows.predictions)
         return ops.stack([ops.sum(losses), ops.sum(rows.weights)])
 
     def figure(self, sums: Tensor) -> Tensor:
         return sums[0] / sums[1]
+
+    def get_config(self) -> dict[str, Any]:
+        config = super().get_config()
+        return config if self.num_classes is None else {**config, "num_classes": self.num_classes}

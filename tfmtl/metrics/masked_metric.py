@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 
 from tfmtl.keras_host import BACKEND, keras, ops
+from tfmtl.label_checks import LabelRule
 from tfmtl.masked_rows import MaskedRows, mask
 from tfmtl.typing import TaskKind, Tensor
 
@@ -27,18 +28,28 @@ class MaskedMetric(keras.metrics.Metric):
         dtype: accepted because Keras passes it on; rows are read in float32 and summed in float64 where the backend can.
 
     Raises:
-        ValueError: labels or predictions of more than one column, a label that is not of the metric's `kind`, a sample
+        ValueError: labels or predictions of other columns than the metric reads, a label that is not of the metric's `kind`, a sample
             weight that is negative or not finite. In a compiled step the loss raises; without one the metric is NaN.
     """
 
     kind: TaskKind = "regression"
-    """What labels can be: 0 and 1 (`"binary"`), or any finite value (`"regression"`)."""
+    """The kind of the task; labels are 0 and 1 (`"binary"`), any finite value (`"regression"`) or the index of a class."""
 
     def __init__(self, shape: tuple[int, ...], name: str, dtype: Any = None):
         # Whatever the policy: under mixed precision tf_keras would cast the sums, and cannot under replicas.
         super().__init__(name=name, dtype=dtype or "float32")
         self.own_name = name
         self.sums = self.add_weight(name="sums", shape=shape, initializer="zeros", dtype=PRECISE)
+
+    @property
+    def label_rule(self) -> LabelRule:
+        """What labels can be."""
+        return LabelRule(self.kind, self.width if self.kind == "multiclass" else 0)
+
+    @property
+    def width(self) -> int:
+        """Columns of a prediction."""
+        return 1
 
     def measure(self, rows: MaskedRows) -> Tensor:
         """What these rows add to the sums."""
@@ -50,7 +61,9 @@ class MaskedMetric(keras.metrics.Metric):
 
     def update_state(self, y_true: Tensor, y_pred: Tensor, sample_weight: Tensor | None = None) -> None:
         # In a compiled step the loss refuses wrong labels, by the task's name; here they would be looked at once more.
-        rows = mask(y_true, y_pred, sample_weight, kind=self.kind, of=self.own_name, in_graphs=False)
+        rows = mask(
+            y_true, y_pred, sample_weight, rule=self.label_rule, of=self.own_name, width=self.width, in_graphs=False
+        )
         self.sums.assign_add(ops.cast(self.measure(rows), PRECISE))
 
     def result(self) -> Tensor:

@@ -10,8 +10,8 @@ from tfmtl.models.pretrained import load_pretrained
 from tfmtl.named_model import model_by_name
 from tfmtl.schema import Categorical, Feature, Numeric, Sequence
 from tfmtl.schema.schema import Schema
-from tfmtl.stages.stage import Bottom, Head, Trunk, check_stage
-from tfmtl.typing import Predictions
+from tfmtl.stages.stage import Bottom, Head, ReadsSideStreams, Trunk, check_stage
+from tfmtl.typing import PRIOR, SCENARIO, SIDE_STREAMS, Predictions, Streams
 
 
 def encoded_inputs(features: Iterable[Feature]) -> dict[str, Any]:
@@ -39,10 +39,12 @@ def encoded_inputs(features: Iterable[Feature]) -> dict[str, Any]:
 def build(schema: Schema, bottom: Bottom, trunk: Trunk, head: Head, *, name: str = "tfmtl") -> keras.Model:
     """Composes any bottom, any trunk and any head into a functional Keras model.
 
-    The model reads the encoded dict, in which other columns do no harm, and returns `{task: (B, 1)}`; its stages are
+    The model reads the encoded dict, in which other columns do no harm, and returns `{task: (B, 1)}`, of a task with C classes
+    `(B, C)` and of a loss with more parameters as wide as `Task.output` says; its stages are
     `get_layer("bottom")`, `"trunk"` and `"head"`. Where the bottom's streams differ (`task_specific`,
     `shared_specific`) and the trunk's experts do not read some of them (`reads_own`, `reads_shared`), a `JoinStreams`
-    layer `"join"` sets them beside the trunk's output: nothing that a stage was given is dropped. Stages of your own
+    layer `"join"` sets them beside the trunk's output: nothing that a stage was given is dropped. Side streams go past
+    the trunk to a head that reads them (`tfmtl.stages.ReadsSideStreams`). Stages of your own
     keep the contract of `tfmtl.stages.Bottom`, `Trunk` and `Head`.
 
     Args:
@@ -74,18 +76,40 @@ def build(schema: Schema, bottom: Bottom, trunk: Trunk, head: Head, *, name: str
     _check_features(schema, bottom)
     _check_streams(schema, bottom)
 
-    streams = bottom(inputs)
+    streams, side = _parted(bottom(inputs))
     mixed = trunk(streams)
     own = bottom.task_specific and not trunk.reads_own
     shared = bottom.shared_specific and not trunk.reads_shared
     if own or shared:
         mixed = JoinStreams(own=own, shared=shared, name="join")([mixed, streams])
-    predictions = head(mixed)
+    read = _side_streams(head, bottom, side)
+    predictions = head({**mixed, **read} if read else mixed)
 
     _check_tasks(schema, head, predictions)
     model = model_by_name(inputs, predictions, name)
     load_pretrained(model, schema)
     return model
+
+
+def _parted(streams: Streams) -> tuple[Streams, Streams]:
+    """What the bottom gives to the trunk, and its side streams."""
+    if not isinstance(streams, Mapping):
+        return streams, {}  # which the trunk refuses
+    main = {name: stream for name, stream in streams.items() if name not in SIDE_STREAMS}
+    return main, {name: streams[name] for name in SIDE_STREAMS if name in streams}
+
+
+def _side_streams(head: Head, bottom: Bottom, given: Streams) -> Streams:
+    """The side streams that `head` reads; raises ValueError where the bottom does not give one."""
+    read = head.side_streams if isinstance(head, ReadsSideStreams) else ()
+    missing = [name for name in read if name not in given]
+    if missing:
+        options = {PRIOR: "`priors`", SCENARIO: "`scenario`"}
+        raise ValueError(
+            f"Head {head.name!r} reads the side streams {missing}: give the bottom "
+            f"{' and '.join(options[name] for name in missing)}. Received: {bottom.name!r}, which gives {sorted(given)}"
+        )
+    return {name: given[name] for name in read}
 
 
 def _check_names(columns: Iterable[str], stages: list[str]) -> None:
@@ -138,3 +162,13 @@ def _check_tasks(schema: Schema, head: Head, predictions: Predictions) -> None:
     other = {task: kind for task, kind in head.kinds.items() if kind != kinds.get(task)}
     if other:
         raise ValueError(f"The head was made for tasks of other kinds than the schema's. Received: {other}")
+    wide = {
+        task.name: tuple(predictions[task.name].shape)
+        for task in schema.tasks
+        if predictions[task.name].shape[-1] != task.output.width
+    }
+    if wide:
+        raise ValueError(
+            "The head must predict as many columns as the tasks' classes and losses ask for, "
+            f"{ {task: schema.task(task).output.width for task in wide} }. Received: {wide} from {head.name!r}"
+        )

@@ -23,6 +23,12 @@ def check_steps(chain: Sequence[str], tasks: Mapping[str, Task]) -> None:
     if wrong:
         kinds = {name: task.kind for name, task in tasks.items()}
         raise ValueError(f"Every step of a chain is a binary task. Received: {wrong} in chain={chain}; tasks: {kinds}")
+    ranked = [step for step in chain if tasks[step].loss is not None and tasks[step].loss.grouped]
+    if ranked:
+        raise ValueError(
+            "Every step of a chain predicts a probability that is multiplied or compared; a loss that compares rows learns "
+            f"none. Received: {ranked} in chain={chain}"
+        )
     labels = {step: tasks[step].label or step for step in chain}
     for step in chain:
         spaces = [o for o in chain if o != step and any(_asks_for(c, labels[o]) for c in tasks[step].conditions)]

@@ -57,6 +57,8 @@ class Stage(Protocol):
 class Bottom(Stage, Protocol):
     """Turns encoded columns into a stream for every task and the shared one.
 
+    Beside these it may give side streams (`tfmtl.typing.SIDE_STREAMS`), for heads that are `ReadsSideStreams`.
+
     The two flags tell `build` what would be lost under a trunk that reads only some of the streams. Both are False
     where all streams are one tensor.
     """
@@ -122,7 +124,16 @@ class Head(Stage, Protocol):
         """`{task: its kind}` of the tasks that it predicts."""
 
     def __call__(self, streams: Streams) -> Predictions:
-        """The predictions `{task: (B, 1)}`, float32: a probability for a binary task, a value for a regression."""
+        """The predictions `{task: (B, task.output.width)}`, float32: a probability for a binary task, a value for a regression."""
+
+
+@runtime_checkable
+class ReadsSideStreams(Protocol):
+    """A head that reads side streams of the bottom beside the trunk's output, which `build` hands to it."""
+
+    @property
+    def side_streams(self) -> tuple[str, ...]:
+        """Their names, among `tfmtl.typing.SIDE_STREAMS`."""
 
 
 def check_stage(argument: str, stage: Any, contract: type) -> None:

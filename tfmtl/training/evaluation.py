@@ -15,7 +15,7 @@ from tfmtl.row_errors import as_raised
 from tfmtl.schema import Schema, Sequence, Task
 from tfmtl.schema.categorical import MISSING_ID
 from tfmtl.training.codes import Codes
-from tfmtl.training.figures import FIGURES, task_figures
+from tfmtl.training.figures import ASKED, FIGURES, is_figure, needs_groups, task_figures
 
 Slice: TypeAlias = str | Callable[[dict[str, Any]], Any]
 """A column, or a function of the dict of columns that gives one value for each row."""
@@ -45,19 +45,32 @@ def evaluate(
     | `{task}_rows` | rows with a label |
     | `{task}_positives`, `{task}_auc`, `{task}_logloss`, `{task}_calibration` | of a binary task |
     | `{task}_rmse`, `{task}_mse` | of a regression task |
+    | `{task}_auc`, `{task}_logloss`, `{task}_accuracy` | of a multiclass task; the AUC is the mean over the classes of each against the others |
     | `{task}_gauc` | with `group`: mean of the AUCs within groups, weighted by their labelled rows |
     | `{task}_gauc_group_coverage`, `{task}_gauc_row_coverage` | the share of groups, and of labelled rows, in that mean: groups with both classes |
     | `{slice}={value}/{name}` | each of the above, over the rows of a slice |
 
+    and, where `figures` names them:
+
+    | name | what |
+    |---|---|
+    | `ap`, `ne`, `brier` | of a binary task: average precision; log loss over the entropy of the base rate; squared error |
+    | `ece`, `ece_width` | calibration error over 10 bins of equally many rows, or of equal width |
+    | `gauc_positives`, `gauc_groups` | `gauc` with groups weighted by their positives, or all the same |
+    | `ndcg@k`, `recall@k`, `hit@k`, `mrr` | within groups that have a positive, all the same; of equal predictions the negatives come first |
+    | `xauc` | of a regression: the share of pairs with different labels, such as watch times, that are predicted in order |
+
+    Of a task whose loss predicts a distribution, figures read the column that stands for it: the mean, the middle quantile.
+
     Rows whose label is NaN are left out of their task. With sample weights every mean is a weighted one, a pair of an AUC
-    counts by the product of its weights and a group by the sum of its rows'; `rows` and `positives` count rows. What is
+    counts by the product of its weights, a group of a `gauc` by the sum of its rows' and one of a ranking by their mean; `rows` and `positives` count rows. What is
     undefined is NaN: an AUC with one class, a mean of nothing. Predictions run on one device, whatever strategy the model was trained under.
 
     Memory: 8 bytes a row and task, 4 more with weights, 4 a row for `group` and for each slice, and about 100 a labelled row while one task
     is computed.
 
     Args:
-        model: reads a dict of columns and returns `{task: (B, 1)}`. Columns that it does not read are taken out first.
+        model: reads a dict of columns and returns `{task: (B, 1)}`, of classes `(B, C)`. Columns that it does not read are taken out first.
         dataset: `tf.data` batches `(x, y)` or `(x, y, sample_weight)`, as `fit` takes them: `y = {task: (B,)}`, the weights
             a dict by task or one `(B,)` for all tasks.
         schema: its tasks are evaluated.
@@ -66,13 +79,13 @@ def evaluate(
             without one belong to no group: `""` among strings, -1 among integers, NaN, and row 0 in an int32 column of a
             feature where no `preprocessor` is given, which is taken for encoded: all unknown ids share that row.
         slices: by name, a column of `x` or a function of `x`; each distinct value is a slice.
-        figures: names of the table, without the task's, such as `("auc", "gauc")`; all where None.
+        figures: names of the tables, without the task's, such as `("auc", "ndcg@10")`; all of the first where None.
         verbose: 1 shows a progress bar over the batches, 0 does not; `"auto"` does in a terminal.
 
     Raises:
-        ValueError: a batch that is neither `(x, y)` nor `(x, y, sample_weight)`, a label that is not 0, 1 or NaN of a binary
-            task, or not finite of a regression, a weight of a labelled row that is negative or not finite, a model that returns no dict, a missing column, label or prediction, no
-            batch at all, a function that gives something else than one value a row, an unknown figure, or a slice of more than 1000 values.
+        ValueError: a batch that is neither `(x, y)` nor `(x, y, sample_weight)`, a label that the task cannot have (not 0, 1 or
+            NaN of a binary task, not finite of a regression, no class of a multiclass one), a weight of a labelled row that is negative or not finite, a model that returns no dict, a missing column, label or prediction, no
+            batch at all, a function that gives something else than one value a row, an unknown figure or one that needs a `group`, or a slice of more than 1000 values.
 
     Example:
 
@@ -95,11 +108,17 @@ class _Batches(NamedTuple):
 
     def add(self, task: Task, y: Mapping[str, Any], outputs: Mapping[str, Any], weights: Any, rows: int) -> None:
         """Appends a batch; raises ValueError for labels that the task cannot have, and weights that no row can."""
-        labels = _column(task.name, "label", y, rows)
+        labels = _one_a_row(f"the label of task {task.name!r}", task.labels_of(_of(task.name, "label", y)), rows)
+        labels = labels.astype("float32", copy=False)
         labelled = ~np.isnan(labels)
-        checked_labels(ops.convert_to_tensor(np.where(labelled, labels, 0)), task.kind, task.name)
+        checked_labels(ops.convert_to_tensor(np.where(labelled, labels, 0)), task.label_rule, task.name)
         self.labels.append(labels)
-        self.predictions.append(_column(task.name, "prediction", outputs, rows))
+        predictions = task.judged(_of(task.name, "prediction", outputs))
+        if len(predictions) != rows:
+            raise ValueError(
+                f"Expected one prediction a row of task {task.name!r}. Received: {len(predictions)} for {rows} rows"
+            )
+        self.predictions.append(predictions)
         if weights is not None:
             by_task = weights if isinstance(weights, Mapping) else {task.name: weights}
             of_task = np.where(labelled, _column(task.name, "sample weight", by_task, rows), 0)
@@ -124,7 +143,7 @@ class Evaluation:
         self.preprocessor = preprocessor
         self.group = group
         self.slices = dict(slices or {})
-        self.figures = _checked_figures(figures)
+        self.figures = _checked_figures(figures, group)
         self.columns = _columns_read(model, schema)
         self.predict = _compiled(model)
 
@@ -140,10 +159,11 @@ class Evaluation:
             del batches
             for prefix, codes, code in parts:
                 rows = ~np.isnan(labels) if codes is None else ~np.isnan(labels) & (codes == code)
-                of_part = (None if column is None else column[rows] for column in (groups, weights))
-                found = task_figures(task, labels[rows], predictions[rows], *of_part)
-                wanted = found if self.figures is None else [name for name in found if name in self.figures]
-                figures.update({f"{prefix}{task.name}_{name}": found[name] for name in wanted})
+                of_part, weights_of_part = (None if column is None else column[rows] for column in (groups, weights))
+                found = task_figures(
+                    task, labels[rows], predictions[rows], of_part, weights_of_part, names=self.figures
+                )
+                figures.update({f"{prefix}{task.name}_{name}": value for name, value in found.items()})
         return figures
 
     def check(self, dataset: tf.data.Dataset) -> dict[str, Any]:
@@ -254,16 +274,28 @@ def _predict(model: Any, inputs: dict[str, Any]) -> Any:
     return model(inputs, training=False)
 
 
-def _checked_figures(figures: Collection[str] | None) -> Collection[str] | None:
-    if figures is not None and (isinstance(figures, str) or not set(figures) <= set(FIGURES)):
-        raise ValueError(f"`figures` must be some of {FIGURES}, without the task's name. Received: figures={figures!r}")
-    return figures
+def _checked_figures(figures: Collection[str] | None, group: str | None) -> tuple[str, ...]:
+    if figures is None:
+        return FIGURES
+    if isinstance(figures, str) or not all(isinstance(name, str) and is_figure(name) for name in figures):
+        raise ValueError(
+            f"`figures` must be some of {(*FIGURES, *ASKED)} or ndcg@k, recall@k, hit@k, without the task's name. "
+            f"Received: figures={figures!r}"
+        )
+    within = [name for name in figures if needs_groups(name)]
+    if within and group is None:
+        raise ValueError(f"The figures {within} compare rows within a `group`. Received: group=None")
+    return tuple(dict.fromkeys(figures))
+
+
+def _of(task: str, what: str, columns: Mapping[str, Any]) -> Any:
+    if task not in columns:
+        raise ValueError(f"No {what} of task {task!r}. Received: {sorted(columns)}")
+    return columns[task]
 
 
 def _column(task: str, what: str, columns: Mapping[str, Any], rows: int) -> np.ndarray:
-    if task not in columns:
-        raise ValueError(f"No {what} of task {task!r}. Received: {sorted(columns)}")
-    return _one_a_row(f"the {what} of task {task!r}", columns[task], rows).astype("float32", copy=False)
+    return _one_a_row(f"the {what} of task {task!r}", _of(task, what, columns), rows).astype("float32", copy=False)
 
 
 def _one_a_row(name: str, values: Any, rows: int) -> np.ndarray:

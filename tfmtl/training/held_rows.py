@@ -66,6 +66,7 @@ class HeldRows:
         self.fingerprint = hashlib.blake2b(hashes[order].tobytes(), digest_size=16).hexdigest()
         self.groups = None if codes is None else codes[order]
         self.labels = {task: labels[order] for task, labels in _popped(kept, "label ")}
+        self._beside = {task: groups[order] for task, groups in _popped(kept, "group ")}
         self.weights = {task: weights[order] for task, weights in _popped(kept, "weight ")} or None
         self._check_labels()
         with tf.device("CPU:0"):
@@ -93,6 +94,12 @@ class HeldRows:
             for values in (self.labels, self.weights):
                 if values is not None and tasks:
                     parts.append({task: tf.constant(values[task]) for task in tasks})
+            if tasks and self._beside:
+                parts[1] |= {
+                    task: tf.concat([parts[1][task][:, None], self._beside[task]], 1)
+                    for task in tasks
+                    if task in self._beside
+                }
 
         def gather(places: tf.Tensor) -> tuple[dict[str, tf.Tensor], ...]:
             return tuple({name: tf.gather(values, places) for name, values in part.items()} for part in parts)
@@ -145,12 +152,14 @@ class HeldRows:
         encoded_rows = dataset.map(split, num_parallel_calls=tf.data.AUTOTUNE)
         self._check_shapes({column: encoded_rows.element_spec[0][column] for column in columns})
         for x, y, weights, groups in encoded_rows.as_numpy_iterator():
-            rows = len(np.reshape(y[self._tasks[0].name], -1))
+            rows = len(y[self._tasks[0].name])
             for column, values in x.items():
                 found.setdefault(f"column {column}", []).append(values)
             for task in self._tasks:
-                label = np.asarray(y[task.name], "float32").reshape(-1)
+                label = task.labels_of(y[task.name]).astype("float32", copy=False)
                 found.setdefault(f"label {task.name}", []).append(self._one_a_row(task, "label", label, rows))
+                if task.group is not None:
+                    found.setdefault(f"group {task.name}", []).append(np.asarray(y[task.name], "float32")[:, 1:])
                 if weights:
                     of_task = weights[0].get(task.name) if isinstance(weights[0], Mapping) else weights[0]
                     weight = np.ones(rows, "float32") if of_task is None else np.asarray(of_task, "float32").reshape(-1)
@@ -182,7 +191,7 @@ class HeldRows:
         for task in self._tasks:
             missing = np.isnan(self.labels[task.name])
             labels = np.where(missing, 0, self.labels[task.name])
-            checked_labels(ops.convert_to_tensor(labels), task.kind, task.name)
+            checked_labels(ops.convert_to_tensor(labels), task.label_rule, task.name)
             if self.weights is not None:
                 weights = np.where(missing, 0, self.weights[task.name])
                 checked_weights(ops.convert_to_tensor(weights), task.name)

@@ -28,9 +28,10 @@ class RowPredictor:
         self._predict = predict.get_concrete_function(spec)
 
     def __call__(self, rows: HeldRows) -> dict[str, np.ndarray]:
-        """The predictions of every task, `(N,)` float32."""
+        """The predictions of every task, `(N,)` float32, `(N, width)` where they have several columns."""
         found: dict[str, list[np.ndarray]] = {task: [] for task in self._tasks}
         for (x,) in rows.batches(PREDICT_ROWS, self._columns):
             for task, values in self._predict(x).items():
-                found[task].append(np.asarray(values, "float32").reshape(-1))
+                array = np.asarray(values, "float32")
+                found[task].append(array if array.ndim == 2 and array.shape[1] > 1 else array.reshape(-1))
         return {task: np.concatenate(batches) for task, batches in found.items()}

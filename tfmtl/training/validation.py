@@ -24,8 +24,8 @@ class Validation(keras.callbacks.Callback):
 
     Args:
         dataset, schema, preprocessor, group, slices: as in `tfmtl.evaluate`.
-        figures: as in `tfmtl.evaluate`; by default those that one watches, `auc`, `gauc`, `logloss`, `calibration` and `rmse`,
-            since the progress bar shows every figure of the logs. All of them: `tfmtl.training.FIGURES`.
+        figures: as in `tfmtl.evaluate`; by default those that one watches, `auc`, `gauc`, `logloss`, `calibration`, `accuracy` and
+            `rmse`, since the progress bar shows every figure of the logs. All of the first table: `tfmtl.training.FIGURES`.
         validation_freq: epochs from one evaluation to the next, as in `fit`: figures by group can cost more than an epoch.
             In between the logs hold no `val_` figures, and a `patience` counts evaluations.
 

@@ -8,8 +8,11 @@ from tfmtl.checks import check_names
 
 Mode: TypeAlias = Literal["max", "min"]
 
-BETTER: tuple[tuple[str, Mode], ...] = (("auc", "max"), ("loss", "min"), ("rmse", "min"), ("mse", "min"))
-"""Which way a figure is better, by the end of its name."""
+BETTER: dict[Mode, tuple[str, ...]] = {
+    "max": ("auc", "gauc_positives", "gauc_groups", "accuracy", "_ap", "mrr", "ndcg", "recall", "hit"),
+    "min": ("loss", "rmse", "mse", "_ne", "brier", "ece", "ece_width"),
+}
+"""Which way a figure is better, by the end of its name; `@k` apart."""
 
 
 class WatchedFigures:
@@ -61,8 +64,8 @@ class WatchedFigures:
 
 
 def _mode_of(name: str) -> Mode:
-    for ending, mode in BETTER:
-        if name.endswith(ending):
+    for mode, endings in BETTER.items():
+        if name.split("@")[0].endswith(endings):
             return mode
     raise ValueError(
         f"Which way {name!r} is better is not known by its name: give mode={{{name!r}: 'max'}} or 'min'. Received: mode=None"

@@ -96,13 +96,24 @@ def _gains(
 
 
 def _bins(task: Task, runs: Runs, test: HeldRows) -> list[tuple[float, float, int]]:
-    """Of all seeds together."""
+    """Of all seeds together, of a multiclass task of all classes together: each against the others."""
     if not runs:
         return []
+    if task.kind == "multiclass":
+        return _bins_of_classes(task, runs, test)
     labels = np.tile(test.labels[task.name], len(runs))
     weights = None if test.weights is None else np.tile(test.weights[task.name], len(runs))
-    predictions = np.concatenate([run.predictions[task.name] for run in runs.values()])
+    predictions = np.concatenate([task.judged(run.predictions[task.name]) for run in runs.values()])
     return [(each.prediction, each.label, each.rows) for each in calibration_bins(labels, predictions, weights)]
+
+
+def _bins_of_classes(task: Task, runs: Runs, test: HeldRows) -> list[tuple[float, float, int]]:
+    labels, classes = test.labels[task.name], task.num_classes or 0
+    alone = np.where(np.isnan(labels)[:, None], np.nan, labels[:, None] == np.arange(classes))  # (N, C)
+    predictions = np.concatenate([run.predictions[task.name].ravel() for run in runs.values()])
+    weights = None if test.weights is None else np.tile(np.repeat(test.weights[task.name], classes), len(runs))
+    bins = calibration_bins(np.tile(alone.ravel(), len(runs)), predictions, weights)
+    return [(each.prediction, each.label, each.rows) for each in bins]
 
 
 def _curve(task: Task, run: Run) -> list[dict[str, float]]:

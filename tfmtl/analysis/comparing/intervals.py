@@ -3,7 +3,7 @@
 import math
 from collections.abc import Mapping, Sequence
 from statistics import NormalDist
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -68,7 +68,7 @@ def bootstrap_errors(
     that both sides have. NaN where `resamples` is below 2, or where most draws leave the figure undefined.
 
     Args:
-        task: binary, judged by its AUC, or a regression, judged by the variance that it explains.
+        task: binary or multiclass, judged by its AUC, or a regression, judged by the variance that it explains.
         rows: the test rows.
         runs: by contestant and seed, the predictions of all rows.
         twins: by seed, those of the task's twin.
@@ -78,12 +78,12 @@ def bootstrap_errors(
     labelled = np.flatnonzero(~np.isnan(labels))
     weights = np.ones(len(labelled)) if rows.weights is None else rows.weights[task.name][labelled].astype("float64")
     groups = _groups(rows, labelled)
-    judge = _ResampledAUC if task.kind == "binary" else _ResampledR2
+    judge: Any = {"binary": _ResampledAUC, "regression": _ResampledR2, "multiclass": _ResampledMacroAUC}[task.kind]
     pairs = {name: sorted(set(found) & set(twins)) for name, found in runs.items()}
     needed = {seed for seeds in pairs.values() for seed in seeds}
-    judges = {("", seed): judge(labels[labelled], twins[seed][labelled]) for seed in needed}
+    judges = {("", seed): judge(labels[labelled], task.judged(twins[seed][labelled])) for seed in needed}
     for name, seeds in pairs.items():
-        judges |= {(name, seed): judge(labels[labelled], runs[name][seed][labelled]) for seed in seeds}
+        judges |= {(name, seed): judge(labels[labelled], task.judged(runs[name][seed][labelled])) for seed in seeds}
     draws = np.random.default_rng(0)
     found: dict[str, list[float]] = {name: [] for name in runs}
     for _ in range(resamples):
@@ -127,6 +127,17 @@ class _ResampledAUC:
         below = np.cumsum(negatives) - negatives / 2
         pairs = positives.sum() * negatives.sum()
         return float(positives @ below / pairs) if pairs else float("nan")
+
+
+class _ResampledMacroAUC:
+    """The mean over the classes of the AUC of each against the others, as `_ResampledAUC`."""
+
+    def __init__(self, labels: np.ndarray, predictions: np.ndarray):
+        classes = range(predictions.shape[1])
+        self.of_classes = [_ResampledAUC((labels == each).astype("float32"), predictions[:, each]) for each in classes]
+
+    def __call__(self, weights: np.ndarray) -> float:
+        return float(np.mean([judged(weights) for judged in self.of_classes]))
 
 
 class _ResampledR2:

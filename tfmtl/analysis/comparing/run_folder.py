@@ -34,7 +34,7 @@ class RunFolder:
         try:
             held = json.loads(file.read_text(encoding="utf-8"))
             predictions = np.load(file.with_suffix(".npy"))
-            return Run(**held["run"], predictions=dict(zip(held["tasks"], predictions, strict=True)))
+            return Run(**held["run"], predictions=_by_task(predictions, held["tasks"], held.get("widths")))
         except (OSError, ValueError, KeyError, TypeError):
             return None
 
@@ -44,10 +44,20 @@ class RunFolder:
             return
         file = self._folder / _name(described)
         with replacing(file.with_suffix(".npy")) as partial, partial.open("wb") as opened:
-            np.save(opened, np.stack(list(run.predictions.values())))
+            np.save(opened, np.concatenate([y.reshape(len(y), -1).T for y in run.predictions.values()]))
         with replacing(file) as partial:
-            held = {"depends_on": described, "tasks": list(run.predictions), "run": run.to_dict()}
+            widths = [y.size // len(y) for y in run.predictions.values()]
+            held = {"depends_on": described, "tasks": list(run.predictions), "widths": widths, "run": run.to_dict()}
             partial.write_text(json.dumps(held, indent=1) + "\n", encoding="utf-8")
+
+
+def _by_task(rows: np.ndarray, tasks: list[str], widths: list[int] | None) -> dict[str, np.ndarray]:
+    """By task `(N,)`, or `(N, width)`, of what holds a row for each column of each task."""
+    widths = widths or [1] * len(tasks)
+    if sum(widths) != len(rows):
+        raise ValueError(f"The predictions of {tasks} must be {sum(widths)} columns. Received: {len(rows)}")
+    parts = np.split(rows, np.cumsum(widths)[:-1])
+    return {task: part[0] if width == 1 else part.T for task, part, width in zip(tasks, parts, widths, strict=True)}
 
 
 def _name(described: dict[str, Any]) -> str:

@@ -6,7 +6,7 @@ from tfmtl.schema import Schema, Task
 from tfmtl.training.figures import task_figures
 from tfmtl.training.held_rows import HeldRows
 
-MAIN_FIGURE = {"binary": "auc", "regression": "r2"}
+MAIN_FIGURE = {"binary": "auc", "regression": "r2", "multiclass": "auc"}
 """By the kind of a task, the figure that decides: greater is better, and tasks of all sizes can be averaged."""
 
 
@@ -36,7 +36,7 @@ def valid_figures(schema: Schema, rows: HeldRows, predictions: dict[str, np.ndar
     """`{task}_{figure}` of every task, without figures by group, which cost the most."""
     found: dict[str, float] = {}
     for task in schema.tasks:
-        wanted = ("auc", "logloss") if task.kind == "binary" else ("rmse", "r2")
+        wanted = ("rmse", "r2") if task.kind == "regression" else ("auc", "logloss")
         figures = figures_of(task, rows, predictions[task.name])
         found |= {f"{task.name}_{name}": figures[name] for name in wanted}
     return found

@@ -11,7 +11,11 @@ from tfmtl.analysis.comparing.scores import MAIN_FIGURE
 if TYPE_CHECKING:
     from tfmtl.analysis.comparing.comparison import Comparison
 
-FIGURES = {"binary": ("auc", "gauc", "logloss", "calibration"), "regression": ("r2", "rmse")}
+FIGURES = {
+    "binary": ("auc", "gauc", "logloss", "calibration"),
+    "multiclass": ("auc", "logloss", "accuracy"),
+    "regression": ("r2", "rmse"),
+}
 """By the kind of a task, the figures that tables show."""
 
 TITLES = {
@@ -19,6 +23,7 @@ TITLES = {
     "gauc": "group AUC",
     "logloss": "log loss",
     "calibration": "calibration",
+    "accuracy": "accuracy",
     "r2": "R²",
     "rmse": "RMSE",
 }
@@ -84,7 +89,7 @@ def shown(comparison: "Comparison") -> list[str]:
     """The figures that the tables have a column for: those that any run has."""
     wanted = [figure for kind in FIGURES if kind in comparison.tasks.values() for figure in FIGURES[kind]]
     held = {figure for tasks in comparison.figures.values() for figures in tasks.values() for figure in figures}
-    return [figure for figure in wanted if figure in held]
+    return [figure for figure in dict.fromkeys(wanted) if figure in held]
 
 
 def cells(comparison: "Comparison") -> list[list[str]]:

@@ -118,7 +118,7 @@ class Examiner:
 
 def _plain(task: Task) -> Task:
     """The task with weight 1, and without the statistics by which `objectives` would warn."""
-    return replace(task, weight=1.0, weight_decay=1.0, mean=None, variance=None)
+    return replace(task, weight=1.0, weight_decay=1.0, mean=None, variance=None, class_rates=None)
 
 
 def _chains(model: keras.Model) -> list[tuple[str, ...]]:

@@ -20,6 +20,8 @@ Predict = Callable[[dict[str, Any]], Mapping[str, Any]]
 class Rows:
     """Rows in the order of the dataset.
 
+    A multiclass task is looked at as a binary one: whether the label is the commonest class, and the probability of that.
+
     Attributes:
         labels: `{task: (N,)}`, NaN where missing.
         predictions: `{task: (N,)}`.
@@ -109,7 +111,7 @@ def read_rows(
         for task in schema.tasks:
             found = _labels(task, labels)
             keep("y", task.name, found)
-            keep("p", task.name, np.asarray(outputs[task.name], "float32").reshape(-1))
+            keep("p", task.name, task.judged(outputs[task.name]))
             if weights is not None:
                 own = weights[task.name] if isinstance(weights, Mapping) else weights
                 keep("w", task.name, np.asarray(own, "float32").reshape(-1))
@@ -119,6 +121,11 @@ def read_rows(
     if not collected["y"]:
         raise ValueError("`dataset` gave no batch.")
     joined = {kind: {name: np.concatenate(parts) for name, parts in of.items()} for kind, of in collected.items()}
+    for task in schema.tasks:
+        if task.kind == "multiclass":
+            joined["y"][task.name], joined["p"][task.name] = _of_commonest(
+                joined["y"][task.name], joined["p"][task.name]
+            )
     return Rows(joined["y"], joined["p"], joined["w"], joined["x"], joined["m"], tuple(outputs))
 
 
@@ -143,11 +150,20 @@ def _column(what: str, name: str, given: Mapping[str, Any]) -> Any:
 def _labels(task: Task, given: Mapping[str, Any]) -> np.ndarray:
     if task.name not in given:
         raise ValueError(f"No label of task {task.name!r}. Received: {sorted(given)}")
-    labels = np.asarray(given[task.name], "float32").reshape(-1)
-    checked_labels(
-        ops.convert_to_tensor(np.nan_to_num(labels, nan=0.0, posinf=np.inf, neginf=-np.inf)), task.kind, task.name
-    )
+    labels = task.labels_of(given[task.name]).astype("float32", copy=False)
+    found = np.nan_to_num(labels, nan=0.0, posinf=np.inf, neginf=-np.inf)
+    checked_labels(ops.convert_to_tensor(found), task.label_rule, task.name)
     return labels
+
+
+def _of_commonest(labels: np.ndarray, predictions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Whether each label is the commonest class, and the probability of that class; labels that are all alike stay."""
+    known = ~np.isnan(labels)
+    classes, counts = np.unique(labels[known], return_counts=True)
+    place = int(classes[counts.argmax()]) if len(classes) else 0
+    if len(classes) > 1:
+        labels = np.where(known, labels == place, np.nan).astype("float32")
+    return labels, predictions[:, place]
 
 
 def _missing(raw: Mapping[str, Any], schema: Schema) -> dict[str, np.ndarray]:

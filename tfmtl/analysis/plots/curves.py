@@ -75,7 +75,7 @@ def plot_learning(comparison: Comparison) -> "Figure":
     colors = colors_of(list(comparison.curves))
     for column, task in enumerate(tasks):
         main = comparison.settings["judged_by"][task]
-        loss = "val_logloss" if comparison.tasks[task] == "binary" else "val_rmse"
+        loss = "val_rmse" if comparison.tasks[task] == "regression" else "val_logloss"
         for row, figure_name in enumerate((loss, f"val_{main}")):
             each = axes[row * len(tasks) + column]
             for name, of_model in comparison.curves.items():

@@ -11,8 +11,8 @@ from tfmtl.layers.mlp import MLP
 from tfmtl.layers.task_tower import TaskTower
 from tfmtl.schema.chains import check_steps
 from tfmtl.schema.tasks import Task
-from tfmtl.stages.heads.label_means import label_means
-from tfmtl.stages.heads.towers import read_tasks
+from tfmtl.stages.heads.label_means import Start, label_means
+from tfmtl.stages.heads.towers import read_tasks, task_config
 from tfmtl.typing import Predictions, Streams
 
 
@@ -44,7 +44,7 @@ class AITMHead(keras.layers.Layer):
         `{task: (B, D_task), ...}`; other streams are not read.
 
     Output shape:
-        `{task: (B, 1)}` float32.
+        `{task: (B, 1)}` float32; tasks outside of the chain as in `Towers`.
 
     Raises:
         ValueError: a chain of fewer than two steps, with a step twice, that is no binary task, or that is defined only
@@ -76,12 +76,13 @@ class AITMHead(keras.layers.Layer):
         dropout: float = 0.0,
         attention_bias: bool = False,
         share_attention: bool = True,
-        base_rates: Mapping[str, float] | None = None,
+        base_rates: Mapping[str, Start] | None = None,
         name: str = "head",
         **kwargs: Any,
     ):
         super().__init__(name=name, **kwargs)
         read = read_tasks(tasks)
+        self._read = tuple(read.values())
         self.kinds = {name: task.kind for name, task in read.items()}
         self.units = check_units("units", units)
         self.calibrator = calibrator
@@ -102,7 +103,14 @@ class AITMHead(keras.layers.Layer):
         check_steps(self.transfer.chain, read)
         self.base_rates = label_means(read, base_rates)
         self.outputs = {
-            task: TaskTower((), kind=kind, label_mean=self.base_rates.get(task), dtype=policy, name=f"{task}_output")
+            task: TaskTower(
+                (),
+                kind=kind,
+                output=read[task].output,
+                label_mean=self.base_rates.get(task),
+                dtype=policy,
+                name=f"{task}_output",
+            )
             for task, kind in self.kinds.items()
         }
         self.calibrate = ChainCalibrator(self.transfer.chain, weight=calibrator, name="calibrator")
@@ -118,7 +126,7 @@ class AITMHead(keras.layers.Layer):
         self.transfer.build(shapes)
         for task, output in self.outputs.items():
             output.build(shapes[task])
-        self.calibrate.build(dict.fromkeys(self.kinds, (None, 1)))
+        self.calibrate.build({task: (None, output.gives.width) for task, output in self.outputs.items()})
         self.built = True
 
     def call(self, streams: Streams, training: bool | None = None) -> Predictions:
@@ -131,7 +139,7 @@ class AITMHead(keras.layers.Layer):
         transfer = self.transfer.get_config()
         return {
             **super().get_config(),
-            "tasks": [{"name": task, "kind": kind} for task, kind in self.kinds.items()],
+            "tasks": [task_config(task) for task in self._read],
             "units": list(self.units),
             "calibrator": self.calibrator,
             "activation": keras.activations.serialize(self.activation),

@@ -7,7 +7,7 @@ from typing import Any
 from tfmtl.keras_host import keras, register_layer
 from tfmtl.schema.chains import check_chain, check_steps
 from tfmtl.schema.tasks import Task
-from tfmtl.stages.heads.label_means import label_means, warn_of_unknown
+from tfmtl.stages.heads.label_means import Start, label_means, warn_of_unknown
 from tfmtl.stages.heads.towers import Towers, Units, read_tasks
 from tfmtl.typing import Predictions, Streams, TaskKind
 
@@ -38,7 +38,7 @@ class ESMMHead(keras.layers.Layer):
         `{task: (B, D_task), ...}`; other streams are not read.
 
     Output shape:
-        `{task: (B, 1)}` float32.
+        `{task: (B, 1)}` float32; tasks outside of the chain as in `Towers`.
 
     Raises:
         ValueError: a chain of fewer than two steps, with a step twice, that is no binary task, or that is defined only
@@ -69,7 +69,7 @@ class ESMMHead(keras.layers.Layer):
         activation: Any = "relu",
         dropout: float = 0.0,
         batch_norm: bool = False,
-        base_rates: Mapping[str, float] | None = None,
+        base_rates: Mapping[str, Start] | None = None,
         name: str = "head",
         **kwargs: Any,
     ):
@@ -77,7 +77,7 @@ class ESMMHead(keras.layers.Layer):
         read = read_tasks(tasks)
         self.chain = check_chain(chain)
         check_steps(self.chain, read)
-        self.base_rates = self._learned_rates(read) if base_rates is None else dict(base_rates)
+        self.base_rates: dict[str, Any] = self._learned_rates(read) if base_rates is None else dict(base_rates)
         self.towers = Towers(
             read.values(),
             units=units,
@@ -89,9 +89,9 @@ class ESMMHead(keras.layers.Layer):
             name="towers",
         )
 
-    def _learned_rates(self, tasks: Mapping[str, Task]) -> dict[str, float]:
+    def _learned_rates(self, tasks: Mapping[str, Task]) -> dict[str, Any]:
         """What the schema knows of the tasks, but for steps that happen as often as the step before."""
-        rates = label_means(tasks, None)
+        rates: dict[str, Any] = label_means(tasks, None)
         unfit = []
         for before, step in pairwise(self.chain):
             if step in rates and not rates[step] < rates.get(before, 0.0):
@@ -100,7 +100,7 @@ class ESMMHead(keras.layers.Layer):
         warn_of_unknown(unfit)
         return rates
 
-    def _conditional_rates(self) -> dict[str, float]:
+    def _conditional_rates(self) -> dict[str, Any]:
         """The base rates, those of steps where the step before happened."""
         rates = dict(self.base_rates)
         for before, step in pairwise(self.chain):

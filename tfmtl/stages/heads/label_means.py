@@ -1,13 +1,17 @@
 """Where towers start: at what the labels of their task are on average."""
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
+from tfmtl.layers.output_links import can_start_at
 from tfmtl.schema.tasks import Task
 
+Start = float | Sequence[float]
+"""The mean of a task's labels, or the rates of its classes."""
 
-def label_means(tasks: Mapping[str, Task], given: Mapping[str, float] | None) -> dict[str, float]:
-    """`{task: mean of its labels}` for the tasks of which it is known: as given, or else as the schema learned it.
+
+def label_means(tasks: Mapping[str, Task], given: Mapping[str, Start] | None) -> dict[str, Start]:
+    """`{task: mean of its labels}`, of a multiclass task the rates of its classes, for the tasks of which it is known: as given, or else as the schema learned it.
 
     Raises:
         ValueError: one is given for another task.
@@ -17,7 +21,10 @@ def label_means(tasks: Mapping[str, Task], given: Mapping[str, float] | None) ->
         if unknown:
             raise ValueError(f"`base_rates` must name tasks. Received: {unknown}; tasks: {sorted(tasks)}")
         return dict(given)
-    known = {name: task.mean for name, task in tasks.items() if task.mean is not None and _is_a_start(task)}
+    starts = {name: task.start for name, task in tasks.items()}
+    known: dict[str, Start] = {
+        name: start for name, start in starts.items() if start is not None and can_start_at(tasks[name].output, start)
+    }
     warn_of_unknown([name for name in tasks if name not in known])
     return known
 
@@ -30,8 +37,3 @@ def warn_of_unknown(tasks: list[str]) -> None:
             "half: `adapt` learns them from batches with labels, or give `base_rates`.",
             stacklevel=4,
         )
-
-
-def _is_a_start(task: Task) -> bool:
-    """A base rate of 0 or 1 has no logit."""
-    return task.kind != "binary" or 0 < (task.mean or 0.0) < 1

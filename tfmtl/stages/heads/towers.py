@@ -6,9 +6,10 @@ from typing import Any
 from tfmtl.checks import check_units
 from tfmtl.keras_host import keras, register_layer
 from tfmtl.layers.task_tower import TaskTower
+from tfmtl.losses.task_loss import loss_to_dict
 from tfmtl.schema.names import check_distinct
 from tfmtl.schema.tasks import Task
-from tfmtl.stages.heads.label_means import label_means
+from tfmtl.stages.heads.label_means import Start, label_means
 from tfmtl.typing import Predictions, Streams
 
 Units = int | Sequence[int] | Mapping[str, int | Sequence[int]]
@@ -19,11 +20,11 @@ class Towers(keras.layers.Layer):
     """Gives every task a tower of its own.
 
     Args:
-        tasks: the tasks; each one's kind decides its tower's link.
+        tasks: the tasks; what each one predicts (`Task.output`) decides its tower's link.
         units: hidden layers of every tower, or `{task: hidden layers}`.
         activation, dropout, batch_norm: as in `TaskTower`.
-        base_rates: `{task: mean of its labels}`, of a binary task its share of positives, where the towers start (see
-            `TaskTower`), for as many tasks as are known. None takes what the schema has learned of its tasks (`adapt`); `{}`
+        base_rates: `{task: mean of its labels}`, of a binary task its share of positives, of a multiclass one the rates of its
+            classes, where the towers start (see `TaskTower`), for as many tasks as are known. None takes what the schema has learned of its tasks (`adapt`); `{}`
             starts all towers at 0.
         name: of the layer.
 
@@ -31,7 +32,7 @@ class Towers(keras.layers.Layer):
         `{task: (B, D_task), ...}`; other streams are not read.
 
     Output shape:
-        `{task: (B, 1)}` float32.
+        `{task: (B, 1)}` float32; `(B, C)` of a task with C classes, or as wide as its loss asks for.
 
     Raises:
         ValueError: no task, `units` or `base_rates` that name other tasks, streams that lack a task, or what
@@ -55,12 +56,13 @@ class Towers(keras.layers.Layer):
         activation: Any = "relu",
         dropout: float = 0.0,
         batch_norm: bool = False,
-        base_rates: Mapping[str, float] | None = None,
+        base_rates: Mapping[str, Start] | None = None,
         name: str = "head",
         **kwargs: Any,
     ):
         super().__init__(name=name, **kwargs)
         read = read_tasks(tasks)
+        self._read = tuple(read.values())
         self.kinds = {name: task.kind for name, task in read.items()}
         self.units = units_by_task(units, self.kinds)
         self.base_rates = label_means(read, base_rates)
@@ -68,6 +70,7 @@ class Towers(keras.layers.Layer):
             task: TaskTower(
                 self.units[task],
                 kind=kind,
+                output=read[task].output,
                 activation=activation,
                 dropout=dropout,
                 batch_norm=batch_norm,
@@ -93,7 +96,7 @@ class Towers(keras.layers.Layer):
         tower = next(iter(self.towers.values())).get_config()
         return {
             **super().get_config(),
-            "tasks": [{"name": task, "kind": kind} for task, kind in self.kinds.items()],
+            "tasks": [task_config(task) for task in self._read],
             "units": {task: list(units) for task, units in self.units.items()},
             **{key: tower[key] for key in ("activation", "dropout", "batch_norm")},
             "base_rates": dict(self.base_rates),
@@ -108,6 +111,16 @@ def read_tasks(tasks: Iterable[Task | Mapping[str, Any]]) -> dict[str, Task]:
     read = [task if isinstance(task, Task) else Task(**task) for task in given]
     check_distinct("task", (task.name for task in read))
     return {task.name: task for task in read}
+
+
+def task_config(task: Task) -> dict[str, Any]:
+    """What a head keeps of a task, as JSON types: all that decides what it predicts, from which `read_tasks` makes it again."""
+    config: dict[str, Any] = {"name": task.name, "kind": task.kind}
+    if task.kind == "multiclass":
+        config |= {"num_classes": task.num_classes, "ordered": task.ordered}
+    if task.loss is not None and task.loss.output is not None:
+        config["loss"] = loss_to_dict(task.loss)
+    return config
 
 
 def units_by_task(units: Units, tasks: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:

@@ -10,7 +10,7 @@ from tfmtl.layers.mlp import MLP
 from tfmtl.layers.task_tower import TaskTower
 from tfmtl.schema.tasks import Task
 from tfmtl.stages.heads.label_means import label_means
-from tfmtl.stages.heads.towers import read_tasks
+from tfmtl.stages.heads.towers import read_tasks, task_config
 from tfmtl.typing import Predictions, Streams, TaskKind
 
 Parents = Mapping[str, str | Sequence[str]]
@@ -84,6 +84,7 @@ class DBMTLHead(keras.layers.Layer):
     ):
         super().__init__(name=name, **kwargs)
         read = read_tasks(tasks)
+        self._read = tuple(read.values())
         self.parents, self.order = _checked_graph(parents, read)
         self.base_rates = label_means(read, base_rates)
         policy = self.dtype_policy
@@ -93,7 +94,12 @@ class DBMTLHead(keras.layers.Layer):
         self.relations = {task: MLP(self.relation_units, name=f"{task}_relation", **options) for task in read}
         self.outputs = {
             name: TaskTower(
-                (), kind=task.kind, label_mean=self.base_rates.get(name), dtype=policy, name=f"{name}_output"
+                (),
+                kind=task.kind,
+                output=task.output,
+                label_mean=self.base_rates.get(name),
+                dtype=policy,
+                name=f"{name}_output",
             )
             for name, task in read.items()
         }
@@ -129,7 +135,7 @@ class DBMTLHead(keras.layers.Layer):
         hidden = next(iter(self.hidden.values())).get_config()
         return {
             **super().get_config(),
-            "tasks": [{"name": task, "kind": kind} for task, kind in self.kinds.items()],
+            "tasks": [task_config(task) for task in self._read],
             "parents": {task: list(found) for task, found in self.parents.items()},
             "units": list(self.units),
             "relation_units": list(self.relation_units),

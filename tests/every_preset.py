@@ -20,6 +20,14 @@ GRID = TaskGrid([Task("complete", mean=0.5), Task("skip", mean=0.5)], {"new": "a
 GRID_SCHEMA = Schema(FEATURES, GRID.tasks)
 PRESETS = [name for name in presets.__all__ if callable(getattr(models, name))]
 OPTIONS = {"units": (4, 4), "tower_units": (4,), "tower_batch_norm": True, "tower_dropout": 0.1, "dim": 4}
+CHOSEN = {
+    "donors": {"buy": ["click"]},
+    "domain": ["city"],
+    "priors": ["item", "age"],
+    "scenario": "city",
+    "groups": {"look": ["click"], "act": ["buy"]},
+    "domain_units": 4,
+}
 ROWS = {
     "item": np.array([0, 1, 2, 3, 4, 5, 6, 0], "int32"),
     "city": np.array([0, 1, 2, 0, 1, 2, 0, 1], "int32"),
@@ -37,8 +45,7 @@ def small(preset):
         return make(GRID_SCHEMA, GRID), GRID_SCHEMA
     known = inspect.signature(make).parameters
     options = {name: value for name, value in OPTIONS.items() if name in known}
-    if "donors" in known:
-        options["donors"] = {"buy": ["click"]}
+    options |= {name: value for name, value in CHOSEN.items() if name in known}
     return make(SCHEMA, **options), SCHEMA
 
 

@@ -143,6 +143,16 @@ def add_uncast(layer: keras.layers.Layer, name: str, shape: tuple[int, ...], ini
     return layer.add_weight(name=name, shape=shape, initializer=initializer, **{keep: False}, **kwargs)
 
 
+def add_statistic(layer: keras.layers.Layer, name: str, shape: tuple[int, ...], initializer: Any) -> Any:
+    """Adds a weight that is counted, not trained, that mixed precision never casts, and that every replica assigns alike."""
+    if not LEGACY:
+        return add_uncast(layer, name, shape, initializer, trainable=False, aggregation="only_first_replica")
+    import tensorflow as tf
+
+    first, on_read = tf.VariableAggregation.ONLY_FIRST_REPLICA, tf.VariableSynchronization.ON_READ
+    return add_uncast(layer, name, shape, initializer, trainable=False, synchronization=on_read, aggregation=first)
+
+
 def paths_within(name: str) -> contextlib.AbstractContextManager[Any]:
     """What is made inside has `name` before the paths of its variables, which Keras 3 wants to be distinct in a model.
 
@@ -225,6 +235,7 @@ def dtype_of(tensor: Any) -> str:
 __all__ = [
     "BACKEND",
     "LEGACY",
+    "add_statistic",
     "add_uncast",
     "begin_at",
     "builds_from_means",

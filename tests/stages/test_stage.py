@@ -23,12 +23,16 @@ MADE = {
     "Towers": lambda cls: cls(TASKS),
     "ESMMHead": lambda cls: cls(TASKS, NAMES),
     "AITMHead": lambda cls: cls(TASKS, NAMES),
+    "DBMTLHead": lambda cls: cls(TASKS, {"keep_new": ["view_new"]}),
+    "ESCM2Head": lambda cls: cls(TASKS, NAMES),
+    "PPNet": lambda cls: cls(TASKS),
+    "STARHead": lambda cls: cls(TASKS),
 }
-CONTRACTS = {"Bottom", "Gated", "Head", "Trunk"}
+CONTRACTS = {"Bottom", "Gated", "Head", "ReadsSideStreams", "Trunk"}
 BOTTOMS = {name for name in MADE if name.endswith("Representation")}
-HEADS = {"Towers", "ESMMHead", "AITMHead"}
+HEADS = {"AITMHead", "DBMTLHead", "ESCM2Head", "ESMMHead", "PPNet", "STARHead", "Towers"}
 TRUNKS = sorted(set(stages.__all__) - CONTRACTS - BOTTOMS - HEADS)
-WITHOUT_GATES = {"AsymmetricSharing", "CrossStitch", "CustomizedSharing", "Sluice"}
+WITHOUT_GATES = {"AsymmetricSharing", "CrossStitch", "CustomizedSharing", "PassThrough", "SNR", "Sluice"}
 
 
 def made(name):

@@ -151,16 +151,14 @@ class CGCLayer(keras.layers.Layer):
         for stream in self._readers():
             num = sum(self.experts[source].num for source in self.candidates(stream))
             if num > 1:
-                gate = Gate(
-                    num,
-                    units=self.gate_units,
-                    use_bias=self.gate_use_bias,
-                    name=f"{stream}_gate",
-                    dtype=self.dtype_policy,
-                )
+                gate = self._gate(num, f"{stream}_gate")
                 gate.build(self._selector_shape(stream, input_shape))
                 self.mixers[stream] = gate
         self.built = True
+
+    def _gate(self, num: int, name: str) -> Any:
+        """What gives `num` candidates their weights."""
+        return Gate(num, units=self.gate_units, use_bias=self.gate_use_bias, name=name, dtype=self.dtype_policy)
 
     def _sources(self) -> tuple[str, ...]:
         """The streams that own experts."""

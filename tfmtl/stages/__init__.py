@@ -1,18 +1,37 @@
 """Bottoms, trunks and heads, which `tfmtl.models.build` composes into a model, and the contract of one's own."""
 
 from tfmtl.stages.bottoms import DTRNRepresentation, SharedBottomRepresentation, STEMRepresentation
-from tfmtl.stages.heads import AITMHead, DBMTLHead, ESCM2Head, ESMMHead, Towers
-from tfmtl.stages.stage import Bottom, Gated, Head, Trunk
+from tfmtl.stages.heads import (
+    AITMHead,
+    DBMTLHead,
+    ESCM2Head,
+    ESMMHead,
+    PPNet,
+    STARHead,
+    Towers,
+)
+from tfmtl.stages.stage import (
+    Bottom,
+    Gated,
+    Head,
+    ReadsSideStreams,
+    Trunk,
+)
 from tfmtl.stages.trunks import (
     CGC,
     PLE,
+    SNR,
+    AdaTT,
     AsymmetricSharing,
     CrossStitch,
     CustomizedSharing,
+    DSelectK,
     HierarchicalTaskTree,
+    HoME,
     MLMMoE,
     MMoE,
     OMoE,
+    PassThrough,
     SharedBottom,
     SingleTask,
     Sluice,
@@ -20,22 +39,30 @@ from tfmtl.stages.trunks import (
 
 __all__ = [
     "AITMHead",
+    "AdaTT",
     "AsymmetricSharing",
     "Bottom",
     "CGC",
     "CrossStitch",
     "CustomizedSharing",
     "DBMTLHead",
+    "DSelectK",
     "DTRNRepresentation",
     "ESCM2Head",
     "ESMMHead",
     "Gated",
     "Head",
     "HierarchicalTaskTree",
+    "HoME",
     "MLMMoE",
     "MMoE",
     "OMoE",
     "PLE",
+    "PPNet",
+    "PassThrough",
+    "ReadsSideStreams",
+    "SNR",
+    "STARHead",
     "STEMRepresentation",
     "SharedBottom",
     "SharedBottomRepresentation",

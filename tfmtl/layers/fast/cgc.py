@@ -8,6 +8,8 @@ y_r = sum_s w_{r,s} E_s(x_s)      over its candidates, the experts of the source
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import groupby
+from typing import Any
 
 from tfmtl.keras_host import ops
 from tfmtl.layers.experts import Experts
@@ -28,7 +30,7 @@ class Cell:
     """
 
     experts: Mapping[str, Experts]
-    gates: Mapping[str, Gate]
+    gates: Mapping[str, Any]
     candidates: Mapping[str, tuple[str, ...]]
     detached: Mapping[str, frozenset[str]]
 
@@ -54,7 +56,7 @@ def _may_join(cell: Cell) -> bool:
     return (
         SHARED in cell.experts
         and len(cell.experts) > 1
-        and not any(gate.units for gate in cell.gates.values())
+        and all(isinstance(gate, Gate) and not gate.units for gate in cell.gates.values())
         and not any(cell.detached.values())
     )
 
@@ -127,13 +129,15 @@ def _over_all_experts(cell: Cell, reader: str) -> tuple[Tensor, Tensor]:
     gate = cell.gates[reader]
     kernel, bias = gate.logits.kernel, gate.logits.bias if gate.use_bias else None
     columns, added, start = [], [], 0
-    for source, layer in cell.experts.items():
-        if source in cell.candidates[reader]:
-            stop = start + layer.num
+    # Neighbours go together: of many sources a task reads two, and operations for each other one would take minutes to trace.
+    for is_read, sources in groupby(cell.experts, cell.candidates[reader].__contains__):
+        num = sum(cell.experts[source].num for source in sources)
+        if is_read:
+            stop = start + num
             columns.append(kernel[:, start:stop])
-            added.append(ops.zeros(layer.num, "float32") if bias is None else ops.cast(bias[start:stop], "float32"))
+            added.append(ops.zeros(num, "float32") if bias is None else ops.cast(bias[start:stop], "float32"))
             start = stop
         else:
-            columns.append(ops.zeros((kernel.shape[0], layer.num), kernel.dtype))
-            added.append(ops.full((layer.num,), float("-inf"), "float32"))
+            columns.append(ops.zeros((kernel.shape[0], num), kernel.dtype))
+            added.append(ops.full((num,), float("-inf"), "float32"))
     return ops.concatenate(columns, axis=1), ops.concatenate(added)

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 from tfmtl.keras_host import ops
-from tfmtl.models.transfer.meanings import Axis, Meaning
+from tfmtl.models.transfer.meanings import UNKNOWN, Axis, Meaning
 
 
 class Carried(NamedTuple):
@@ -37,7 +37,7 @@ def carry(new: Meaning, old: Meaning | None) -> Carried:
 
 
 def _by_labels(value: np.ndarray, axes: Sequence[Axis], old_value: np.ndarray, old_axes: Sequence[Axis]) -> Carried:
-    pairs = [_pairs(axis.labels, before.labels) for axis, before in zip(axes, old_axes, strict=True)]
+    pairs = [_pairs(axis.labels, before.labels, axis.of_ids) for axis, before in zip(axes, old_axes, strict=True)]
     if not all(len(here) for here, _ in pairs):
         return Carried(None, 0.0)
     for place, (axis, (here, _)) in enumerate(zip(axes, pairs, strict=True)):
@@ -46,12 +46,17 @@ def _by_labels(value: np.ndarray, axes: Sequence[Axis], old_value: np.ndarray, o
             value[np.ix_(*(added if each == place else pair[0] for each, pair in enumerate(pairs)))] = 0
     value[np.ix_(*(here for here, _ in pairs))] = old_value[np.ix_(*(there for _, there in pairs))]
     taken = int(np.prod([len(here) for here, _ in pairs]))
-    return Carried(value, taken / value.size, taken < old_value.size)
+    read = int(np.prod([len(np.unique(there)) for _, there in pairs]))
+    return Carried(value, taken / value.size, read < old_value.size)
 
 
-def _pairs(labels: Sequence[Hashable], old_labels: Sequence[Hashable]) -> tuple[np.ndarray, np.ndarray]:
-    """The places of the labels that both have, here and there."""
+def _pairs(
+    labels: Sequence[Hashable], old_labels: Sequence[Hashable], of_ids: bool = False
+) -> tuple[np.ndarray, np.ndarray]:
+    """The places of the labels that both have, here and there; `of_ids` pairs new labels with the unknown one."""
     there = {label: place for place, label in enumerate(old_labels)}
+    if of_ids:
+        there |= {label: there[UNKNOWN] for label in labels if label not in there}
     found = [(place, there[label]) for place, label in enumerate(labels) if label in there]
     here, before = zip(*found, strict=True) if found else ((), ())
     return np.array(here, "int64"), np.array(before, "int64")

@@ -10,12 +10,19 @@ from itertools import chain, product
 from typing import Any, TypeAlias
 
 from tfmtl.keras_host import keras
+from tfmtl.layers.adatt_layer import AdaTTLayer
 from tfmtl.layers.cgc_layer import CGCLayer
+from tfmtl.layers.dselect_k_gate import DSelectKGate
 from tfmtl.layers.experts import Experts
-from tfmtl.layers.gate import Gate
+from tfmtl.layers.feature_gate import FeatureGate
+from tfmtl.layers.gate_nu import GateNU
 from tfmtl.layers.information_transfer import InformationTransfer
 from tfmtl.layers.join_streams import JoinStreams
 from tfmtl.layers.mlp import MLP
+from tfmtl.layers.normalized_experts import NormalizedExperts
+from tfmtl.layers.partitioned_normalization import PartitionedNormalization
+from tfmtl.layers.star_dense import StarDense
+from tfmtl.layers.subnetwork_routing import SubnetworkRouting
 from tfmtl.layers.task_tower import TaskTower
 from tfmtl.models.transfer.meanings import Axis, Labels, Meanings, numbered, within
 from tfmtl.typing import SHARED
@@ -93,6 +100,8 @@ def _(layer: MLP, into: Meanings, name: str, given: Labels) -> Labels:
 
 @follow.register
 def _(layer: TaskTower, into: Meanings, name: str, given: Labels) -> Labels:
+    if layer.gives.form == "ordered":
+        into.add(f"{name}.thresholds", layer.thresholds, Axis(numbered(layer.gives.width - 1)))
     return follow(layer.output_layer, into, f"{name}.output", follow(layer.hidden, into, f"{name}.hidden", given))
 
 
@@ -112,9 +121,87 @@ def _(layer: Experts, into: Meanings, name: str, given: Labels) -> Labels:
     return given
 
 
-def gate(layer: Gate, into: Meanings, name: str, given: Labels, candidates: Labels) -> None:
+def gate(layer: Any, into: Meanings, name: str, given: Labels, candidates: Labels) -> None:
     """Notes a gate over `candidates`."""
+    if isinstance(layer, DSelectKGate):
+        follow(layer, into, name, given)
+        return
     dense(layer.logits, into, f"{name}.logits", follow(layer.hidden, into, f"{name}.hidden", given), candidates)
+
+
+@follow.register
+def _(layer: DSelectKGate, into: Meanings, name: str, given: Labels) -> None:
+    selectors = numbered(layer.num_selected)
+    # Digits are counted from the last one, by which a number keeps them where numbers get longer.
+    digits = tuple(product(selectors, reversed(range(layer.num_digits))))
+    for part, made in (("digit", digits), ("selector", selectors)):
+        if layer.per_row:
+            into.add(f"{name}.{part}_kernel", getattr(layer, f"{part}_kernel"), Axis(given, reads=True), Axis(made))
+        into.add(f"{name}.{part}_bias", getattr(layer, f"{part}_bias"), Axis(made))
+
+
+@follow.register
+def _(layer: GateNU, into: Meanings, name: str, given: Labels) -> None:
+    gate_nu(layer, into, name, given, numbered(layer.units))
+
+
+def gate_nu(layer: GateNU, into: Meanings, name: str, given: Labels, scaled: Labels) -> None:
+    """Notes a gate that scales what `scaled` stands for."""
+    dense(layer.logits, into, f"{name}.logits", follow(layer.hidden, into, f"{name}.hidden", given), scaled)
+
+
+@follow.register
+def _(layer: StarDense, into: Meanings, name: str, given: tuple[Labels, Labels]) -> Labels:
+    read, scenarios = given
+    made = numbered(layer.units)
+    into.add(f"{name}.kernel", layer.kernel, Axis(read, reads=True), Axis(made))
+    # A factor on a kernel that is 0 where it reads a new input: it keeps its own start, 1.
+    into.add(f"{name}.kernels", layer.kernels, Axis(scenarios, of_ids=True), Axis(read), Axis(made))
+    if layer.use_bias:
+        into.add(f"{name}.bias", layer.bias, Axis(made))
+        into.add(f"{name}.biases", layer.biases, Axis(scenarios, of_ids=True), Axis(made))
+    return made
+
+
+@follow.register
+def _(layer: PartitionedNormalization, into: Meanings, name: str, given: tuple[Labels, Labels]) -> Labels:
+    read, scenarios = given
+    for part in ("gamma", "beta"):
+        into.add(f"{name}.{part}", getattr(layer, part), Axis(read))
+    for part in ("gammas", "betas", "moving_mean", "moving_variance"):
+        into.add(f"{name}.{part}", getattr(layer, part), Axis(scenarios, of_ids=True), Axis(read))
+    return read
+
+
+@follow.register
+def _(layer: FeatureGate, into: Meanings, name: str, given: Labels) -> Labels:
+    pairs, rank = numbered(layer.num), numbered(layer.up.shape[1])
+    into.add(f"{name}.down", layer.down, Axis(given, reads=True), Axis(tuple(product(pairs, rank))))
+    into.add(f"{name}.up", layer.up, Axis(pairs), Axis(rank), Axis(given))
+    if layer.choice is not None:
+        into.add(f"{name}.choice", layer.choice, Axis(given, reads=True), Axis(pairs))
+    return given
+
+
+@follow.register
+def _(layer: NormalizedExperts, into: Meanings, name: str, given: Labels) -> Labels:
+    made = numbered(layer.units)
+    stacked = tuple(product(numbered(layer.num), made))
+    follow(layer.norm, into, f"{name}.norm", dense(layer.dense, into, f"{name}.dense", given, stacked))
+    return made
+
+
+@follow.register
+def _(layer: SubnetworkRouting, into: Meanings, name: str, given: tuple[Labels, Labels, Labels]) -> Labels:
+    below, read, here = given
+    into.add(f"{name}.log_alpha", layer.log_alpha, Axis(here), Axis(below))
+    if layer.units is None:
+        return read
+    made = numbered(layer.units)
+    wide = tuple(product(below, read)) if layer.connection == "transform" else read
+    into.add(f"{name}.kernel", layer.kernel, Axis(wide, reads=True), Axis(tuple(product(here, made))))
+    into.add(f"{name}.bias", layer.bias, Axis(here), Axis(made))
+    return made
 
 
 @follow.register
@@ -126,6 +213,14 @@ def _(layer: CGCLayer, into: Meanings, name: str, given: Mapping[str, Labels]) -
         gate(mixer, into, f"{name}.gates[{reader}]", _selector(layer, reader, given), tuple(chain(*candidates)))
     readers = (*layer.tasks, SHARED) if layer.update_shared else layer.tasks
     return dict.fromkeys(readers, numbered(layer.units[-1]))
+
+
+@follow.register
+def _(layer: AdaTTLayer, into: Meanings, name: str, given: Mapping[str, Labels]) -> dict[str, Labels]:
+    for stream, native in layer.native.items():
+        into.add(f"{name}.native[{stream}]", native, Axis(numbered(layer.experts[stream].num)))
+    made: dict[str, Labels] = follow.dispatch(CGCLayer)(layer, into, name, given)
+    return made
 
 
 def _selector(layer: CGCLayer, reader: str, given: Mapping[str, Labels]) -> Labels:

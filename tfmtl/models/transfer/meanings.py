@@ -9,12 +9,19 @@ Labels: TypeAlias = tuple[Hashable, ...]
 """What the entries of an axis, or of a stream, stand for: a field's number, a task, an expert's unit."""
 
 
+UNKNOWN: Hashable = None
+"""The label of what belongs to ids that are not known."""
+
+
 class Axis(NamedTuple):
     """One axis of a weight."""
 
     labels: Labels
     reads: bool = False
     """Whether its entries are inputs: what reads a new input starts at 0, so that old outputs stay as they were."""
+
+    of_ids: bool = False
+    """Whether its entries are those of ids: a new id starts from what was there for unknown ones."""
 
 
 class Meaning(NamedTuple):

@@ -9,16 +9,18 @@ from tfmtl.layers.field_embedding import FieldEmbedding
 from tfmtl.layers.hyper_sequence_extractor import HyperSequenceExtractor
 from tfmtl.layers.stem_embedding import STEMEmbedding
 from tfmtl.layers.task_senet import TaskSENet
-from tfmtl.models.transfer.layer_meanings import dense, follow, gate
+from tfmtl.models.transfer.layer_meanings import dense, follow, gate, gate_nu
 from tfmtl.models.transfer.meanings import Axis, Labels, Meanings, numbered, within
 from tfmtl.schema import Categorical, Numeric
 from tfmtl.schema import Sequence as History
 from tfmtl.stages.bottoms import DTRNRepresentation, SharedBottomRepresentation, STEMRepresentation
-from tfmtl.stages.heads import AITMHead, DBMTLHead, ESCM2Head, ESMMHead, Towers
-from tfmtl.stages.trunks import PLE, CrossStitch, HierarchicalTaskTree, MLMMoE, OMoE, Sluice
+from tfmtl.stages.bottoms.side_streams import SideStreams
+from tfmtl.stages.heads import AITMHead, DBMTLHead, ESCM2Head, ESMMHead, PPNet, STARHead, Towers
+from tfmtl.stages.trunks import SNR, CrossStitch, HierarchicalTaskTree, HoME, MLMMoE, OMoE, PassThrough, Sluice
+from tfmtl.stages.trunks.levels import Levels
 from tfmtl.stages.trunks.static_sharing import StaticSharing
 from tfmtl.stages.trunks.stitched_towers import StitchedTowers
-from tfmtl.typing import SHARED
+from tfmtl.typing import PRIOR, SCENARIO, SHARED
 
 Streams = Mapping[str, Labels]
 
@@ -46,14 +48,33 @@ def fields_of(embed: FieldEmbedding, into: Meanings, name: str) -> dict[str, Lab
     return fields
 
 
+def _side_streams(side: SideStreams, fields: Mapping[str, Labels]) -> dict[str, Labels]:
+    """What the side streams of a bottom stand for; scenarios by their row, which `model_meanings` names by their id."""
+    found: dict[str, Labels] = {}
+    if side.priors:
+        found[PRIOR] = tuple(chain(*(fields[name] for name in side.priors)))
+    if side.scenario is not None:
+        found[SCENARIO] = numbered(side.num_scenarios)
+    return found
+
+
 @follow.register
 def _(layer: SharedBottomRepresentation, into: Meanings, name: str, given: Any) -> dict[str, Labels]:
-    return dict.fromkeys(layer.streams, tuple(chain(*fields_of(layer.embed, into, f"{name}.embed").values())))
+    fields = fields_of(layer.embed, into, f"{name}.embed")
+    joined = tuple(chain(*fields.values()))
+    if layer.epnet is not None:
+        domain = tuple(chain(*(fields[field] for field in layer.domain)))
+        gate_nu(layer.epnet.gate, into, f"{name}.epnet", (*within("domain", domain), *joined), joined)
+    return {**dict.fromkeys(layer.main_streams, joined), **_side_streams(layer.side, fields)}
 
 
 @follow.register
 def _(layer: STEMRepresentation, into: Meanings, name: str, given: Any) -> dict[str, Labels]:
-    return dict.fromkeys(layer.streams, tuple(chain(*fields_of(layer.embed, into, f"{name}.embed").values())))
+    fields = fields_of(layer.embed, into, f"{name}.embed")
+    return {
+        **dict.fromkeys(layer.main_streams, tuple(chain(*fields.values()))),
+        **_side_streams(layer.side, fields),
+    }
 
 
 @follow.register
@@ -73,7 +94,7 @@ def _(layer: DTRNRepresentation, into: Meanings, name: str, given: Any) -> dict[
     grid = tuple(product(names, made))
     if layer.refiner is not None:
         _senet(layer.refiner, into, f"{name}.refine", names, grid)
-    return dict.fromkeys(layer.streams, grid)
+    return {**dict.fromkeys(layer.main_streams, grid), **_side_streams(layer.side, fields)}
 
 
 def _senet(layer: TaskSENet, into: Meanings, name: str, names: Labels, grid: Labels) -> None:
@@ -110,13 +131,15 @@ def _(layer: ConditionalTransformer, into: Meanings, name: str, given: Labels) -
     for block, attention in enumerate(layer.attentions):
         dense(attention.project, into, f"{name}.attentions[{block}].project", given)
         dense(attention.merge, into, f"{name}.attentions[{block}].merge", given)
+        if attention.use_bias:
+            into.add(f"{name}.attentions[{block}].biases", attention.biases, Axis(numbered(2)), Axis(given))
         hidden = follow(layer.expand[block], into, f"{name}.expand[{block}]", given)
         follow(layer.contract[block], into, f"{name}.contract[{block}]", hidden)
     return given
 
 
 @follow.register
-def _(layer: PLE, into: Meanings, name: str, given: Streams) -> Streams:
+def _(layer: Levels, into: Meanings, name: str, given: Streams) -> Streams:
     for level, cell in enumerate(layer.levels):
         given = follow(cell, into, f"{name}.levels[{level}]", given)
     return given
@@ -196,6 +219,50 @@ def _(layer: HierarchicalTaskTree, into: Meanings, name: str, given: Streams) ->
 
 
 @follow.register
+def _(layer: PassThrough, into: Meanings, name: str, given: Streams) -> dict[str, Labels]:
+    return {task: given[task] for task in layer.tasks}
+
+
+@follow.register
+def _(layer: HoME, into: Meanings, name: str, given: Streams) -> dict[str, Labels]:
+    groups = tuple(dict.fromkeys(layer.group_of.values()))
+    read = dict.fromkeys((SHARED, *groups), given[SHARED])
+    mixed = _home_level(layer, into, name, "meta", read, read)
+    of_tasks = {task: mixed[group] for task, group in layer.group_of.items()}
+    queries = {task: (*within("group", z), *within(SHARED, mixed[SHARED])) for task, z in of_tasks.items()}
+    return _home_level(layer, into, name, "last", {**mixed, **of_tasks}, queries)
+
+
+def _home_level(
+    layer: HoME, into: Meanings, name: str, level: str, read: Streams, queries: Streams
+) -> dict[str, Labels]:
+    made: dict[str, Labels] = {}
+    for owner, given in read.items():
+        place = f"{level}_{owner}"
+        if layer.num_feature_gates:
+            follow(layer.features[place], into, f"{name}.features[{place}]", given)
+        made[owner] = follow(layer.experts[place], into, f"{name}.experts[{place}]", given)
+    for reader, query in queries.items():
+        place = f"{level}_{reader}"
+        owned = {owner: numbered(layer.experts[f"{level}_{owner}"].num) for owner in layer.candidates(level, reader)}
+        candidates = tuple(chain(*(within(owner, experts) for owner, experts in owned.items())))
+        gate(layer.mixers[place], into, f"{name}.gates[{place}]", query, candidates)
+        if layer.self_gates:
+            dense(layer.selves[place].logits, into, f"{name}.selves[{place}]", query, owned[reader])
+    return {reader: made[reader] for reader in queries}
+
+
+@follow.register
+def _(layer: SNR, into: Meanings, name: str, given: Streams) -> dict[str, Labels]:
+    subnetworks = numbered(layer.num_subnetworks)
+    made: Labels = follow(layer.first, into, f"{name}.first", given[SHARED])
+    for level, routing in enumerate(layer.levels, 1):
+        made = follow(routing, into, f"{name}.levels[{level}]", (subnetworks, made, subnetworks))
+    made = follow(layer.to_tasks, into, f"{name}.to_tasks", (subnetworks, made, tuple(layer.tasks)))
+    return dict.fromkeys(layer.tasks, made)
+
+
+@follow.register
 def _(layer: Towers, into: Meanings, name: str, given: Streams) -> None:
     for task, tower in layer.towers.items():
         follow(tower, into, f"{name}.towers[{task}]", given[task])
@@ -229,3 +296,33 @@ def _(layer: AITMHead, into: Meanings, name: str, given: Streams) -> None:
     handed = follow(layer.transfer, into, f"{name}.transfer", hidden)
     for task, output in layer.outputs.items():
         follow(output, into, f"{name}.outputs[{task}]", handed[task])
+
+
+@follow.register
+def _(layer: PPNet, into: Meanings, name: str, given: Streams) -> None:
+    for task, output in layer.outputs.items():
+        read = (*within(PRIOR, given[PRIOR]), *within("own", given[task]))
+        labels = given[task]
+        for depth, (hidden, scale) in enumerate(layer.layers_of(task)):
+            labels = follow(hidden, into, f"{name}.dense[{task}][{depth}]", labels)
+            gate_nu(scale, into, f"{name}.gates[{task}][{depth}]", read, labels)
+        follow(output, into, f"{name}.outputs[{task}]", labels)
+
+
+@follow.register
+def _(layer: STARHead, into: Meanings, name: str, given: Streams) -> None:
+    scenarios, vector = given[SCENARIO], numbered(layer.scenario_dim)
+    if layer.auxiliaries:
+        into.add(f"{name}.scenarios", layer.scenarios, Axis(scenarios, of_ids=True), Axis(vector))
+    for task, output in layer.outputs.items():
+        labels = given[task]
+        if task in layer.norms:
+            follow(layer.norms[task], into, f"{name}.norms[{task}]", (labels, scenarios))
+        for depth, hidden in enumerate(layer.layers_of(task)):
+            labels = follow(hidden, into, f"{name}.dense[{task}][{depth}]", (labels, scenarios))
+        into.add(f"{name}.last[{task}]", layer.last[task], Axis(scenarios, of_ids=True), Axis(labels))
+        if task in layer.auxiliaries:
+            beside = (*within("scenario", vector), *within("own", given[task]))
+            made = follow(layer.auxiliaries[task], into, f"{name}.auxiliaries[{task}]", beside)
+            labels = (*within("star", labels), *within("auxiliary", made))
+        follow(output, into, f"{name}.outputs[{task}]", labels)

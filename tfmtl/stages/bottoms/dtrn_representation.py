@@ -14,6 +14,7 @@ from tfmtl.layers.task_senet import Excitation, Granularity, Squeeze, TaskSENet
 from tfmtl.schema import Categorical, Feature
 from tfmtl.schema import Sequence as History
 from tfmtl.stages.bottoms.representation import Representation, embedding_config, total_width
+from tfmtl.stages.bottoms.side_streams import SideStreams
 from tfmtl.typing import SHARED, Encoded, Streams, Tensor
 
 SharedInput: TypeAlias = Literal["mean", "fixed"]
@@ -40,10 +41,13 @@ class DTRNRepresentation(Representation):
             pools them by their mean.
         dim: width of a field; None takes that of the first categorical feature.
         shared_input: what the shared stream is: `"mean"` over the tasks, or `"fixed"`, fields as they are.
+        priors: names of the features whose embeddings steer a head, `PPNet`, as the side stream `"prior"`.
+        scenario: name of the `Categorical` feature whose ids a head tells apart, `STARHead`, as the side stream `"scenario"`.
         num_blocks: blocks of the transformer that reads the histories.
         num_heads: heads of its attention; must divide `dim`.
         ffn_units: hidden units of its feed-forward part; None is `4 dim`.
         norm_position: of its layer normalisations, `"post"` or `"pre"`.
+        attention_bias: whether its attention's queries, values and output have a bias.
         pooling: of the events of a history, `"target"`, `"mean"` or `"last"`; None searches for the target where there
             is one, and takes the mean elsewhere.
         condition_dim: width of the hypernetwork's task and behaviour embeddings.
@@ -65,7 +69,7 @@ class DTRNRepresentation(Representation):
         The encoded dict, as `FeatureEmbedding` reads it.
 
     Output shape:
-        `{task: (B, (M0 + S) dim), ..., "shared": the same}`.
+        `{task: (B, (M0 + S) dim), ..., "shared": the same}`, and the side streams.
 
     Raises:
         ValueError: a target that is no feature or is itself a history, or that `pooling="target"` lacks, an unknown
@@ -95,10 +99,13 @@ class DTRNRepresentation(Representation):
         target: str | Iterable[str] | None = None,
         dim: int | None = None,
         shared_input: SharedInput = "mean",
+        priors: Iterable[str] = (),
+        scenario: str | None = None,
         num_blocks: int = 1,
         num_heads: int = 2,
         ffn_units: int | None = None,
         norm_position: NormPosition = "post",
+        attention_bias: bool = False,
         pooling: Pooling | None = None,
         condition_dim: int = 16,
         hyper_units: Sequence[int] = (64,),
@@ -129,6 +136,7 @@ class DTRNRepresentation(Representation):
         self.fields = tuple(f.name for f in read if not isinstance(f, History))
         self.target = (target,) if isinstance(target, str) else tuple(target or ())
         self.dim = _width(dim, read)
+        self.side = SideStreams(read, priors=priors, scenario=scenario)
         self.refine = refine
         self.shared_input = shared_input
         self.extractor_options: dict[str, Any] = {
@@ -136,6 +144,7 @@ class DTRNRepresentation(Representation):
             "num_heads": num_heads,
             "ffn_units": ffn_units,
             "norm_position": norm_position,
+            "attention_bias": attention_bias,
             "pooling": pooling or ("target" if self.target else "mean"),
             "condition_dim": condition_dim,
             "hyper_units": list(check_units("hyper_units", hyper_units)),
@@ -210,7 +219,8 @@ class DTRNRepresentation(Representation):
         shared = grids if self.shared_input == "fixed" else refined
         refined = {**refined, SHARED: ops.mean(ops.stack(list(shared.values()), axis=0), axis=0)}
         _, fields, dim = self._grid()
-        return {stream: ops.reshape(grid, (-1, fields * dim)) for stream, grid in refined.items()}
+        streams = {stream: ops.reshape(grid, (-1, fields * dim)) for stream, grid in refined.items()}
+        return {**streams, **self.side.of(encoded, embedded, self.compute_dtype)}
 
     def _to_dim(self, name: str, values: Tensor) -> Tensor:
         return self.projections[name](values) if name in self.projections else values
@@ -241,9 +251,10 @@ class DTRNRepresentation(Representation):
         return arguments
 
     def compute_output_shape(self, input_shape: Any) -> dict[str, tuple[int | None, ...]]:
-        batch = next(iter(input_shape.values()))[0]
+        shapes = self.embed.compute_output_shape(input_shape)
+        batch = next(iter(shapes.values()))[0]
         _, fields, dim = self._grid()
-        return dict.fromkeys(self.streams, (batch, fields * dim))
+        return {**dict.fromkeys(self.main_streams, (batch, fields * dim)), **self.side.shapes(shapes)}
 
     def get_config(self) -> dict[str, Any]:
         return {

@@ -6,6 +6,7 @@ from typing import Any
 from tfmtl.keras_host import keras
 from tfmtl.schema import Feature
 from tfmtl.schema.names import check_distinct
+from tfmtl.stages.bottoms.side_streams import SideStreams
 from tfmtl.typing import SHARED
 
 
@@ -29,6 +30,9 @@ class Representation(keras.layers.Layer):
     embed: Any
     """The layer that looks the features up."""
 
+    side: SideStreams
+    """What it gives beside the streams of the tasks."""
+
     def __init__(self, tasks: Iterable[str], *, name: str = "bottom", **kwargs: Any):
         # The embedding layers cast; ids and NaN must reach them as they are.
         super().__init__(autocast=False, name=name, **kwargs)
@@ -45,14 +49,19 @@ class Representation(keras.layers.Layer):
         return tuple(self.embed.features)
 
     @property
-    def streams(self) -> tuple[str, ...]:
-        """Names of the streams that come out."""
+    def main_streams(self) -> tuple[str, ...]:
+        """Names of the streams that a trunk reads."""
         return (*self.tasks, SHARED)
+
+    @property
+    def streams(self) -> tuple[str, ...]:
+        """Names of all streams that come out."""
+        return (*self.main_streams, *self.side.names)
 
     def get_config(self) -> dict[str, Any]:
         config = super().get_config()
         config.pop("autocast", None)
-        return {**config, "tasks": list(self.tasks)}
+        return {**config, "tasks": list(self.tasks), **self.side.get_config()}
 
 
 def total_width(shapes: Iterable[tuple[int | None, ...]]) -> int:

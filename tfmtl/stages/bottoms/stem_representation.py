@@ -7,7 +7,8 @@ from tfmtl.keras_host import register_layer
 from tfmtl.layers.join_fields import join_fields
 from tfmtl.layers.stem_embedding import STEMEmbedding
 from tfmtl.stages.bottoms.representation import Representation, embedding_config, total_width
-from tfmtl.typing import Encoded, Streams
+from tfmtl.stages.bottoms.side_streams import SideStreams
+from tfmtl.typing import PRIOR, SHARED, Encoded, Streams
 
 
 @register_layer
@@ -17,6 +18,9 @@ class STEMRepresentation(Representation):
     Args:
         features: adapted features.
         tasks: names of the tasks.
+        priors: names of the features whose embeddings steer a head, `PPNet`, as the side stream `"prior"`; those of the
+            shared tables.
+        scenario: name of the `Categorical` feature whose ids a head tells apart, `STARHead`, as the side stream `"scenario"`.
         embeddings_initializer, embeddings_regularizer: of the tables, as in `STEMEmbedding`.
 
     Input shape:
@@ -24,9 +28,10 @@ class STEMRepresentation(Representation):
 
     Output shape:
         `{task: (B, D), ..., "shared": (B, D)}`, D the sum of the fields' widths; each stream reads its own tables.
+        And the side streams.
 
     Raises:
-        ValueError: what `STEMEmbedding` refuses, or no task.
+        ValueError: what `STEMEmbedding` refuses, no task, or names that are no features of the kind.
 
     Reference:
         Su et al., "STEM", AAAI 2024, arXiv:2308.13537.
@@ -40,6 +45,8 @@ class STEMRepresentation(Representation):
         features: Iterable[Any],
         tasks: Iterable[str],
         *,
+        priors: Iterable[str] = (),
+        scenario: str | None = None,
         embeddings_initializer: Any = None,
         embeddings_regularizer: Any = None,
         **kwargs: Any,
@@ -47,34 +54,43 @@ class STEMRepresentation(Representation):
         super().__init__(tasks, **kwargs)
         self.embed = STEMEmbedding(
             features,
-            self.streams,
+            self.main_streams,
             embeddings_initializer=embeddings_initializer,
             embeddings_regularizer=embeddings_regularizer,
             dtype=self.dtype_policy,
             name="embed",
         )
+        self.side = SideStreams(self.features, priors=priors, scenario=scenario)
 
     def build(self, input_shape: Any) -> None:
         self.embed.build(input_shape)
         self.built = True
 
     def call(self, encoded: Encoded, training: bool | None = None) -> Streams:
-        return _joined(self.embed(encoded, training=training))
+        return self._streams(self.main_streams, encoded, self.embed(encoded, training=training))
 
     def for_streams(self, streams: Iterable[str]) -> Callable[[Encoded], Streams]:
         """What gives some of the streams, with copies of their tables and no others'."""
-        embed = self.embed.for_streams(streams)
-        return lambda encoded: _joined(embed(encoded, training=False))
+        wanted = tuple(streams)
+        main = [stream for stream in wanted if stream in self.main_streams]
+        embed = self.embed.for_streams(dict.fromkeys([*main, *([SHARED] if PRIOR in wanted or not main else [])]))
+
+        def some(encoded: Encoded) -> Streams:
+            made = self._streams(main, encoded, embed(encoded, training=False))
+            return {stream: made[stream] for stream in wanted}
+
+        return some
+
+    def _streams(self, main: Iterable[str], encoded: Encoded, embedded: dict[str, Encoded]) -> Streams:
+        """The side streams, and those of `main`."""
+        joined = {stream: join_fields(embedded[stream].values()) for stream in main}
+        return {**joined, **self.side.of(encoded, embedded.get(SHARED, {}), self.compute_dtype)}
 
     def compute_output_shape(self, input_shape: Any) -> dict[str, tuple[int | None, ...]]:
-        return {
-            stream: (next(iter(fields.values()))[0], total_width(fields.values()))
-            for stream, fields in self.embed.compute_output_shape(input_shape).items()
-        }
+        shapes = self.embed.compute_output_shape(input_shape)
+        batch = next(iter(shapes[SHARED].values()))[0]
+        joined = {stream: (batch, total_width(fields.values())) for stream, fields in shapes.items()}
+        return {**joined, **self.side.shapes(shapes[SHARED])}
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), **embedding_config(self.embed)}
-
-
-def _joined(embedded: dict[str, Encoded]) -> Streams:
-    return {stream: join_fields(fields.values()) for stream, fields in embedded.items()}

@@ -1,16 +1,16 @@
 """Progressive layered extraction: a stack of CGC levels."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from tfmtl.initializers import fresh
 from tfmtl.keras_host import keras, register_layer
 from tfmtl.layers.cgc_layer import CGCLayer, CrossTask, GateInput
-from tfmtl.typing import Mixture, Streams
+from tfmtl.stages.trunks.levels import Levels
 
 
 @register_layer
-class PLE(keras.layers.Layer):
+class PLE(Levels):
     """Separates tasks progressively, level by level.
 
     ```
@@ -103,47 +103,6 @@ class PLE(keras.layers.Layer):
             )
             levels.insert(0, cell)
         self.levels = levels
-
-    @property
-    def reads_own(self) -> bool:
-        """Whether a task's output depends on experts that read the task's own stream."""
-        return self.levels[0].reads_own
-
-    @property
-    def reads_shared(self) -> bool:
-        """Whether experts read the shared stream."""
-        return self.levels[0].reads_shared
-
-    def build(self, input_shape: Mapping[str, Any]) -> None:
-        shapes = input_shape
-        for level in self.levels:
-            level.build(shapes)
-            shapes = level.compute_output_shape(shapes)
-        self.built = True
-
-    def call(self, streams: Streams, training: bool | None = None) -> Streams:
-        for level in self.levels:
-            streams = level(streams, training=training)
-        return streams
-
-    def gates(self, streams: Streams) -> list[Streams]:
-        """For each level the mixing weights `{stream: (B, E)}`."""
-        weights = []
-        for level in self.levels:
-            weights.append(level.gates(streams))
-            streams = level(streams)
-        return weights
-
-    def mixtures(self, streams: Streams) -> list[Mixture]:
-        """What experts and gates of each level make of it, to be looked at (`tfmtl.typing.MixesExperts`)."""
-        found = []
-        for level in self.levels:
-            found += [each._replace(name=f"{self.name}/{each.name}") for each in level.mixtures(streams)]
-            streams = level(streams)
-        return found
-
-    def compute_output_shape(self, input_shape: Mapping[str, Any]) -> dict[str, tuple[int | None, ...]]:
-        return self.levels[-1].compute_output_shape(input_shape)
 
     def get_config(self) -> dict[str, Any]:
         level = self.levels[0].get_config()

@@ -1,10 +1,12 @@
 """Layers, tensors in and tensors out, for any Keras model; `tfmtl.stages` composes them into whole ones."""
 
+from tfmtl.layers.activation_unit import ActivationUnit
 from tfmtl.layers.adatt_layer import AdaTTLayer
 from tfmtl.layers.cgc_layer import CGCLayer
 from tfmtl.layers.chain_calibrator import ChainCalibrator
 from tfmtl.layers.conditional_rates import ConditionalRates
 from tfmtl.layers.conditional_transformer import ConditionalTransformer
+from tfmtl.layers.dice import Dice
 from tfmtl.layers.dselect_k_gate import DSelectKGate
 from tfmtl.layers.epnet import EPNet
 from tfmtl.layers.experts import Experts
@@ -29,12 +31,14 @@ from tfmtl.layers.task_senet import TaskSENet
 from tfmtl.layers.task_tower import TaskTower
 
 __all__ = [
+    "ActivationUnit",
     "AdaTTLayer",
     "CGCLayer",
     "ChainCalibrator",
     "ConditionalRates",
     "ConditionalTransformer",
     "DSelectKGate",
+    "Dice",
     "EPNet",
     "Experts",
     "FeatureEmbedding",

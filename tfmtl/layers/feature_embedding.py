@@ -20,7 +20,8 @@ class FeatureEmbedding(FieldEmbedding):
     categorical, bucketed:  y = E[id]                                 row 0: missing or unknown
     numeric:                y = [x, is_missing]  or  [x, is_missing] W + b  with `dim`;  a missing x counts as 0;
                             without is_missing where `flag_missing` is False
-    sequence:               y = pool(E[id_1], ..., E[id_n])           over the events of the mask, for each of its fields
+    sequence:               y = pool(E[id_1], ..., E[id_n])           over the events of the mask, for each of its fields;
+                            pooling="attention": y = sum_l a_l E[id_l], a_l by `ActivationUnit` from all its fields
     ```
 
     Tables of one width are one weight, read in one gather by a training step (`FusedTables`).
@@ -65,6 +66,7 @@ class FeatureEmbedding(FieldEmbedding):
         super().__init__(
             features,
             copies=1,
+            pools=pool_sequences,
             embeddings_initializer=embeddings_initializer,
             embeddings_regularizer=embeddings_regularizer,
             **kwargs,
@@ -80,7 +82,7 @@ class FeatureEmbedding(FieldEmbedding):
             elif isinstance(feature, Numeric):
                 fields[feature.name] = self._numbers(feature, encoded)
             elif self.pool_sequences:
-                fields.update(self._pooled(feature, looked_up, encoded))
+                fields.update(self._pooled(feature, looked_up, encoded, training))
             else:
                 fields[feature.name] = join_fields(looked_up[column] for column in feature.columns)  # (B, L, D)
         return fields

@@ -3,9 +3,11 @@
 from collections.abc import Iterable
 from typing import Any
 
-from tfmtl.keras_host import keras
+from tfmtl.keras_host import keras, ops
+from tfmtl.layers.activation_unit import ActivationUnit
 from tfmtl.layers.encoded_columns import check_columns, values_and_flags
 from tfmtl.layers.fused_tables import FusedTables
+from tfmtl.layers.join_fields import join_fields
 from tfmtl.layers.pooling import pool_events
 from tfmtl.schema import Categorical, Numeric, Sequence
 from tfmtl.schema.features import feature_from_dict, feature_to_dict
@@ -19,6 +21,7 @@ class FieldEmbedding(keras.layers.Layer):
     Args:
         features: adapted features.
         copies: vectors a field, side by side.
+        pools: whether histories are pooled, and not handed on event by event.
         embeddings_initializer: of the tables.
         embeddings_regularizer: of the tables, as a whole at every step.
     """
@@ -28,6 +31,7 @@ class FieldEmbedding(keras.layers.Layer):
         features: Iterable[Any],
         *,
         copies: int,
+        pools: bool = True,
         embeddings_initializer: Any,
         embeddings_regularizer: Any,
         **kwargs: Any,
@@ -51,12 +55,32 @@ class FieldEmbedding(keras.layers.Layer):
             for f in self.features
             if isinstance(f, Numeric) and f.dim
         }
+        self.copies = copies
+        self.attention = {
+            f.name: [self._unit(f, copy) for copy in range(copies)]
+            for f in self.features
+            if pools and isinstance(f, Sequence) and f.pooling == "attention"
+        }
+
+    def _unit(self, feature: Sequence, copy: int) -> ActivationUnit:
+        """What scores the events of a history by one of its copies."""
+        return ActivationUnit(
+            feature.attention_units,
+            activation=feature.attention_activation,
+            softmax=feature.attention_softmax,
+            dtype=self.dtype_policy,
+            name=f"{feature.name}_attention_{copy}",
+        )
 
     def build(self, input_shape: Any) -> None:
         self.tables.build(input_shape)
         for feature in self.features:
             if isinstance(feature, Numeric) and feature.dim:
                 self.projections[feature.name].build((None, feature.width))
+            elif isinstance(feature, Sequence):
+                width = sum(field.dim for field in feature.fields)
+                for unit in self.attention.get(feature.name, []):
+                    unit.build([(None, feature.length, width), (None, feature.length), (None, width)])
         self.built = True
 
     def _numbers(self, feature: Numeric, encoded: Encoded) -> Tensor:
@@ -65,11 +89,26 @@ class FieldEmbedding(keras.layers.Layer):
         values = values_and_flags(feature, encoded[feature.name], self.compute_dtype)
         return self.projections[feature.name](values) if feature.dim else values
 
-    def _pooled(self, feature: Sequence, looked_up: Encoded, encoded: Encoded) -> Encoded:
+    def _pooled(self, feature: Sequence, looked_up: Encoded, encoded: Encoded, training: bool | None) -> Encoded:
         """One `(B, copies * dim)` for each field of a history."""
         check_columns([feature.mask], encoded)
         mask = encoded[feature.mask]
+        if feature.pooling == "attention":
+            return self._attended(feature, looked_up, mask, training)
         return {column: pool_events(looked_up[column], mask, feature.pooling) for column in feature.columns}
+
+    def _attended(self, feature: Sequence, looked_up: Encoded, mask: Tensor, training: bool | None) -> Encoded:
+        """The sum of the events, each times its score: of all its fields together, for each of the copies."""
+        columns = feature.columns
+        apart = {name: ops.split(looked_up[name], self.copies, axis=-1) for name in (*columns, *feature.target)}
+        pooled: dict[str, list[Tensor]] = {column: [] for column in columns}
+        for copy, unit in enumerate(self.attention[feature.name]):
+            events = join_fields(apart[column][copy] for column in columns)  # (B, L, D)
+            target = join_fields(apart[name][copy] for name in feature.target)
+            scores = ops.cast(unit([events, mask, target], training=training), events.dtype)[:, None]  # (B, 1, L)
+            for column in columns:
+                pooled[column].append(ops.matmul(scores, apart[column][copy])[:, 0])
+        return {column: join_fields(parts) for column, parts in pooled.items()}
 
     def _field_shapes(self, input_shape: Any, *, pooled: bool) -> dict[str, tuple[int | None, ...]]:
         """Of one copy of every field."""

@@ -77,7 +77,7 @@ class STEMEmbedding(FieldEmbedding):
             if isinstance(feature, Categorical):
                 self._share_out(fields, feature.name, looked_up[feature.name])
             elif not isinstance(feature, Numeric):
-                for column, pooled in self._pooled(feature, looked_up, encoded).items():
+                for column, pooled in self._pooled(feature, looked_up, encoded, training).items():
                     self._share_out(fields, column, pooled)
             elif feature.dim:
                 self._share_out(fields, feature.name, self._numbers(feature, encoded))
@@ -102,6 +102,9 @@ class STEMEmbedding(FieldEmbedding):
         for name, projection in layer.projections.items():
             for weight, source in zip(projection.weights, self.projections[name].weights, strict=True):
                 weight.assign(take_chunks(source, len(self.streams), chosen))
+        for name, units in layer.attention.items():
+            for unit, place in zip(units, chosen, strict=True):
+                unit.set_weights(self.attention[name][place].get_weights())
         return layer
 
     def compute_output_shape(self, input_shape: Any) -> dict[str, dict[str, tuple[int | None, ...]]]:

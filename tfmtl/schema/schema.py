@@ -147,6 +147,7 @@ def check_features(features: Iterable[Feature]) -> None:
     columns = [column for feature in features if feature not in rates for column in feature.columns]
     check_distinct("column", columns + masks + [feature.name for feature in rates])
     _check_rates(rates, features)
+    _check_targets(features)
     first: dict[str, Categorical] = {}
     bins = {feature.name for feature in features if isinstance(feature, Numeric) and feature.transform == "buckets"}
     for table, field in table_readers(features):
@@ -174,6 +175,24 @@ def _check_rates(rates: Iterable[TargetRates], features: Iterable[Feature]) -> N
                 f"{feature.name!r} and {other.name!r} read column {feature.column!r} and must agree on its dtype. "
                 f"Received: {feature.dtype} and {other.dtype}"
             )
+
+
+def _check_targets(features: Iterable[Feature]) -> None:
+    """Raises ValueError unless histories that attend to a target have one that is as wide as their events."""
+    widths = {feature.name: feature.dim for feature in features if isinstance(feature, Categorical)}
+    for feature in features:
+        if isinstance(feature, Sequence) and feature.target:
+            unknown = [name for name in feature.target if name not in widths]
+            if unknown:
+                raise ValueError(
+                    f"`target` of {feature.name!r} must name `Categorical` features. Received: {unknown}; known: {sorted(widths)}"
+                )
+            event, target = sum(field.dim for field in feature.fields), sum(widths[name] for name in feature.target)
+            if event != target:
+                raise ValueError(
+                    f"`target` of {feature.name!r} must be as wide as an event, whose fields have {event} numbers together. "
+                    f"Received: target={feature.target}, {target} numbers"
+                )
 
 
 def table_readers(features: Iterable[Feature]) -> list[tuple[str, Categorical]]:

@@ -3,13 +3,14 @@
 from dataclasses import KW_ONLY, dataclass, replace
 from typing import Literal, TypeAlias
 
-from tfmtl.checks import check_option
+from tfmtl.checks import check_option, check_units
 from tfmtl.schema.categorical import Categorical
 from tfmtl.schema.names import check_distinct, check_name
 from tfmtl.schema.values import set_counts, several
 from tfmtl.typing import Side
 
-Pooling: TypeAlias = Literal["mean", "sum", "max"]
+Pooling: TypeAlias = Literal["mean", "sum", "max", "attention"]
+AttentionActivation: TypeAlias = Literal["prelu", "dice", "sigmoid"]
 
 
 @dataclass(frozen=True)
@@ -27,16 +28,20 @@ class Sequence:
         name: the history.
         fields: what describes an event; a field that shares its `table` with a feature is embedded like it.
         length: events kept.
-        pooling: how a model that does not read sequences joins the events: `"mean"`, `"sum"` or `"max"` over the events;
-            zeros for an empty history.
+        pooling: how a model that does not read sequences joins the events: `"mean"`, `"sum"` or `"max"` over the events, or
+            `"attention"`, a sum in which each event counts as much as it has to do with the `target` (DIN's activation unit,
+            `tfmtl.layers.ActivationUnit`); zeros for an empty history.
+        target: with `pooling="attention"`, name of the feature that describes the item at hand as an event is described, or
+            names, together as wide as the fields. They usually share the fields' tables.
+        attention_units, attention_activation, attention_softmax: of the activation unit.
         prefix: what stands before a field's name in the name of its column; `"{name}_"` by default.
         separator: what stands between the ids where a column holds them in one text; None where it holds lists. A text
             between two separators that is no integer, where ids are integers, is an unknown id.
         side: as in `Categorical`.
 
     Raises:
-        ValueError: no field, a field given twice, a column called `{name}_mask` or otherwise no name, `length < 1`, or an
-            unknown pooling.
+        ValueError: no field, a field given twice, a column called `{name}_mask` or otherwise no name, `length < 1`, an
+            unknown pooling, or a `target` where there is no attention or the other way round.
     """
 
     name: str
@@ -44,6 +49,10 @@ class Sequence:
     _: KW_ONLY
     length: int
     pooling: Pooling = "mean"
+    target: tuple[str, ...] = ()
+    attention_units: tuple[int, ...] = (36,)
+    attention_activation: AttentionActivation = "prelu"
+    attention_softmax: bool = False
     prefix: str | None = None
     separator: str | None = None
     side: Side = "context"
@@ -65,6 +74,13 @@ class Sequence:
                 f"`separator` of {self.name!r} must be a text of one character or more. Received: separator={self.separator!r}"
             )
         check_option("pooling", self.pooling, Pooling, of=repr(self.name))
+        object.__setattr__(self, "target", (self.target,) if isinstance(self.target, str) else tuple(self.target))
+        object.__setattr__(self, "attention_units", check_units("attention_units", self.attention_units, least=1))
+        check_option("attention_activation", self.attention_activation, AttentionActivation, of=repr(self.name))
+        if bool(self.target) != (self.pooling == "attention"):
+            raise ValueError(
+                f"`target` of {self.name!r} goes with pooling='attention'. Received: target={self.target}, pooling={self.pooling!r}"
+            )
 
     @property
     def mask(self) -> str:

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from itertools import chain, product
 from typing import Any
 
+from tfmtl.layers.activation_unit import ActivationUnit
 from tfmtl.layers.conditional_transformer import ConditionalTransformer
 from tfmtl.layers.field_embedding import FieldEmbedding
 from tfmtl.layers.hyper_sequence_extractor import HyperSequenceExtractor
@@ -45,7 +46,28 @@ def fields_of(embed: FieldEmbedding, into: Meanings, name: str) -> dict[str, Lab
                 dense(embed.projections[feature.name], into, f"{name}.projections[{feature.name}]", numbers, copies)
                 numbers = numbered(feature.dim)
             fields[feature.name] = within(feature.name, numbers)
+    for feature in embed.features:
+        if isinstance(feature, History) and feature.name in embed.attention:
+            events = tuple(chain(*(fields[column] for column in feature.columns)))
+            target = tuple(chain(*(fields[other] for other in feature.target)))
+            for stream, unit in zip(vectors_of(embed), embed.attention[feature.name], strict=True):
+                _activation_unit(unit, into, f"{name}.attention[{feature.name}][{stream}]", events, target)
     return fields
+
+
+def _activation_unit(unit: ActivationUnit, into: Meanings, name: str, events: Labels, target: Labels) -> None:
+    made = dense(unit.event, into, f"{name}.event", events)
+    dense(unit.target, into, f"{name}.target", target, made)
+    dense(unit.product, into, f"{name}.product", events, made)
+    for depth, activation in enumerate(unit.activations):
+        if depth:
+            made = dense(unit.hidden[depth - 1], into, f"{name}.hidden[{depth}]", made)
+        for part in ("alpha", "moving_mean", "moving_variance"):
+            weight = getattr(activation, part, None)
+            if weight is not None:
+                ones = [Axis(numbered(size)) for size in weight.shape[:-1]]
+                into.add(f"{name}.activations[{depth}].{part}", weight, *ones, Axis(made))
+    dense(unit.score, into, f"{name}.score", made)
 
 
 def _side_streams(side: SideStreams, fields: Mapping[str, Labels]) -> dict[str, Labels]:

@@ -40,6 +40,25 @@ def test_what_is_wrong_and_which_epoch(page, tmp_path, monkeypatch):
     run(ROOT / "docs" / page, {})
 
 
+def test_papers_and_data_sets(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for page in [*sorted((ROOT / "docs" / "papers").glob("*.md")), ROOT / "docs" / "datasets.md"]:
+        run(page, {})
+
+
+def test_every_page_with_code_is_run():
+    """By one of the tests here, which name their pages."""
+    code = [page for page in (ROOT / "docs").rglob("*.md") if "```python" in page.read_text()]
+    told = Path(__file__).read_text()
+    assert all(page.name in told or page.parent.name == "papers" for page in code), code
+
+
+def test_serving(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    run(ROOT / "docs" / "serving.md", {})
+    assert len(list((tmp_path / "models" / "ranker").glob("[0-9]*"))) == 1
+
+
 def test_compare(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     run(ROOT / "docs" / "compare.md", {})

@@ -2,7 +2,7 @@
 
 from typing import Any, NamedTuple
 
-from tfmtl.typing import OutputForm, TaskKind, Tensor
+from tfmtl.typing import OutputForm, TaskKind
 
 
 class Output(NamedTuple):
@@ -32,19 +32,6 @@ class Output(NamedTuple):
     point: int | None = 0
     served: int | None = None
 
-    def point_of(self, prediction: Tensor) -> Tensor:
-        """The column that stands for the prediction, `(B,)`, of an array or a tensor `(B, width)`.
-
-        Raises:
-            ValueError: the prediction is of classes, or has another width.
-        """
-        if self.point is None or prediction.shape[-1] != self.width:
-            raise ValueError(
-                f"One number must stand for a prediction of the form {self.form!r}, {self.width} wide. "
-                f"Received: shape={tuple(prediction.shape)}"
-            )
-        return prediction[:, self.point]
-
     @classmethod
     def from_config(cls, config: Any) -> "Output":
         """The output that a layer's config holds, which JSON made a list of."""
@@ -55,13 +42,8 @@ PROBABILITY, VALUE, POSITIVE = Output("probability"), Output("value"), Output("p
 ZERO_INFLATED = Output("zero_inflated", 3, served=1)
 
 
-def classes(num_classes: int, *, ordered: bool = False) -> Output:
-    """The output of a multiclass task."""
-    return Output("ordered" if ordered else "classes", num_classes, point=None)
-
-
 def output_of_kind(kind: TaskKind, num_classes: int | None = None, *, ordered: bool = False) -> Output:
     """The output of a task whose loss asks for nothing else."""
     if kind == "multiclass":
-        return classes(num_classes or 0, ordered=ordered)
+        return Output("ordered" if ordered else "classes", num_classes or 0, point=None)
     return PROBABILITY if kind == "binary" else VALUE

@@ -31,6 +31,15 @@ def test_answers_from_the_group_of_the_row(answers, unknown):
         np.testing.assert_array_equal(np.asarray(y)[:2], expected[:2])  # the tower's own number, to the bit
 
 
+def test_the_classes_of_a_task_go_together():
+    answers = {task: np.random.default_rng(0).dirichlet([1, 1, 1], len(GROUP)) for task in ("watch_new", "watch_old")}
+    layer = GroupRouting({"watch": CELLS["watch"]}, ROWS)
+    y = np.asarray(layer([answers, GROUP])["watch"])
+    new, old = answers["watch_new"], answers["watch_old"]
+    np.testing.assert_allclose(y, np.concatenate([new[:1], old[1:2], (new + old)[2:] / 2]), rtol=1e-6)
+    assert layer.compute_output_shape([dict.fromkeys(answers, (None, 3)), (None,)]) == {"watch": (None, 3)}
+
+
 def test_a_broken_tower_spoils_its_own_group_only(answers):
     answers["watch_new"][:] = np.nan
     watch = np.asarray(GroupRouting(CELLS, ROWS, unknown="old")([answers, GROUP])["watch"])

@@ -64,11 +64,16 @@ def reference_modulation(layer):
 def reference_attention(attention, x):
     """Over the events of one row: the reference cuts padding off instead of masking it."""
     query, key, value = np.split(x @ array(attention.project.kernel), 3, axis=-1)
+    biased = attention.use_bias
+    if biased:
+        query, value = (part + bias for part, bias in zip((query, value), array(attention.biases), strict=True))
     heads, size = [], WIDTH // HEADS
     for h in range(HEADS):
         part = slice(h * size, (h + 1) * size)
         heads.append(softmax(query[:, part] @ key[:, part].T / np.sqrt(size)) @ value[:, part])
-    return np.concatenate(heads, axis=-1) @ array(attention.merge.kernel)
+    return np.concatenate(heads, axis=-1) @ array(attention.merge.kernel) + (
+        array(attention.merge.bias) if biased else 0
+    )
 
 
 def reference_states(transformer, x, modulation):
@@ -119,6 +124,7 @@ def reference(layer, data):
         {"pooling": "last"},
         {"norm_position": "pre", "num_blocks": 2},
         {"num_blocks": 2, "share_transformer_across_behaviors": False},
+        {"attention_bias": True},
     ],
 )
 def test_follows_the_equations(data, options):
@@ -238,7 +244,9 @@ def test_conditions(data, condition_on):
     assert_all_trained(layer, lambda: sum(tf.reduce_sum(y**2) for y in layer(*data).values()))
 
 
-@pytest.mark.parametrize("options", [{}, {"norm_position": "pre", "num_blocks": 2}, {"pooling": "mean"}])
+@pytest.mark.parametrize(
+    "options", [{}, {"norm_position": "pre", "num_blocks": 2}, {"pooling": "mean"}, {"attention_bias": True}]
+)
 def test_every_variable_is_trained(data, options):
     layer = extractor(data, **options)
     assert_all_trained(layer, lambda: sum(tf.reduce_sum(y**2) for y in layer(*arguments(layer, data)).values()))
@@ -291,7 +299,7 @@ def test_reloads_in_a_fresh_process(data, tmp_path):
 
 
 def test_config_round_trip(data):
-    layer = extractor(data, num_blocks=2, norm_position="pre", condition_on="task")
+    layer = extractor(data, num_blocks=2, norm_position="pre", condition_on="task", attention_bias=True)
     twin = HyperSequenceExtractor.from_config(layer.get_config())
     twin(*data)
     twin.set_weights(layer.get_weights())

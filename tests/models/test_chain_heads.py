@@ -7,6 +7,7 @@ import pytest
 from harness import assert_all_trained, assert_reloads, gradients, ops
 
 from tfmtl.keras_host import keras
+from tfmtl.losses import PairwiseLogistic
 from tfmtl.models import presets
 from tfmtl.schema import Categorical, Schema, Task
 from tfmtl.stages.heads import AITMHead, ESMMHead
@@ -51,6 +52,39 @@ def test_aitm_follows_its_parts(streams):
     expected = 0.6 * np.maximum(np.diff(steps, axis=1), 0).sum(1).mean()
     np.testing.assert_allclose(float(sum(head.losses)), expected, rtol=1e-5)
     assert not AITMHead(TASKS, CHAIN, calibrator=0).losses
+
+
+def test_aitm_as_other_public_versions_have_it(streams):
+    """Linear transfer, layers after it, the calibrator's sum: against the equations, and through the config."""
+    options = {"output_units": (3,), "transfer_activation": None, "calibrator_reduction": "sum", "attention_bias": True}
+    head = AITMHead.from_config(AITMHead(TASKS, CHAIN, units=(), **options).get_config())
+    y = {task: np.asarray(p) for task, p in head(streams).items()}
+    click, cart = streams["click"], streams["cart"]
+    kernel, bias = head.transfer.transfers[0].get_weights()
+    pair = np.stack([click @ kernel + bias, cart], axis=1)  # what click hands on, and cart itself: (B, 2, D)
+    kernel, bias = head.transfer.attentions[0].get_weights()
+    query, key, value = np.split(pair @ kernel + bias, 3, axis=-1)
+    weights = np.exp((query * key).sum(-1) / np.sqrt(10))
+    mixed = ((weights / weights.sum(1, keepdims=True))[:, :, None] * value).sum(1)
+    kernel, bias, last, start = head.outputs["cart"].get_weights()
+    expected = 1 / (1 + np.exp(-(np.maximum(mixed @ kernel + bias, 0) @ last + start)))
+    np.testing.assert_allclose(y["cart"], expected, rtol=1e-5)
+    steps = np.concatenate([y[task] for task in CHAIN], axis=1)
+    head(streams)
+    np.testing.assert_allclose(float(sum(head.losses)), 0.6 * np.maximum(np.diff(steps, axis=1), 0).sum(), rtol=1e-5)
+
+
+def test_a_chain_beside_tasks_of_classes(streams):
+    tasks = [*TASKS, Task("stars", "multiclass", num_classes=4)]
+    streams["stars"] = streams["watch"]
+    for make in (ESMMHead, AITMHead):
+        head = make.from_config(make(tasks, CHAIN, units=(5,)).get_config())
+        assert tuple(head(streams)["stars"].shape) == (6, 4)
+        with pytest.raises(ValueError, match=r"Every step of a chain is a binary task.*'stars'"):
+            make(tasks, ["click", "stars"])
+        ranked = [TASKS[0], Task("buy", loss=PairwiseLogistic(), group="user")]
+        with pytest.raises(ValueError, match=r"a loss that compares rows learns none.*'buy'"):
+            make(ranked, ["click", "buy"])
 
 
 @pytest.mark.parametrize("make", [ESMMHead, AITMHead])

@@ -17,11 +17,13 @@ from tfmtl.layers.gate_nu import GateNU
 from tfmtl.layers.group_routing import GroupRouting
 from tfmtl.layers.hyper_sequence_extractor import HyperSequenceExtractor
 from tfmtl.layers.information_transfer import InformationTransfer
+from tfmtl.layers.isotonic_curve import IsotonicCurve
 from tfmtl.layers.join_streams import JoinStreams
 from tfmtl.layers.mlp import MLP
 from tfmtl.layers.norm_hypernetwork import NormHypernetwork
 from tfmtl.layers.normalized_experts import NormalizedExperts
 from tfmtl.layers.partitioned_normalization import PartitionedNormalization
+from tfmtl.layers.platt_scaling import PlattScaling
 from tfmtl.layers.self_attention import SelfAttention
 from tfmtl.layers.self_gate import SelfGate
 from tfmtl.layers.star_dense import StarDense
@@ -48,11 +50,13 @@ __all__ = [
     "GroupRouting",
     "HyperSequenceExtractor",
     "InformationTransfer",
+    "IsotonicCurve",
     "JoinStreams",
     "MLP",
     "NormHypernetwork",
     "NormalizedExperts",
     "PartitionedNormalization",
+    "PlattScaling",
     "STEMEmbedding",
     "SelfAttention",
     "SelfGate",

@@ -35,6 +35,7 @@ class ConditionalTransformer(keras.layers.Layer):
         num_heads: heads of the attention; must divide `D`.
         ffn_units: width of the hidden layer of `ffn`; None is `4 D`.
         norm_position: `"post"`, as in the first transformer, or `"pre"`.
+        attention_bias: whether the attention's queries, values and output have a bias.
 
     Call arguments:
         sequences: `(S, B, L, D)`.
@@ -69,6 +70,7 @@ class ConditionalTransformer(keras.layers.Layer):
         num_heads: int = 2,
         ffn_units: int | None = None,
         norm_position: NormPosition = "post",
+        attention_bias: bool = False,
         **kwargs: Any,
     ):
         super().__init__(**kwargs)
@@ -77,8 +79,9 @@ class ConditionalTransformer(keras.layers.Layer):
         self.num_heads = check_count("num_heads", num_heads)
         self.ffn_units = None if ffn_units is None else check_count("ffn_units", ffn_units)
         self.norm_position = norm_position
+        self.attention_bias = attention_bias
         self.attentions = [
-            SelfAttention(self.num_heads, dtype=self.dtype_policy, name=f"attention_{block}")
+            SelfAttention(self.num_heads, use_bias=attention_bias, dtype=self.dtype_policy, name=f"attention_{block}")
             for block in range(self.num_blocks)
         ]
         # Its statistics are float32 under every policy.
@@ -142,4 +145,5 @@ class ConditionalTransformer(keras.layers.Layer):
             "num_heads": self.num_heads,
             "ffn_units": self.ffn_units,
             "norm_position": self.norm_position,
+            "attention_bias": self.attention_bias,
         }

@@ -27,7 +27,7 @@ class GroupRouting(keras.layers.Layer):
         `[{task: (B, 1)}, (B,) int]`: predictions, and the encoded column, which may be `(B, 1)` too.
 
     Output shape:
-        `{behavior: (B, 1)}`, float32 under every policy.
+        `{behavior: (B, 1)}`, float32 under every policy; as wide as the predictions of its tasks.
 
     Raises:
         ValueError: no behaviour, groups that differ, rows that repeat, an `unknown` that is no group, predictions that
@@ -88,12 +88,20 @@ class GroupRouting(keras.layers.Layer):
 
     def _chosen(self, tasks: Mapping[str, str], predictions: Predictions, chosen: Tensor) -> Tensor:
         by_group = {group: ops.cast(predictions[tasks[group]], "float32") for group in self.rows}
+        width = next(iter(by_group.values())).shape[-1]
+        if width == 1:
+            return self._of_column(by_group, chosen)
+        columns = [{group: y[:, place : place + 1] for group, y in by_group.items()} for place in range(width)]
+        return ops.concatenate([self._of_column(column, chosen) for column in columns], axis=-1)
+
+    def _of_column(self, by_group: Mapping[str, Tensor], chosen: Tensor) -> Tensor:
         answers = ops.concatenate(list(by_group.values()), axis=-1)  # (B, G)
         rest = ops.mean(answers, axis=-1, keepdims=True) if self.unknown == MEAN else by_group[self.unknown]
         return ops.take_along_axis(ops.concatenate([rest, answers], axis=-1), chosen, axis=-1)
 
     def compute_output_shape(self, input_shape: Any) -> dict[str, tuple[int | None, ...]]:
-        return dict.fromkeys(self.cells, (input_shape[1][0], 1))
+        widths = {behavior: input_shape[0][next(iter(tasks.values()))][-1] for behavior, tasks in self.cells.items()}
+        return {behavior: (input_shape[1][0], width) for behavior, width in widths.items()}
 
     def get_config(self) -> dict[str, Any]:
         cells = {behavior: dict(tasks) for behavior, tasks in self.cells.items()}

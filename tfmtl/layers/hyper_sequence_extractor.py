@@ -42,6 +42,7 @@ class HyperSequenceExtractor(keras.layers.Layer):
         num_heads: heads of the attention; must divide `D`.
         ffn_units: hidden units of the transformer's feed-forward part; None is `4 D`.
         norm_position: `"post"` or `"pre"`; with `"pre"` no part of the attention is shared by the tasks.
+        attention_bias: whether the attention's queries, values and output have a bias.
         pooling: `"target"` (above), `"mean"` over the events, or `"last"`, the most recent event.
         condition_dim: width of the task and of the behaviour embeddings.
         hyper_units: hidden layers of the hypernetwork.
@@ -88,6 +89,7 @@ class HyperSequenceExtractor(keras.layers.Layer):
         num_heads: int = 2,
         ffn_units: int | None = None,
         norm_position: NormPosition = "post",
+        attention_bias: bool = False,
         pooling: Pooling = "target",
         condition_dim: int = 16,
         hyper_units: Sequence[int] = (64,),
@@ -112,6 +114,7 @@ class HyperSequenceExtractor(keras.layers.Layer):
                 num_heads=num_heads,
                 ffn_units=ffn_units,
                 norm_position=norm_position,
+                attention_bias=attention_bias,
                 dtype=self.dtype_policy,
                 name=f"{owner}_transformer",
             )
@@ -260,7 +263,8 @@ class HyperSequenceExtractor(keras.layers.Layer):
 
     def get_config(self) -> dict[str, Any]:
         transformer = self.transformers[0].get_config()
-        shared = {key: transformer[key] for key in ("num_blocks", "num_heads", "ffn_units", "norm_position")}
+        options = ("num_blocks", "num_heads", "ffn_units", "norm_position", "attention_bias")
+        shared = {key: transformer[key] for key in options}
         return {
             **super().get_config(),
             **shared,

@@ -37,40 +37,26 @@ def task_loss(given: Any, kind: TaskKind, num_classes: int | None = None, name: 
 
 
 def loss_to_dict(loss: MaskedLoss) -> dict[str, Any]:
-    """`loss` as JSON types, the same on both Keras generations; where errors call it by its task is left out.
+    """`loss` as JSON types, the same on both Keras generations: its name, and its config where it has one.
 
     Raises:
         ValueError: a function or a class that no file can name.
     """
-    if isinstance(loss, MaskedKerasLoss):
-        return {"masked": _described(loss.loss)}
-    return _described(loss)
+    held: Any = loss.loss if isinstance(loss, MaskedKerasLoss) else loss
+    if not isinstance(held, keras.losses.Loss):
+        return {"loss": _name_of(held)}
+    # The reduction is not used, and its names differ between Keras generations; a loss is called as its task.
+    kept = {key: value for key, value in held.get_config().items() if key not in ("reduction", "name", "dtype", "fn")}
+    return {"loss": _name_of(type(held)), **({"config": kept} if kept else {})}
 
 
 def loss_from_dict(description: dict[str, Any]) -> Any:
-    """The loss that `loss_to_dict` described; one of Keras comes without its mask."""
-    described = description.get("masked", description)
-    if "function" in described:
-        return keras.losses.get(described["function"]) if ">" not in described["function"] else _registered(described)
-    name, config = described["loss"], described.get("config", {})
-    found: Any = getattr(keras.losses, name) if ">" not in name else _registered({"function": name})
-    return found.from_config(dict(config))
-
-
-def _registered(described: dict[str, Any]) -> Any:
-    name = described["function"]
-    found = keras.saving.get_registered_object(name)
+    """The loss that `loss_to_dict` described; one of Keras and a function come without their mask."""
+    name = description["loss"]
+    found: Any = keras.saving.get_registered_object(name) if ">" in name else getattr(keras.losses, name, None)
     if found is None:
         raise ValueError(f"The loss {name!r} is not registered in this process: import what defines it first.")
-    return found
-
-
-def _described(loss: Any) -> dict[str, Any]:
-    if not isinstance(loss, keras.losses.Loss):
-        return {"function": _name_of(loss)}
-    # The reduction is not used, and its names differ between Keras generations; a name is that of the task.
-    kept = {key: value for key, value in loss.get_config().items() if key not in ("reduction", "name", "dtype", "fn")}
-    return {"loss": _name_of(type(loss)), **({"config": kept} if kept else {})}
+    return found.from_config(dict(description.get("config", {}))) if isinstance(found, type) else found
 
 
 def _name_of(named: Any) -> str:

@@ -185,7 +185,8 @@ def calibration_error(
         return NAN
     predictions = predictions.astype("float64")
     if by_width:
-        place = np.clip((predictions * bins).astype("int64"), 0, bins - 1)
+        # In float32, as a model predicts and a streaming metric counts: 0.7 lies at an edge, not below it.
+        place = np.clip((predictions.astype("float32") * np.float32(bins)).astype("int64"), 0, bins - 1)
     else:
         ties = np.unique(predictions, return_inverse=True)[1]
         mass = np.bincount(ties, weights)

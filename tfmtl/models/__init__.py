@@ -1,6 +1,7 @@
 """Whole models: `build` from three stages, a preset for each paper, and what is done with a model."""
 
 from tfmtl.models.build import build, encoded_inputs
+from tfmtl.models.calibrated import calibrated
 from tfmtl.models.embedding_table import embedding_table
 from tfmtl.models.presets import (
     PLE_DEPTHS,
@@ -44,6 +45,7 @@ __all__ = [
     "aitm",
     "asymmetric_sharing",
     "build",
+    "calibrated",
     "cgc",
     "cross_stitch",
     "customized_sharing",

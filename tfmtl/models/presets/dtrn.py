@@ -25,6 +25,7 @@ def dtrn(
     num_heads: int = 2,
     ffn_units: int | None = None,
     norm_position: NormPosition = "post",
+    attention_bias: bool = False,
     pooling: Pooling | None = None,
     condition_dim: int = 16,
     hyper_units: Sequence[int] = (64,),
@@ -58,6 +59,7 @@ def dtrn(
         num_heads: heads of its attention; must divide `dim`.
         ffn_units: hidden units of its feed-forward part; None is `4 dim`.
         norm_position: of its layer normalisations, `"post"` or `"pre"`.
+        attention_bias: whether its attention's queries, values and output have a bias.
         pooling: of the events of a history, `"target"`, `"mean"` or `"last"`; None searches for the target where there
             is one, and takes the mean elsewhere.
         condition_dim: width of the hypernetwork's task and behaviour embeddings.
@@ -111,6 +113,7 @@ def dtrn(
         num_heads=num_heads,
         ffn_units=ffn_units,
         norm_position=norm_position,
+        attention_bias=attention_bias,
         pooling=pooling,
         condition_dim=condition_dim,
         hyper_units=hyper_units,

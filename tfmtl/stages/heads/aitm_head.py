@@ -5,7 +5,7 @@ from typing import Any
 
 from tfmtl.checks import check_units
 from tfmtl.keras_host import keras, register_layer
-from tfmtl.layers.chain_calibrator import ChainCalibrator
+from tfmtl.layers.chain_calibrator import ChainCalibrator, Reduction
 from tfmtl.layers.information_transfer import InformationTransfer
 from tfmtl.layers.mlp import MLP
 from tfmtl.layers.task_tower import TaskTower
@@ -23,7 +23,7 @@ class AITMHead(keras.layers.Layer):
     ```
     h_t = MLP_t(x_t)
     z   = InformationTransfer(h)                              along the chain; elsewhere z_t = h_t
-    y_t = link(z_t W_t + b_t)
+    y_t = link(MLP'_t(z_t) W_t + b_t)                         MLP' has no layer by default
     loss += calibrator * mean_rows(sum_t max(y_t - y_{t-1}, 0))
     ```
 
@@ -34,8 +34,11 @@ class AITMHead(keras.layers.Layer):
         tasks: the tasks; those outside of the chain get a tower.
         chain: names of the steps, the first one first; two or more.
         units: hidden layers before the transfer, of every task.
+        output_units: hidden layers after the transfer, of every task.
         calibrator: weight of the calibrator; 0 switches it off.
+        calibrator_reduction: `"mean"` over the rows, or `"sum"`, as in some public code: it grows with the batch.
         activation, dropout: of the hidden layers; the dropout also of what is handed on.
+        transfer_activation: of what a step hands on; None leaves it linear.
         attention_bias, share_attention: as in `InformationTransfer`.
         base_rates: `{task: mean of its labels}`, as in `Towers`; None takes what the schema has learned.
         name: of the layer.
@@ -47,7 +50,7 @@ class AITMHead(keras.layers.Layer):
         `{task: (B, 1)}` float32; tasks outside of the chain as in `Towers`.
 
     Raises:
-        ValueError: a chain of fewer than two steps, with a step twice, that is no binary task, or that is defined only
+        ValueError: an unknown `calibrator_reduction`; a chain of fewer than two steps, with a step twice, that is no binary task, or that is defined only
             where another one happened; `base_rates` that name other tasks; streams that lack a task, or, without
             `units`, of several widths along the chain.
 
@@ -62,7 +65,8 @@ class AITMHead(keras.layers.Layer):
 
     Reference:
         Xi et al., "Modeling the Sequential Dependence among Audience Multi-step Conversions" (AITM), KDD 2021,
-        arXiv:2105.08489, in the form of the authors' code; see `InformationTransfer` and `ChainCalibrator`.
+        arXiv:2105.08489, in the form of the authors' code; see `InformationTransfer` and `ChainCalibrator`. The options
+        `output_units`, `transfer_activation`, `calibrator_reduction` and `attention_bias` are what other public versions do.
     """
 
     def __init__(
@@ -71,9 +75,12 @@ class AITMHead(keras.layers.Layer):
         chain: Sequence[str],
         *,
         units: Sequence[int] = (64,),
+        output_units: Sequence[int] = (),
         calibrator: float = 0.6,
+        calibrator_reduction: Reduction = "mean",
         activation: Any = "relu",
         dropout: float = 0.0,
+        transfer_activation: Any = "relu",
         attention_bias: bool = False,
         share_attention: bool = True,
         base_rates: Mapping[str, Start] | None = None,
@@ -85,6 +92,7 @@ class AITMHead(keras.layers.Layer):
         self._read = tuple(read.values())
         self.kinds = {name: task.kind for name, task in read.items()}
         self.units = check_units("units", units)
+        self.output_units = check_units("output_units", output_units)
         self.calibrator = calibrator
         self.activation = keras.activations.get(activation)
         policy = self.dtype_policy
@@ -94,6 +102,7 @@ class AITMHead(keras.layers.Layer):
         }
         self.transfer = InformationTransfer(
             chain,
+            activation=transfer_activation,
             dropout=dropout,
             attention_bias=attention_bias,
             share_attention=share_attention,
@@ -104,8 +113,10 @@ class AITMHead(keras.layers.Layer):
         self.base_rates = label_means(read, base_rates)
         self.outputs = {
             task: TaskTower(
-                (),
+                self.output_units,
                 kind=kind,
+                activation=activation,
+                dropout=dropout,
                 output=read[task].output,
                 label_mean=self.base_rates.get(task),
                 dtype=policy,
@@ -113,7 +124,9 @@ class AITMHead(keras.layers.Layer):
             )
             for task, kind in self.kinds.items()
         }
-        self.calibrate = ChainCalibrator(self.transfer.chain, weight=calibrator, name="calibrator")
+        self.calibrate = ChainCalibrator(
+            self.transfer.chain, weight=calibrator, reduction=calibrator_reduction, name="calibrator"
+        )
 
     def build(self, input_shape: Mapping[str, Any]) -> None:
         missing = [task for task in self.kinds if task not in input_shape]
@@ -141,7 +154,10 @@ class AITMHead(keras.layers.Layer):
             **super().get_config(),
             "tasks": [task_config(task) for task in self._read],
             "units": list(self.units),
+            "output_units": list(self.output_units),
             "calibrator": self.calibrator,
+            "calibrator_reduction": self.calibrate.reduction,
+            "transfer_activation": transfer["activation"],
             "activation": keras.activations.serialize(self.activation),
             **{key: transfer[key] for key in ("chain", "dropout", "attention_bias", "share_attention")},
             "base_rates": dict(self.base_rates),

@@ -1,0 +1,120 @@
+"""Probabilities through curves that were fitted on held-out rows: against scikit-learn, saved, exported, refused."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from harness import assert_reloads
+from sklearn.isotonic import IsotonicRegression
+from sklearn.linear_model import LogisticRegression
+
+import tfmtl
+from tfmtl import Numeric, Schema, Task
+from tfmtl.exporting import ExportedModel
+from tfmtl.layers import IsotonicCurve
+from tfmtl.models import calibrated, single_task
+from tfmtl.models.calibrating.isotonic import isotonic_points
+from tfmtl.models.calibrating.platt import platt_line
+
+SCHEMA = Schema([Numeric("x", transform=None)], [Task("click"), Task("buy"), Task("spend", "regression")])
+ROWS = 4000
+RNG = np.random.default_rng(0)
+X = {"x": RNG.normal(size=ROWS).astype("float32")}
+LABELS = {
+    "click": (RNG.random(ROWS) < 1 / (1 + np.exp(1 - 2 * X["x"]))).astype("float32"),
+    "buy": np.where(RNG.random(ROWS) < 0.5, np.nan, RNG.random(ROWS) < 0.05).astype("float32"),
+    "spend": X["x"],
+}
+WEIGHTS = RNG.uniform(0, 2, ROWS).astype("float32")
+
+
+def held(*more):
+    return tf.data.Dataset.from_tensor_slices((X, LABELS, *more)).batch(1000)
+
+
+@pytest.fixture(scope="module")
+def model():
+    return single_task(SCHEMA, units=(4,), tower_units=())
+
+
+@pytest.fixture(scope="module")
+def served(model):
+    return calibrated(model, held(), SCHEMA, method={"click": "isotonic", "buy": "platt"})
+
+
+def plain(rows=500):
+    probabilities = RNG.random(rows).round(2)
+    return (RNG.random(rows) < probabilities**2).astype("float64"), probabilities, RNG.uniform(0, 2, rows)
+
+
+def test_isotonic_points_are_those_of_scikit_learn():
+    labels, probabilities, weights = plain()
+    points = isotonic_points(labels, probabilities, weights)
+    theirs = IsotonicRegression(out_of_bounds="clip").fit(probabilities, labels, weights)
+    grid = np.linspace(-0.1, 1.1, 241)
+    layer = IsotonicCurve(points.shape[1])
+    layer.build((None, 1))
+    np.testing.assert_allclose(np.asarray(layer(grid[:, None]))[:, 0], grid.clip(0, 1), atol=1e-6)
+    layer.set_weights([points])
+    np.testing.assert_allclose(np.asarray(layer(grid[:, None]))[:, 0], theirs.predict(grid), atol=2e-6)
+    np.testing.assert_array_equal(isotonic_points(np.array([1.0, 0]), np.array([0.3, 0.3]), np.ones(2))[1], 0.5)
+
+
+def test_platts_line_is_that_of_scikit_learn():
+    labels, probabilities, weights = plain()
+    probabilities = probabilities.clip(0.01, 0.99)
+    line = platt_line(labels, probabilities, weights)
+    positives, negatives = weights[labels == 1].sum(), weights[labels == 0].sum()
+    share = np.where(labels == 1, (positives + 1) / (positives + 2), 1 / (negatives + 2))
+    logits = np.log(probabilities / (1 - probabilities))[:, None]
+    theirs = LogisticRegression(C=np.inf, tol=1e-10).fit(
+        np.tile(logits, (2, 1)),
+        np.repeat([1, 0], len(labels)),
+        np.concatenate([weights * share, weights * (1 - share)]),
+    )
+    np.testing.assert_allclose(line, [theirs.coef_[0, 0], theirs.intercept_[0]], rtol=1e-3, atol=1e-3)
+    assert np.isfinite(platt_line(np.array([0.0, 1.0]), np.array([0.1, 0.9]), np.ones(2))).all()
+
+
+def test_probabilities_come_true_as_often_as_they_say(model, served):
+    names = ("calibration", "logloss", "ece")
+    before, after = (tfmtl.evaluate(each, held(), SCHEMA, figures=names) for each in (model, served))
+    for task in ("click", "buy"):
+        assert after[f"{task}_calibration"] == pytest.approx(1, abs=0.02)
+        assert after[f"{task}_logloss"] < before[f"{task}_logloss"]
+        assert after[f"{task}_ece"] < 0.02 < before[f"{task}_ece"]
+    np.testing.assert_array_equal(served(X)["spend"], model(X)["spend"])
+    assert {id(weight) for weight in model.weights} < {id(weight) for weight in served.weights}
+    assert len(served.trainable_weights) == len(model.trainable_weights)
+
+
+def test_rows_count_by_their_weights(model):
+    twice = np.where(LABELS["click"] == 1, 2.0, 1.0).astype("float32")
+    weighted = calibrated(model, held(twice), SCHEMA, method={"click": "platt"})
+    labels, p = LABELS["click"], np.asarray(weighted(X)["click"])[:, 0]
+    assert np.average(p, weights=twice) == pytest.approx(np.average(labels, weights=twice), rel=1e-2)
+
+
+def test_saved_and_exported_with_its_curves(served, tmp_path):
+    few = {"x": X["x"][:50]}
+    assert_reloads(served, few, tmp_path)
+    version = tfmtl.export(served, tmp_path / "ranker", SCHEMA, examples=few, signatures=["serving_default"])
+    answers = ExportedModel(version)(few)
+    for task, expected in served(few).items():
+        np.testing.assert_allclose(answers[task], expected, rtol=1e-5, atol=1e-7)
+
+
+WRONG = [
+    ({"method": {"spend": "platt"}}, "probabilities of binary tasks, of .'click', 'buy'."),
+    ({"method": "beta"}, "`method` of task 'click' must be one of"),
+    ({"held": [(X, {**LABELS, "buy": np.zeros(ROWS)})]}, "task 'buy' needs rows of both labels"),
+    ({"held": []}, "gave no batch"),
+    ({"held": [(X, {"click": LABELS["click"]})]}, r"lacks columns or labels: \['buy'\]"),
+    ({"held": [X]}, "must give batches"),
+    ({"held": [(X, {**LABELS, "click": LABELS["click"] + 2})]}, "labels of `click` must be 0, 1"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "message"), WRONG)
+def test_bad_input_is_refused_in_words(model, arguments, message):
+    with pytest.raises(ValueError, match=message):
+        calibrated(model, **{"held": held(), "schema": SCHEMA, **arguments})

@@ -1,0 +1,153 @@
+"""From a trained model to one whose probabilities come true as often as they say."""
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Literal, TypeAlias
+
+import numpy as np
+
+from tfmtl.checks import check_option
+from tfmtl.keras_host import inputs_by_name, keras, ops
+from tfmtl.label_checks import checked_labels, checked_weights
+from tfmtl.layers.isotonic_curve import IsotonicCurve
+from tfmtl.layers.platt_scaling import PlattScaling
+from tfmtl.models.calibrating.isotonic import isotonic_points
+from tfmtl.models.calibrating.platt import platt_line
+from tfmtl.named_model import model_by_name
+from tfmtl.schema import Schema, Task
+
+Method: TypeAlias = Literal["isotonic", "platt"]
+Columns: TypeAlias = dict[str, Any]
+
+
+def calibrated(
+    model: keras.Model,
+    held: Iterable[Any],
+    schema: Schema,
+    *,
+    method: Method | Mapping[str, Method] = "isotonic",
+    preprocessor: Callable[[Columns], Columns] | None = None,
+    name: str = "calibrated",
+) -> keras.Model:
+    """The model to serve: its probabilities go through a curve each, fitted on held-out rows.
+
+    It shares its layers with `model`, is saved, loaded and exported like any other, and the curve is part of the exported
+    graph. Both curves rise, so rows keep their order; isotonic ones are level in places, where rows that were apart tie.
+
+    | method | curve | rows |
+    |---|---|---|
+    | `"isotonic"` | the rising step curve with the least squared error, joined by lines | thousands of positives: it follows any bend |
+    | `"platt"` | `sigmoid(a logit(p) + b)` | few: two numbers |
+
+    Fit on rows that the model was not trained on, and that come as they are served: a model that is right on training rows is
+    too sure on others. Each task of a chain gets a curve of its own, after which a later step may lie above an earlier one.
+
+    Args:
+        model: functional, returns a dict by task; trained.
+        held: batches `(x, y)` or `(x, y, sample_weight)`, such as a `tf.data.Dataset`; labels are NaN where missing.
+        schema: of the model.
+        method: of all binary tasks, or `{task: method}` of some.
+        preprocessor: applied to `x` before the model; None where rows are encoded.
+        name: of the model.
+
+    Raises:
+        ValueError: a model that returns no dict, an unknown method, a task that is unknown or not binary, none at all, rows without
+            both labels of a task, columns or labels that lack, or labels and weights that a task cannot have.
+
+    Example:
+
+    ```python
+    served = calibrated(model, valid, schema, method={"click": "isotonic", "buy": "platt"})
+    evaluate(served, test, schema)["buy_calibration"]
+    export(served, "models/ranker", schema)
+    ```
+
+    Reference:
+        Platt, 1999, see `tfmtl.layers.PlattScaling`; Zadrozny and Elkan, "Transforming Classifier Scores into Accurate
+        Multiclass Probability Estimates", KDD 2002, for isotonic regression.
+    """
+    if not isinstance(getattr(model, "output", None), dict):  # which a model that is no graph has not
+        raise ValueError(f"The model must be functional and give `{{task: (B, 1)}}`. Received: {type(model).__name__}")
+    methods = _methods(method, schema)
+    rows = _Held(schema, list(methods))
+    inputs = inputs_by_name(model)
+    for batch in held:
+        rows.add(model, list(inputs), batch, preprocessor)
+    outputs = dict(model.output)
+    for task, chosen in methods.items():
+        labels, probabilities, weights = rows.of_task(task)
+        layer_name = _free_name(f"{task}_calibration", model)
+        if chosen == "platt":
+            curve, fitted = PlattScaling(name=layer_name), platt_line(labels, probabilities, weights)
+        else:
+            fitted = isotonic_points(labels, probabilities, weights)
+            curve = IsotonicCurve(fitted.shape[1], name=layer_name)
+        curve.build((None, 1))
+        curve.set_weights([fitted.astype("float32")])
+        outputs[task] = curve(outputs[task])
+    return model_by_name(inputs, outputs, name)
+
+
+def _methods(method: Any, schema: Schema) -> dict[str, Method]:
+    """`{task: method}`, checked."""
+    binary = [task.name for task in schema.tasks if task.output.form == "probability"]
+    chosen: dict[str, Method] = dict(method) if isinstance(method, Mapping) else dict.fromkeys(binary, method)
+    if not chosen or not set(chosen) <= set(binary):
+        raise ValueError(
+            f"What is calibrated are the probabilities of binary tasks, of {binary}. Received: method={method!r}"
+        )
+    for task, each in chosen.items():
+        check_option("method", each, Method, of=f"task {task!r}")
+    return chosen
+
+
+class _Held:
+    """Labels, predictions and weights of the tasks that are calibrated, batch by batch."""
+
+    def __init__(self, schema: Schema, tasks: list[str]):
+        self.tasks: list[Task] = [schema.task(name) for name in tasks]
+        self.columns: dict[str, list[tuple[np.ndarray, ...]]] = {name: [] for name in tasks}
+
+    def add(self, model: keras.Model, inputs: list[str], batch: Any, preprocessor: Any) -> None:
+        fits = isinstance(batch, tuple | list) and len(batch) in (2, 3)
+        if not fits or not all(isinstance(part, Mapping) for part in batch[:2]):
+            raise ValueError(
+                "`held` must give batches (x, y) or (x, y, sample_weight), x and y as dicts. "
+                f"Received: {type(batch).__name__}"
+            )
+        x, y = batch[0] if preprocessor is None else preprocessor(dict(batch[0])), batch[1]
+        missing = sorted({*inputs} - {*x}) + sorted({task.name for task in self.tasks} - {*y})
+        if missing:
+            raise ValueError(f"`held` lacks columns or labels: {missing}. Received: {sorted(x)} and {sorted(y)}")
+        predictions = model({column: x[column] for column in inputs}, training=False)
+        for task in self.tasks:
+            labels = task.labels_of(y[task.name]).astype("float32")
+            weights = np.ones(len(labels), "float32")
+            if len(batch) == 3:
+                given = batch[2][task.name] if isinstance(batch[2], Mapping) else batch[2]
+                weights = np.asarray(given, "float32").reshape(-1)
+            known = ~np.isnan(labels)
+            checked_labels(ops.convert_to_tensor(labels[known]), task.label_rule, task.name)
+            checked_weights(ops.convert_to_tensor(weights[known]), task.name)
+            predicted = task.judged(ops.convert_to_numpy(predictions[task.name]))
+            self.columns[task.name].append((labels[known], predicted[known], weights[known]))
+
+    def of_task(self, task: str) -> tuple[np.ndarray, ...]:
+        """All labels, predictions and weights; ValueError where there is nothing to fit."""
+        batches = self.columns[task]
+        if not batches:
+            raise ValueError("`held` gave no batch.")
+        labels, predictions, weights = (np.concatenate(column) for column in zip(*batches, strict=True))
+        counted = weights > 0
+        if len(np.unique(labels[counted])) < 2 or not np.isfinite(predictions).all():
+            raise ValueError(
+                f"Calibrating task {task!r} needs rows of both labels, and finite predictions. Received: {counted.sum()} "
+                f"labelled rows, {int(labels[counted].sum())} of them positive"
+            )
+        return labels[counted], predictions[counted], weights[counted]
+
+
+def _free_name(wanted: str, model: keras.Model) -> str:
+    taken = {layer.name for layer in model.layers}
+    while wanted in taken:
+        wanted += "_"
+    return wanted

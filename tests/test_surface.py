@@ -85,3 +85,13 @@ def test_every_argument_stands_in_the_signature_and_in_the_docstring(public):
     documented = re.findall(r"^ {4}(\w[\w, ]*): ", arguments[1] if arguments else "", re.MULTILINE)
     told = {name for line in documented for name in line.split(", ")}
     assert told == set(parameters) - {"self", "kwargs"}
+
+
+@pytest.mark.parametrize("module", [*MODULES, *TENSORFLOW_MODULES, "training.balancing", "serving.client", "serving.server"])
+def test_help_begins_with_a_sentence_that_says_what_it_is_for(module):
+    found = importlib.import_module(f"tfmtl.{module}")
+    for name in vars(found).get("__all__", []):
+        public = getattr(found, name)
+        if callable(public) and not hasattr(public, "__origin__"):
+            first = inspect.getdoc(public).splitlines()[0]
+            assert first.endswith((".", "?")) and len(first.split()) >= 4, f"{module}.{name}: {first}"

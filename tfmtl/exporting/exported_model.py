@@ -18,7 +18,7 @@ from tfmtl.typing import Predictions
 
 
 class ExportedModel:
-    """A loaded version.
+    """Loads a version from disk and answers in this process as a server of it would.
 
     Args:
         path: a base path, whose highest version is loaded, or a version's folder.

@@ -21,7 +21,7 @@ LOWEST = 1e-7
 
 @dataclass(frozen=True)
 class Score:
-    """Fuses the predictions of several tasks.
+    """Fuses the predictions of several tasks into one number to rank by, which an export gives as `score`.
 
     ```
     form="product":  score = prod_t p_t ^ w_t

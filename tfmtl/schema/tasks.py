@@ -21,7 +21,7 @@ from tfmtl.typing import SERVED, SHARED, SIDE_STREAMS, TaskKind
 
 @dataclass(frozen=True)
 class Task:
-    """One thing to predict.
+    """One thing to predict, such as a click: where its label is, what kind it is, and for which rows it is defined.
 
     A missing label (null or NaN) puts the row outside the task: it changes neither loss, gradient nor metric.
 

@@ -9,7 +9,7 @@ from tfmtl.schema import Schema
 
 @dataclass(frozen=True)
 class Split:
-    """A data set, ready for `tfmtl.adapt` and `tfmtl.read`.
+    """A data set in parts, ready for `tfmtl.adapt` and `tfmtl.read`: a schema, and rows to train, choose and report on.
 
     Args:
         schema: features and tasks, to be adapted to the rows of `train`.

@@ -25,7 +25,7 @@ _DIRECT = (("grpc.enable_http_proxy", 0),)
 
 
 class Client(Connection):
-    """A gRPC client.
+    """Asks a server over gRPC: columns in, one array a task out.
 
     Args:
         address: str. `host:port`. A proxy of the environment (`http_proxy`) is passed by for this machine only.

@@ -8,7 +8,7 @@ from tfmtl.training.balancing.balancer import Balancer, Signals, State
 
 
 class RLW(Balancer):
-    """Draws new weights at every step.
+    """Draws new weights for the tasks at every step (random loss weighting), so that no task is favoured for long.
 
     ```
     w = K softmax(z)        z ~ N(0, I_K)

@@ -9,7 +9,7 @@ from tfmtl.training.balancing.balancer import Balancer, Signals, State, check_be
 
 
 class Static(Balancer):
-    """Keeps every weight as it is given.
+    """Keeps every task's weight as it is given.
 
     ```
     L = sum_k w_k L_k        w constant

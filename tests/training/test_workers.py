@@ -17,7 +17,7 @@ import json, os, sys
 import numpy as np
 import tensorflow as tf
 import tfmtl
-from training.models import rows, small_model
+from training.models import rows
 from tfmtl import Categorical, Numeric, Schema, Task
 from tfmtl.keras_host import keras
 from tfmtl.training import BestCheckpoint, Resume, Validation, objectives, strategy
@@ -48,7 +48,7 @@ OPTIMIZERS = {
 
 def made(kind, balancer=None):
     keras.utils.set_random_seed(7)
-    model = small_model(TASKS)
+    model = tfmtl.models.shared_bottom(schema, units=(6,), tower_units=(4,))
     model = model if balancer is None else balanced(model, balancer)
     optimizer = OPTIMIZERS[kind]()
     model.compile(optimizer, **objectives(TASKS, optimizer=optimizer, decay_steps=6))

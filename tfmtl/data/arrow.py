@@ -8,6 +8,7 @@ import pyarrow as pa
 
 from tfmtl.data.columns import Column, Physical, check_types, physical_of
 from tfmtl.data.decoding import cast, common_schema
+from tfmtl.data.skipped import Skipped
 
 SCAN_ROWS = 1 << 15
 """Rows that are decoded at a time."""
@@ -86,7 +87,8 @@ def with_nulls(rows: pa.Table, names: Sequence[str]) -> pa.Table:
 class TableReader:
     """A table in memory, called `name` in messages."""
 
-    def __init__(self, name: str, table: pa.Table, names: Iterable[str]):
+    def __init__(self, name: str, table: pa.Table, names: Iterable[str], skipped: Skipped | None = None):
+        self.skipped = skipped
         self.files: tuple[str, ...] = (name,)
         self.physical: list[Physical] = [physical_of(name, table.schema, names)]
         starts = range(0, table.num_rows, SCAN_ROWS)
@@ -103,4 +105,5 @@ class TableReader:
         schema = common_schema(columns, self.physical)
         for piece in pieces:
             part = with_nulls(self._table.slice(piece.first_row, piece.num_rows), schema.names)
-            yield piece, cast(part, schema, self.files[0], piece.first_row).combine_chunks().to_batches()[0]
+            part = cast(part, schema, self.files[0], piece.first_row, self.skipped)
+            yield piece, part.combine_chunks().to_batches()[0]

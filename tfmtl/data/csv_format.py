@@ -1,6 +1,8 @@
 """How a CSV file is written."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.csv as pa_csv
@@ -59,14 +61,22 @@ class CsvFormat:
             if getattr(self, name) is not None:
                 object.__setattr__(self, name, several(name, getattr(self, name)))
 
-    def parse_options(self, file: str) -> pa_csv.ParseOptions:
-        """Arrow's, for one file. Quoted text may go over several lines, also where a block ends."""
+    def parse_options(self, file: str, invalid_row: Callable[[Any], str] | None = None) -> pa_csv.ParseOptions:
+        """Arrow's, for one file. Quoted text may go over several lines, also where a block ends.
+
+        `invalid_row` is told of lines with another number of values and says what becomes of them.
+        """
         tabs = file.lower().endswith((".tsv", ".tsv.gz"))
         return pa_csv.ParseOptions(
             delimiter=self.delimiter or ("\t" if tabs else ","),
             quote_char=self.quote or False,
             newlines_in_values=self.quote is not None,
+            invalid_row_handler=invalid_row,
         )
+
+    def null_values(self) -> list[str]:
+        """What stands for no number."""
+        return [*pa_csv.ConvertOptions().null_values, *self.missing]
 
     def read_options(self, block_size: int, *, threads: bool) -> pa_csv.ReadOptions:
         """Arrow's."""
@@ -81,6 +91,6 @@ class CsvFormat:
             column_types=types,
             include_columns=None if types is None else types.names,
             include_missing_columns=types is not None,
-            null_values=[*pa_csv.ConvertOptions().null_values, *self.missing],
+            null_values=self.null_values(),
             decimal_point=self.decimal_point,
         )

@@ -1,9 +1,11 @@
 """CSV files as one stream of Arrow batches."""
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.csv as pa_csv
 from pyarrow import types
 
@@ -11,6 +13,7 @@ from tfmtl.data.arrow import Piece
 from tfmtl.data.columns import Column, Physical, physical_of
 from tfmtl.data.csv_format import CsvFormat
 from tfmtl.data.decoding import cast, common_schema
+from tfmtl.data.skipped import Skipped
 from tfmtl.data.store import Store
 
 _BLOCK = 4 << 20
@@ -18,9 +21,21 @@ _BLOCK = 4 << 20
 
 
 class CsvReader:
-    """CSV files, plain or packed, read one after the other, a block at a time. The schema says what their columns hold."""
+    """CSV files, plain or packed, read one after the other, a block at a time. The schema says what their columns hold.
 
-    def __init__(self, files: tuple[str, ...], store: Store, form: CsvFormat, names: Iterable[str]):
+    With `skipped`, values are read as the texts that they are and then cast one by one where they do not fit, and lines with
+    another number of values than the header are left out.
+    """
+
+    def __init__(
+        self,
+        files: tuple[str, ...],
+        store: Store,
+        form: CsvFormat,
+        names: Iterable[str],
+        skipped: Skipped | None = None,
+    ):
+        self.skipped = skipped
         self.files = files
         self.store = store
         self.form = form
@@ -54,33 +69,77 @@ class CsvReader:
         schema, common = self._schema(columns), common_schema(columns, [])
         for piece in pieces:
             file, seen = self.files[piece.file], 0
-            for batch in self.blocks(file, schema):
-                yield piece, cast(batch, common, file, seen)
+            for batch in self.blocks(file, schema, noting=True):
+                rows = batch if self.skipped is None else self._numbers_of_texts(batch, common)
+                yield piece, cast(rows, common, file, seen, self.skipped)
                 seen += batch.num_rows
 
     def _schema(self, columns: Sequence[Column]) -> pa.Schema:
         """The types to parse: as `columns` need them, but for numbers that are written as true and false."""
         truths = {name for physical in self.physical for name, found in physical.items() if types.is_boolean(found)}
-        fields = common_schema(columns, [])
-        numbers = {f.name for f in fields if types.is_floating(f.type) or types.is_integer(f.type)}
-        return pa.schema([f.with_type(pa.bool_()) if f.name in truths & numbers else f for f in fields])
+        fields = []
+        for field in common_schema(columns, []):
+            if _is_number(field.type) and field.name in truths:
+                field = field.with_type(pa.bool_())
+            elif _is_number(field.type) and self.skipped is not None:
+                field = field.with_type(pa.string())
+            fields.append(field)
+        return pa.schema(fields)
 
-    def _open(self, file: str, schema: pa.Schema | None = None, *, threads: bool = True) -> pa_csv.CSVStreamingReader:
+    def _numbers_of_texts(self, batch: pa.RecordBatch, common: pa.Schema) -> pa.RecordBatch:
+        """`batch` whose texts of numbers are written as Arrow casts them, null where a number is missing."""
+        missing = pa.array(self.form.null_values())
+        arrays = []
+        for field in common:
+            values = batch.column(field.name)
+            if _is_number(field.type) and types.is_string(values.type):
+                values = pc.utf8_trim_whitespace(values)
+                values = pc.if_else(pc.is_in(values, missing), pa.scalar(None, pa.string()), values)
+                if self.form.decimal_point != ".":
+                    values = pc.replace_substring(values, self.form.decimal_point, ".")
+            arrays.append(values)
+        return pa.RecordBatch.from_arrays(arrays, common.names)
+
+    def _leaving_out(self, file: str, noting: bool) -> Callable[[Any], str] | None:
+        """What Arrow asks about lines with another number of values: None, which fails, or what leaves them out."""
+        skipped = self.skipped
+        if skipped is None:
+            return None
+
+        def leave_out(row: Any) -> str:
+            if noting:
+                found = f"{row.actual_columns} values instead of {row.expected_columns}"
+                skipped.note(1, f"{file}: a line has {found}: {row.text!r}")
+            return "skip"
+
+        return leave_out
+
+    def _open(
+        self, file: str, schema: pa.Schema | None = None, *, threads: bool = True, noting: bool = False
+    ) -> pa_csv.CSVStreamingReader:
         return pa_csv.open_csv(
             self.store.open_stream(file),
             self.form.read_options(_BLOCK, threads=threads),
-            self.form.parse_options(file),
+            self.form.parse_options(file, self._leaving_out(file, noting)),
             self.form.convert_options(schema),
         )
 
-    def blocks(self, file: str, schema: pa.Schema | None = None, *, threads: bool = True) -> Iterator[pa.RecordBatch]:
+    def blocks(
+        self, file: str, schema: pa.Schema | None = None, *, threads: bool = True, noting: bool = False
+    ) -> Iterator[pa.RecordBatch]:
         """A file, block by block, in the types of `schema` or in those that its first block shows.
+
+        Args:
+            file: its name.
+            schema: of the columns to read.
+            threads: whether several parse.
+            noting: whether lines that are left out are counted.
 
         Raises:
             ValueError: a value that does not fit, by column and row.
         """
         try:
-            with self._open(file, schema, threads=threads) as blocks:
+            with self._open(file, schema, threads=threads, noting=noting) as blocks:
                 yield from blocks
         except (pa.ArrowException, OSError, UnicodeError) as error:
             if threads:  # errors know their row where one thread reads
@@ -95,6 +154,10 @@ class CsvReader:
         before = 2 if self.form.column_names is None else 1
         text = re.sub(r"In CSV column #(\d+)", lambda found: f"column {names[int(found[1])]!r}", error)
         return re.sub(r"Row #(\d+)", lambda found: f"row {int(found[1]) - before}", text)
+
+
+def _is_number(kind: pa.DataType) -> bool:
+    return bool(types.is_floating(kind) or types.is_integer(kind))
 
 
 def _hint(error: Exception) -> str:

@@ -8,6 +8,7 @@ import pyarrow as pa
 from pyarrow import types
 
 from tfmtl.data.columns import Column, Physical, is_bytes, item_type
+from tfmtl.data.skipped import Skipped
 
 _AS_THEY_ARE = (pa.float32(), pa.float64())
 """Types of numbers, besides integers, that need no cast: NumPy knows them, and their missing values become NaN."""
@@ -48,8 +49,13 @@ def own_schema(schema: pa.Schema, physical: Physical) -> pa.Schema:
     return pa.schema(fields)
 
 
-def cast(rows: pa.Table | pa.RecordBatch, schema: pa.Schema, file: str, first_row: int) -> pa.Table | pa.RecordBatch:
-    """The columns of `schema`, in its types; ValueError that names file, row and column of a value that does not fit."""
+def cast(
+    rows: pa.Table | pa.RecordBatch, schema: pa.Schema, file: str, first_row: int, skipped: Skipped | None = None
+) -> pa.Table | pa.RecordBatch:
+    """The columns of `schema`, in its types; ValueError that names file, row and column of a value that does not fit.
+
+    With `skipped` such a value is noted there and becomes a missing one.
+    """
     arrays = []
     for field in schema:
         values = rows.column(field.name)
@@ -57,10 +63,17 @@ def cast(rows: pa.Table | pa.RecordBatch, schema: pa.Schema, file: str, first_ro
             arrays.append(_cast(values, field.type))
         except pa.ArrowInvalid as error:
             row = bisect_left(range(len(values)), True, key=lambda last: not _fits(values, last + 1, field.type))
-            raise ValueError(
+            message = (
                 f"{file}: row {first_row + row}: column {field.name!r} must fit into {field.type}. "
                 f"Received: {values[row].as_py()}"
-            ) from error
+            )
+            if skipped is None:
+                raise ValueError(message) from error
+            wrong = _misfits(values, 0, len(values), field.type)
+            skipped.note(len(wrong), message)
+            kept = np.arange(len(values)).astype(object)
+            kept[wrong] = None
+            arrays.append(_cast(values.take(pa.array(kept, pa.int64())), field.type))
     return type(rows).from_arrays(arrays, schema=schema)
 
 
@@ -76,6 +89,17 @@ def _cast(values: pa.Array | pa.ChunkedArray, kind: pa.DataType) -> pa.Array | p
             values = values.cast(values.type.value_type)
         return values.cast(kind.value_type).dictionary_encode()  # Arrow makes no dictionary of a view
     return values.cast(kind, safe=not types.is_floating(item_type(kind)))  # large integers may lose digits as numbers
+
+
+def _misfits(values: pa.Array | pa.ChunkedArray, start: int, stop: int, kind: pa.DataType) -> list[int]:
+    """The places from `start` to `stop` whose values cannot be cast."""
+    part = values.take(pa.array(np.arange(start, stop)))
+    if _fits(part, len(part), kind):
+        return []
+    if stop - start == 1:
+        return [start]
+    middle = (start + stop) // 2
+    return [*_misfits(values, start, middle, kind), *_misfits(values, middle, stop, kind)]
 
 
 def _fits(values: pa.Array | pa.ChunkedArray, rows: int, kind: pa.DataType) -> bool:

@@ -1,10 +1,12 @@
 """Labels from raw columns: NaN outside a task, never a number that means something else."""
 
+import math
 from collections.abc import Callable, Mapping
 
 import tensorflow as tf
 
 from tfmtl.data.columns import NO_INTEGER, label_key
+from tfmtl.data.skipped import Skipped
 from tfmtl.schema import Task
 from tfmtl.schema.label_source import Comparison, LabelSource, question
 from tfmtl.typing import Tensor
@@ -27,11 +29,13 @@ class Labels:
     Args:
         tasks: the tasks.
         files: names of the files, for messages.
+        skipped: where to note labels that a task cannot have, which then are missing; None fails instead.
     """
 
-    def __init__(self, tasks: tuple[Task, ...], files: tuple[str, ...]):
+    def __init__(self, tasks: tuple[Task, ...], files: tuple[str, ...], skipped: Skipped | None = None):
         self.tasks = tasks
         self.files = files
+        self.skipped = skipped
 
     def __call__(self, columns: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """`{task: (B,) float32}`, of a task with a group `(B, 3)`; an invalid label fails when the batch is read, naming its file and row."""
@@ -51,9 +55,24 @@ class Labels:
         found = (
             shown[first] if shown.dtype == tf.string else tf.as_string(shown[first], shortest=shown.dtype.is_floating)
         )
-        tf.debugging.Assert(tf.reduce_all(valid), [tf.strings.join([where, wrong, found])])
+        message = tf.strings.join([where, wrong, found])
         label = tf.cast(label, tf.float32)
+        if self.skipped is None:
+            tf.debugging.Assert(tf.reduce_all(valid), [message])
+        else:
+            label = _without(valid, label, message, self.skipped)
         return label if task.group is None else _beside_groups(label, columns[label_key(task.group)])
+
+
+def _without(valid: Tensor, label: Tensor, message: Tensor, skipped: Skipped) -> Tensor:
+    """`label`, missing where it is not valid; those are noted."""
+    wrong = tf.reduce_sum(tf.cast(~valid, tf.int64))
+
+    def note() -> Tensor:
+        with tf.control_dependencies([tf.numpy_function(skipped.note, [wrong, message], [])]):
+            return tf.where(valid, label, math.nan)
+
+    return tf.cond(wrong > 0, note, lambda: label)
 
 
 def _valid(task: Task, label: Tensor) -> tuple[Tensor, str]:

@@ -10,6 +10,7 @@ from pyarrow import types
 from tfmtl.data.arrow import SCAN_ROWS, Piece
 from tfmtl.data.columns import Column, Physical, check_types, physical_of
 from tfmtl.data.decoding import cast, common_schema, own_schema
+from tfmtl.data.skipped import Skipped
 from tfmtl.data.store import Store
 
 _READAHEAD = {"batch_readahead": 2, "fragment_readahead": 4}
@@ -18,8 +19,9 @@ _READAHEAD = {"batch_readahead": 2, "fragment_readahead": 4}
 class ParquetReader:
     """Parquet files, read by row group. Text is read as codes and a dictionary, as the files hold it."""
 
-    def __init__(self, files: tuple[str, ...], store: Store, names: Iterable[str]):
+    def __init__(self, files: tuple[str, ...], store: Store, names: Iterable[str], skipped: Skipped | None = None):
         self.files = files
+        self.skipped = skipped
         self.store = store
         self.physical: list[Physical] = []
         pieces: list[Piece] = []
@@ -56,7 +58,7 @@ class ParquetReader:
                     raise ValueError(
                         f"{self.files[piece.file]}: the file changed while it was read: row {piece.first_row + seen} is gone."
                     )
-                yield piece, cast(batch, schema, self.files[piece.file], piece.first_row + seen)
+                yield piece, cast(batch, schema, self.files[piece.file], piece.first_row + seen, self.skipped)
                 seen += batch.num_rows
 
     def _decoded(self, pieces: Sequence[Piece], schema: pa.Schema) -> Iterator[pa.RecordBatch]:

@@ -1,20 +1,24 @@
 """Files and tables to batches of raw columns and labels."""
 
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 import tensorflow as tf
 
-from tfmtl.checks import check_count
+from tfmtl.checks import check_count, check_option
+from tfmtl.data.chunks import ArrowSource
 from tfmtl.data.columns import check_present, plan, wanted
 from tfmtl.data.csv_format import CsvFormat
 from tfmtl.data.labels import Labels
 from tfmtl.data.preprocessing import Preprocessor, encoded_columns
+from tfmtl.data.skipped import Skipped
 from tfmtl.data.sources import open_source
-from tfmtl.data.workers import check_alone, steps_of_workers, with_steps, workers_of_cluster
+from tfmtl.data.workers import check_alone, steps_of_workers, warn_of_python, with_steps, workers_of_cluster
 from tfmtl.schema import Schema
 from tfmtl.typing import Tensor
+
+OnError: TypeAlias = Literal["raise", "skip"]
 
 SHUFFLE_ROWS = 1 << 18
 """The window of `shuffle=True`."""
@@ -35,6 +39,7 @@ def read(
     optional: Iterable[str] = (),
     csv: CsvFormat | None = None,
     storage_options: Mapping[str, Any] | None = None,
+    on_error: OnError = "raise",
 ) -> tf.data.Dataset:
     """Reads batches `(x, y)`: the columns that the features of `schema` need, and the labels of its tasks.
 
@@ -74,6 +79,9 @@ def read(
             missing.
         csv: how CSV files are written, where they are not as usual: delimiter, encoding, names of columns.
         storage_options: passed on to fsspec for a URL: credentials, endpoints.
+        on_error: `"skip"` takes a value that does not fit its column, or a label that its task cannot have, for a missing one, and
+            leaves out lines of CSV with another number of values than the header; at the end of each pass a warning counts
+            them and quotes the first. Not for TFRecord files.
 
     Returns:
         A dataset that ends after one pass. For Parquet and tables it knows its number of batches, unless it is a shard. A
@@ -106,16 +114,21 @@ def read(
     extra = (columns,) if isinstance(columns, str) else tuple(columns)
     encoder = Preprocessor(schema.features, passthrough=_beside(schema, extra)) if encode is True else encode
     names = wanted(schema, extra, labels)
-    opened = open_source(source, names, _optional(schema, optional), csv, storage_options)
+    check_option("on_error", on_error, OnError)
+    skipped = Skipped() if on_error == "skip" else None
+    opened = open_source(source, names, _optional(schema, optional), csv, storage_options, skipped)
     for file, physical in zip(opened.files, opened.physical, strict=True):
         check_present(file, names, physical)
     planned = plan(schema, opened.physical, extra, labels)
     opened.check(planned)
 
+    if encoder and isinstance(opened, ArrowSource):
+        warn_of_python()
+
     window = SHUFFLE_ROWS if shuffle is True else int(shuffle)
     seed = int(np.random.randint(1 << 31)) if seed is None else seed
     chunks, num_rows = opened.chunks(planned, shard, window, seed)
-    make_labels = Labels(schema.tasks, opened.files)
+    make_labels = Labels(schema.tasks, opened.files, skipped)
 
     @tf.autograph.experimental.do_not_convert
     def split(chunk: dict[str, Tensor]) -> Any:
@@ -123,6 +136,8 @@ def read(
         return (x, make_labels(chunk)) if labels else x
 
     dataset = chunks.map(split, num_parallel_calls=tf.data.AUTOTUNE).rebatch(batch_size, drop_remainder)
+    if skipped is not None:
+        dataset = dataset.concatenate(_at_end(dataset, skipped.report))
     batches = None if num_rows is None else _batches(num_rows, batch_size, drop_remainder, shard)
     if batches is not None and shard[1] == 1:  # a strategy would take a shard's number for that of all workers
         dataset = dataset.apply(tf.data.experimental.assert_cardinality(batches))
@@ -131,6 +146,16 @@ def read(
     if encoder:
         dataset = dataset.map(encoder, num_parallel_calls=tf.data.AUTOTUNE)
     return dataset.prefetch(2).with_options(_options(sharded=shard[1] > 1))
+
+
+def _at_end(dataset: tf.data.Dataset, act: Callable[[], None]) -> tf.data.Dataset:
+    """No further element of `dataset`; asked for one, it calls `act`."""
+
+    def nothing() -> Iterator[Any]:
+        act()
+        yield from ()
+
+    return tf.data.Dataset.from_generator(nothing, output_signature=dataset.element_spec)
 
 
 def _optional(schema: Schema, columns: Iterable[str]) -> tuple[str, ...]:

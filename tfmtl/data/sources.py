@@ -18,6 +18,7 @@ from tfmtl.data.csv_reader import CsvReader
 from tfmtl.data.files import find_files
 from tfmtl.data.parquet_reader import ParquetReader
 from tfmtl.data.partitions import folder_values, with_partitions
+from tfmtl.data.skipped import Skipped
 from tfmtl.data.tfrecord import TfrecordSource
 
 KNOWN = (
@@ -32,6 +33,7 @@ def open_source(
     optional: tuple[str, ...] = (),
     csv: CsvFormat | None = None,
     storage_options: Mapping[str, Any] | None = None,
+    skipped: Skipped | None = None,
 ) -> ArrowSource | TfrecordSource:
     """Opens what `read` is given.
 
@@ -40,24 +42,30 @@ def open_source(
         names: the columns that will be read.
         optional: those of them that a file may lack.
         csv, storage_options: as in `read`.
+        skipped: where to note values that cannot be read; None raises an error of them.
 
     Raises:
         ValueError: something that cannot be read, in words that say what can.
     """
     if not _means_files(source):
-        table = TableReader(type(source).__name__, table_of(source, names.__contains__), names)
+        table = TableReader(type(source).__name__, table_of(source, names.__contains__), names, skipped)
         _fill(table, optional)
         return ArrowSource(table)
     found = find_files(source, storage_options)
     if found.form == "tfrecord":
+        if skipped is not None:
+            raise ValueError(
+                "`on_error='skip'` is for Parquet, CSV and tables: nobody knows where the record after a broken one begins. "
+                f"Received: {found.files[0]!r}"
+            )
         records = TfrecordSource(found.files, found.store)
         _fill(records, optional)
         return records
     reader: Reader
     if found.form == "parquet":
-        reader = ParquetReader(found.files, found.store, names)
+        reader = ParquetReader(found.files, found.store, names, skipped)
     else:
-        reader = CsvReader(found.files, found.store, csv or CsvFormat(), names)
+        reader = CsvReader(found.files, found.store, csv or CsvFormat(), names, skipped)
     of_folders = {name for file in found.files for name in folder_values(file)}
     _fill(reader, (name for name in optional if name not in of_folders))
     return ArrowSource(with_partitions(reader, names))

@@ -2,6 +2,7 @@
 
 import json
 import os
+import warnings
 from typing import Any
 
 import tensorflow as tf
@@ -60,6 +61,16 @@ def with_steps(dataset: tf.data.Dataset, batches: int, steps: int) -> tf.data.Da
 def under_parameter_servers() -> bool:
     """Whether `TF_CONFIG` names some."""
     return "ps" in _config().get("cluster", {})
+
+
+def warn_of_python() -> None:
+    """Warns where a dataset that Python reads may be meant for the workers of parameter servers."""
+    if under_parameter_servers():
+        warnings.warn(
+            "`fit` under parameter servers needs TFRecord files: their dataset is a graph, which goes to the workers. This one is "
+            "read by Python, in this process alone, and `fit` may wait for its end forever.",
+            stacklevel=3,
+        )
 
 
 def _config() -> dict[str, Any]:

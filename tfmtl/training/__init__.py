@@ -10,6 +10,7 @@ from tfmtl.training.objectives import objectives
 from tfmtl.training.pareto_checkpoints import ParetoCheckpoints
 from tfmtl.training.pareto_front import pareto_front
 from tfmtl.training.resume import Resume
+from tfmtl.training.stop_at_nan import StopAtNan
 from tfmtl.training.suggest_weights import SuggestedWeights, suggest_weights
 from tfmtl.training.validation import Validation
 
@@ -20,6 +21,7 @@ __all__ = [
     "FIGURES",
     "ParetoCheckpoints",
     "Resume",
+    "StopAtNan",
     "SuggestedWeights",
     "Validation",
     "evaluate",

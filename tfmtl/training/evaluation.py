@@ -261,7 +261,7 @@ def _columns_read(model: keras.Model, schema: Schema) -> list[str]:
 def _compiled(model: keras.Model) -> Callable[[dict[str, Any]], dict[str, Any]]:
     """`predict_on_batch`, but for TensorFlow: under a strategy that one would predict the batch once for each replica."""
     if BACKEND != "tensorflow":
-        return model.predict_on_batch
+        return lambda inputs: model.predict_on_batch({name: np.asarray(column) for name, column in inputs.items()})
     if model not in _COMPILED:
         alive: Any = weakref.proxy(model)  # or the dict's value would keep its key
         # A function of its own for each model, by TensorFlow's count too, which takes those of one `def` for one function and

@@ -1,0 +1,103 @@
+"""The scripts of `examples/distributed`: workers as processes, one of them killed, and what Kubernetes is given."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+
+import pytest
+import yaml
+from harness import ROOT, run_fresh
+
+pytestmark = pytest.mark.keras3
+
+FOLDER = ROOT / "examples" / "distributed"
+ENVIRONMENT = {**os.environ, "CUDA_VISIBLE_DEVICES": "-1"}
+
+
+def run(script, *arguments, timeout=540):
+    command = [sys.executable, FOLDER / script, *map(str, arguments)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=timeout, env=ENVIRONMENT)
+    assert done.returncode == 0, done.stdout + done.stderr[-6000:]
+    return done.stdout
+
+
+def jobsets():
+    return [yaml.safe_load(path.read_text()) for path in sorted((FOLDER / "kubernetes").glob("*.yaml"))]
+
+
+@pytest.mark.parametrize("jobset", jobsets(), ids=lambda jobset: jobset["metadata"]["name"])
+def test_every_pod_is_told_the_cluster_that_the_manifest_makes(jobset, monkeypatch):
+    monkeypatch.syspath_prepend(FOLDER)
+    from on_jobset import tf_config
+
+    counts, configs = {}, {}
+    for job in jobset["spec"]["replicatedJobs"]:
+        of_job = job["template"]["spec"]
+        counts[job["name"]] = of_job["parallelism"]
+        assert of_job["completions"] == of_job["parallelism"] and of_job["completionMode"] == "Indexed"
+        (container,) = of_job["template"]["spec"]["containers"]
+        environment = {each["name"]: each["value"] for each in container["env"]}
+        for index in range(of_job["parallelism"]):
+            config = json.loads(tf_config({**environment, "JOB_COMPLETION_INDEX": str(index)}))
+            assert config["task"] == {"type": job["name"], "index": index}
+            configs[job["name"], index] = config["cluster"]
+        assert (FOLDER / container["command"][1]).name == "on_jobset.py" and (ROOT / container["command"][1]).exists()
+    assert all(cluster == configs["worker", 0] for cluster in configs.values())
+    name = jobset["metadata"]["name"]
+    assert configs["worker", 0] == {
+        role: [f"{name}-{role}-0-{index}.{name}:2222" for index in range(count)] for role, count in counts.items()
+    }
+
+
+def test_one_process_trains_saves_and_exports(tmp_path):
+    run("rows.py", tmp_path / "rows")
+    printed = run_fresh(
+        f"""
+        import json, sys
+        sys.path.insert(0, {str(FOLDER)!r})
+        import train
+        print(json.dumps(train.main(["--data", sys.argv[1], "--out", sys.argv[2], "--epochs", "1", "--batch-size", "1024"])))
+        """,
+        tmp_path / "rows",
+        tmp_path / "out",
+        env={"TF_USE_LEGACY_KERAS": "1", "TF_CONFIG": ""},
+    )
+    assert json.loads(printed.splitlines()[-1])["click_auc"] > 0.5
+    assert (tmp_path / "out" / "served" / "1" / "saved_model.pb").exists() and (
+        tmp_path / "out" / "model.keras"
+    ).exists()
+
+
+@pytest.mark.slow
+def test_two_workers_go_on_after_one_is_killed(tmp_path):
+    run("rows.py", tmp_path / "rows")
+    out = tmp_path / "out"
+    printed = run(
+        *["launch.py", "--workers", 2, "--kill-after", 1, "--wait-for", out / "run"],
+        *["train.py", "--data", tmp_path / "rows", "--out", out, "--epochs", 3],
+    )
+    assert "killing worker process" in printed and "starting all of them again (1)" in printed
+    told = [json.loads(line) for line in re.findall(r"^{.*}$", printed, re.MULTILINE)]
+    assert len(told) == 2 and told[0] == told[1]
+    assert [path.name for path in (out / "served").iterdir() if path.name.isdigit()] == ["1"]
+
+
+@pytest.mark.slow
+def test_parameter_servers_train_though_a_worker_is_killed(tmp_path):
+    run("rows.py", tmp_path / "records", "--tfrecord")
+    out = tmp_path / "out"
+    run(
+        *["launch.py", "--workers", 2, "--servers", 1, "--kill-after", 1, "--wait-for", out / "run"],
+        *["train.py", "--data", tmp_path / "records", "--out", out, "--epochs", 3],
+    )
+    assert (out / "served" / "1" / "saved_model.pb").exists()
+
+
+@pytest.mark.slow
+def test_ray_trains_on_two_workers(tmp_path):
+    pytest.importorskip("ray")
+    run("rows.py", tmp_path / "rows")
+    printed = run("on_ray.py", "--workers", 2, "--data", tmp_path / "rows", "--out", tmp_path / "out", "--epochs", 1)
+    assert "click_auc" in printed and (tmp_path / "out" / "served" / "1" / "saved_model.pb").exists()

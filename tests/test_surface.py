@@ -71,6 +71,15 @@ def test_on_jax_it_needs_no_tensorflow():
     assert done.stdout.strip() == f"{names(EVERYWHERE)} False"
 
 
+@pytest.mark.parametrize("backend", ["nonsense", "torch"])
+def test_a_backend_that_is_missing_is_named(backend):
+    hidden = f"import sys; sys.modules[{backend!r}] = None; import tfmtl"
+    environment = {**os.environ, "KERAS_BACKEND": backend, "TF_USE_LEGACY_KERAS": "0", "PYTHONPATH": str(ROOT)}
+    done = subprocess.run([sys.executable, "-c", hidden], env=environment, capture_output=True, text=True)
+    assert "ImportError: Keras, or the backend that it was told to use, is missing: " in done.stderr
+    assert f"Received: KERAS_BACKEND='{backend}'" in done.stderr
+
+
 PUBLIC = [getattr(module, name) for module in (models, stages, layers) for name in module.__all__]
 DOCUMENTED = [each for each in PUBLIC if callable(each) and not getattr(each, "_is_protocol", False)]
 
@@ -87,7 +96,9 @@ def test_every_argument_stands_in_the_signature_and_in_the_docstring(public):
     assert told == set(parameters) - {"self", "kwargs"}
 
 
-@pytest.mark.parametrize("module", [*MODULES, *TENSORFLOW_MODULES, "training.balancing", "serving.client", "serving.server"])
+@pytest.mark.parametrize(
+    "module", [*MODULES, *TENSORFLOW_MODULES, "training.balancing", "serving.client", "serving.server"]
+)
 def test_help_begins_with_a_sentence_that_says_what_it_is_for(module):
     found = importlib.import_module(f"tfmtl.{module}")
     for name in vars(found).get("__all__", []):

@@ -13,20 +13,27 @@ from typing import Any, TypeVar
 
 LEGACY = os.environ.get("TF_USE_LEGACY_KERAS", "0").lower() in ("1", "true")
 
-if LEGACY:
-    import keras as keras3
-    import tf_keras as keras
+try:
+    if LEGACY:
+        import keras as keras3
+        import tf_keras as keras
 
-    if keras3.config.backend() != "tensorflow":
-        raise ImportError(
-            "TF_USE_LEGACY_KERAS=1 needs the TensorFlow backend. "
-            f"Received: KERAS_BACKEND={keras3.config.backend()}. Unset one of the two."
-        )
-else:
-    import keras
+        if keras3.config.backend() != "tensorflow":
+            raise ImportError(
+                "TF_USE_LEGACY_KERAS=1 needs the TensorFlow backend. "
+                f"Received: KERAS_BACKEND={keras3.config.backend()}. Unset one of the two."
+            )
+    else:
+        import keras
 
-from keras import ops  # noqa: E402  (Keras 3, whatever `keras` names above)
-from keras.backend import standardize_dtype  # noqa: E402
+    from keras import ops  # Keras 3's, whatever `keras` names above
+    from keras.backend import standardize_dtype
+except (ModuleNotFoundError, ValueError) as error:  # Keras raises what its backend's import does
+    raise ImportError(
+        f"Keras, or the backend that it was told to use, is missing: {error}. TensorFlow is the default; KERAS_BACKEND chooses "
+        "tensorflow, jax or torch, one that is installed; TF_USE_LEGACY_KERAS=1 needs `pip install tf-keras`. "
+        f"Received: KERAS_BACKEND={os.environ.get('KERAS_BACKEND')!r}, TF_USE_LEGACY_KERAS={os.environ.get('TF_USE_LEGACY_KERAS')!r}"
+    ) from error
 
 C = TypeVar("C", bound=type)
 
@@ -243,6 +250,7 @@ __all__ = [
     "inputs_by_name",
     "keras",
     "layers_of",
+    "make_before_tracing",
     "named_input",
     "ops",
     "raw",

@@ -12,6 +12,8 @@ from tfmtl.keras_host import LEGACY, keras, layers_of
 
 READ = {
     "_build_learning_rate": "tf_keras asks each optimizer to call it: without it none is made",
+    "_compile_loss": "Keras 3's losses of the tasks, made before a step is traced: without it the first step takes longer",
+    "_losses": "what layers add in Keras 3 is kept apart by it for each replica: tried first, and refused where it is not there",
     "_make_callable_from_options": "TensorFlow's session: without it the server answers no request",
 }
 """Names with an underscore that are read and that nothing in the package defines."""

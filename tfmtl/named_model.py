@@ -7,7 +7,16 @@ from pathlib import PurePath
 from typing import Any, Protocol, runtime_checkable
 
 from tfmtl.chief import own_path
-from tfmtl.keras_host import LEGACY, builds_from_means, dtype_of, keras, layers_of, register, show_held
+from tfmtl.keras_host import (
+    LEGACY,
+    builds_from_means,
+    dtype_of,
+    keras,
+    layers_of,
+    make_before_tracing,
+    register,
+    show_held,
+)
 from tfmtl.row_errors import raising_as_is
 from tfmtl.typing import Tensor
 
@@ -94,7 +103,11 @@ class NamedModel(keras.Model):
             del _ADDED.of[id(self)]
 
     # What a dataset raises inside of TensorFlow is raised as itself.
-    fit = raising_as_is(keras.Model.fit)
+    @raising_as_is
+    def fit(self, x: Any = None, y: Any = None, *arguments: Any, **options: Any) -> Any:
+        make_before_tracing(self, _label_names(x, y))
+        return super().fit(x, y, *arguments, **options)
+
     evaluate = raising_as_is(keras.Model.evaluate)
     predict = raising_as_is(keras.Model.predict)
 
@@ -152,6 +165,13 @@ def _label_readers(model: keras.Model) -> Iterator[ReadsLabels]:
             yield from _label_readers(layer)
         elif isinstance(layer, ReadsLabels):
             yield layer
+
+
+def _label_names(x: Any, y: Any) -> tuple[str, ...]:
+    """The names of the labels that `fit(x, y)` is given, if they have names."""
+    spec = getattr(x, "element_spec", None)
+    given = spec[1] if isinstance(spec, tuple) and len(spec) > 1 else y
+    return tuple(given) if isinstance(given, Mapping) else ()
 
 
 def _refuse_hdf5(path: Any) -> None:

@@ -65,26 +65,29 @@ def test_two_replicas_take_the_step_of_one_device():
         )
         from tfmtl.keras_host import keras
         from tfmtl.layers.chain_calibrator import ChainCalibrator
+        from tfmtl.losses import MaskedMeanSquaredError
 
         rng = np.random.default_rng(0)
-        x = rng.normal(size=(8, 3)).astype("float32")
-        y = {task: np.zeros((8, 1), "float32") for task in ("click", "buy")}
+        x = rng.normal(size=(11, 3)).astype("float32")
+        y = {task: np.zeros((11, 1), "float32") for task in ("click", "buy")}
 
-        def kernels():
+        def kernels(reduction):
             given = keras.Input((3,))
             dense = {task: keras.layers.Dense(1, activation="sigmoid", name=task) for task in y}
-            model = keras.Model(given, ChainCalibrator(list(y), weight=5.0)({task: layer(given) for task, layer in dense.items()}))
+            model = keras.Model(given, ChainCalibrator(list(y), weight=5.0, reduction=reduction)({task: layer(given) for task, layer in dense.items()}))
             rng = np.random.default_rng(2)
             model.set_weights([rng.normal(size=w.shape) for w in model.get_weights()])
-            model.compile(keras.optimizers.SGD(1.0), loss={task: "mse" for task in y}, loss_weights={task: 0.0 for task in y})
-            model.fit(tf.data.Dataset.from_tensor_slices((x, y)).batch(8), epochs=2, verbose=0)
+            model.compile(keras.optimizers.SGD(1.0), loss={"click": MaskedMeanSquaredError(), "buy": "mse"}, loss_weights={task: 0.0 for task in y})
+            model.fit(tf.data.Dataset.from_tensor_slices((x, y)).batch(8), epochs=2, verbose=0)  # 4 + 4 rows, then 2 + 1
             return model.get_weights()
 
-        alone = kernels()
-        with tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"]).scope():
-            together = kernels()
-        for one, two in zip(alone, together):
-            np.testing.assert_allclose(one, two, rtol=1e-5, atol=1e-6)
+        two_replicas = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+        for reduction in ("sum", "mean"):
+            alone = kernels(reduction)
+            with two_replicas.scope():
+                together = kernels(reduction)
+            for one, two in zip(alone, together):
+                np.testing.assert_allclose(one, two, rtol=1e-6, atol=1e-6)
         start = np.random.default_rng(2)
         moved = [np.abs(w - start.normal(size=w.shape)).max() for w in alone]
         assert min(moved) > 1e-3, moved

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Literal, TypeAlias
 
 from tfmtl.checks import check_option
+from tfmtl.cross_replica import num_replicas, share_of_mean
 from tfmtl.keras_host import keras, ops, register_layer
 from tfmtl.schema.chains import check_chain
 from tfmtl.typing import Predictions
@@ -20,8 +21,7 @@ class ChainCalibrator(keras.layers.Layer):
     ```
 
     The loss reads predictions alone, so rows without a label count too: a sale without a click is as impossible there.
-    It is added with `add_loss`; under N replicas Keras takes its mean over them, so it is the global batch's where each
-    replica has as many rows. A replica without rows adds 0.
+    It is added with `add_loss`, and under replicas it is that of the global batch, however its rows fall on them.
 
     Args:
         chain: names of the tasks, the first step first.
@@ -72,8 +72,8 @@ class ChainCalibrator(keras.layers.Layer):
         steps = ops.concatenate([ops.cast(predictions[task], "float32") for task in self.chain], axis=-1)  # (B, T)
         excess = ops.sum(ops.relu(steps[:, 1:] - steps[:, :-1]))
         if self.reduction == "mean":
-            # A replica may have no row.
-            excess = excess / ops.maximum(ops.cast(ops.shape(steps)[0], "float32"), 1.0)
+            excess = share_of_mean(excess, ops.cast(ops.shape(steps)[0], "float32"))
+        excess = excess * num_replicas()  # Keras takes the mean over replicas of what layers add
         self.add_loss(ops.cast(self.weight * excess, keras.backend.floatx()))
         return dict(predictions)
 

@@ -7,6 +7,7 @@ from typing import Any
 import tensorflow as tf
 
 from tfmtl.keras_host import BACKEND, LEGACY, keras
+from tfmtl.optimizers.step_cache import StepCache
 from tfmtl.optimizers.variable_index import VariableIndex
 
 
@@ -38,6 +39,7 @@ class HostOptimizer(keras.optimizers.Optimizer):
         else:
             super().__init__(learning_rate=learning_rate, **options)
         self.strategy = tf.distribute.get_strategy()  # of the scope that the variables are made in, too
+        self.once_a_step = StepCache()
         self.index = VariableIndex((), self.strategy)  # filled by `build`
 
     def create_slots(self, variables: list[Any]) -> None:
@@ -99,14 +101,16 @@ class HostOptimizer(keras.optimizers.Optimizer):
         pairs = [(None if gradient is None else next(prepared), variable) for gradient, variable in pairs]
         self.gradients_are_ready = True
         try:
-            return super().apply_gradients(pairs, name=name, skip_gradients_aggregation=True)
+            with self.once_a_step.step():
+                return super().apply_gradients(pairs, name=name, skip_gradients_aggregation=True)
         finally:
             self.gradients_are_ready = False
 
     def apply(self, grads: Iterable[Any], trainable_variables: Iterable[Any] | None = None) -> None:
         """Keras 3's way in."""
         try:
-            super().apply(grads, trainable_variables)
+            with self.once_a_step.step():
+                super().apply(grads, trainable_variables)
         finally:
             self.gradients_are_ready = False
 

@@ -84,28 +84,31 @@ class LazyAdam(RowOptimizer):
         v = old_v + (tf.square(gradient) - old_v) * (1 - self.beta_2)
         momentum.scatter_update(tf.IndexedSlices(m, rows))
         velocity.scatter_update(tf.IndexedSlices(v, rows))
-        power_1, power_2 = self._powers(gradient.dtype)
+        numbers = self._numbers(gradient.dtype)
+        power_1, power_2 = numbers["beta1_power"], numbers["beta2_power"]
         return m * (learning_rate * tf.sqrt(1 - power_2) / (1 - power_1)) / (tf.sqrt(v) + self.epsilon)
 
     def update_dense(self, gradient: tf.Tensor, variable: tf.Variable, place: int, learning_rate: tf.Tensor) -> None:
-        power_1, power_2 = self._powers(gradient.dtype)
         # One pass over memory for all of it; the same formula in separate operations takes half as long again.
         tf.raw_ops.ResourceApplyAdam(
             var=variable.handle,
             m=raw(self._momentums[place]).handle,
             v=raw(self._velocities[place]).handle,
-            beta1_power=power_1,
-            beta2_power=power_2,
             lr=learning_rate,
-            beta1=tf.constant(self.beta_1, gradient.dtype),
-            beta2=tf.constant(self.beta_2, gradient.dtype),
-            epsilon=tf.constant(self.epsilon, gradient.dtype),
             grad=gradient,
+            **self._numbers(gradient.dtype),
         )
 
-    def _powers(self, dtype: tf.DType) -> tuple[tf.Tensor, tf.Tensor]:
-        step = tf.cast(self.iterations + 1, dtype)
-        return tf.pow(tf.cast(self.beta_1, dtype), step), tf.pow(tf.cast(self.beta_2, dtype), step)
+    def _numbers(self, dtype: tf.DType) -> dict[str, tf.Tensor]:
+        """What the step needs beside the gradient and the slots, as TensorFlow's operation calls it."""
+
+        def compute() -> dict[str, tf.Tensor]:
+            step = tf.cast(self.iterations + 1, dtype)
+            given = {"beta1": self.beta_1, "beta2": self.beta_2, "epsilon": self.epsilon}
+            numbers = {name: tf.constant(value, dtype) for name, value in given.items()}
+            return numbers | {f"{name}_power": tf.pow(numbers[name], step) for name in ("beta1", "beta2")}
+
+        return self.once_a_step(("numbers", dtype), compute)
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "beta_1": self.beta_1, "beta_2": self.beta_2, "epsilon": self.epsilon}

@@ -70,8 +70,9 @@ class RowOptimizer(HostOptimizer):
         return bool(self.clipping.global_clipnorm)
 
     def update(self, gradient: Any, variable: tf.Variable, learning_rate: Any) -> None:
-        place, rate = self.index.place_of(variable), tf.cast(learning_rate, variable.dtype)
-        gradient = tf.cast(gradient, variable.dtype)
+        place, dtype = self.index.place_of(variable), variable.dtype
+        rate = self.once_a_step(("rate", dtype), lambda: tf.cast(learning_rate, dtype))
+        gradient = tf.cast(gradient, dtype)
         decay = rate * self.decay if self.decay and self._decays(place) else None
         if not isinstance(gradient, tf.IndexedSlices):
             if decay is not None:

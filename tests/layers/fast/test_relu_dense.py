@@ -1,10 +1,13 @@
 """The experts' wide layer: its own gradients against those that TensorFlow derives."""
 
+import gc
+import weakref
+
 import numpy as np
 import pytest
 import tensorflow as tf
 
-from tfmtl.keras_host import keras
+from tfmtl.keras_host import keras, raw
 from tfmtl.layers.experts import Experts
 from tfmtl.layers.fast import relu_dense
 
@@ -64,8 +67,9 @@ def test_half_precision(drawn, dtype, favors, monkeypatch):
 def test_a_cpu_that_is_slow_in_bfloat16_multiplies_the_same_numbers_in_float32(drawn, monkeypatch):
     monkeypatch.setattr(relu_dense, "cpu_favors_bfloat16", lambda: False)
     half = [tf.cast(values, "bfloat16") for values in drawn]
-    multiplied = tf.function(lambda: derived(half, RELU, True)).get_concrete_function().graph.get_operations()
-    assert {op.get_attr("T") for op in multiplied if op.type == "MatMul"} == {tf.float32}
+    graph = tf.function(lambda: derived(half, RELU, True)).get_concrete_function().graph.as_graph_def()
+    nodes = [*graph.node, *(node for function in graph.library.function for node in function.node_def)]
+    assert {tf.as_dtype(node.attr["T"].type) for node in nodes if node.op == "MatMul"} == {tf.float32}
     y, *gradients = derived(half, RELU, True)
     x, kernel, bias, up = (tf.cast(values, "float32") for values in half)
     up = tf.where(y > 0, up, 0.0)
@@ -94,3 +98,25 @@ def test_is_twice_differentiable(drawn):
         return outer.gradient(slope, kernel)
 
     np.testing.assert_allclose(norm_of_slope(True), norm_of_slope(False), rtol=1e-4, atol=1e-4)
+
+
+def test_nothing_is_kept_of_a_graph_that_was_trained():
+    """TensorFlow never forgets a gradient of one's own, nor the graph that it was traced in."""
+
+    def handles_of_trained_weights():
+        experts = Experts(2, 4)
+        experts.build((None, 3))
+        weights = [raw(weight) for weight in experts.trainable_weights]
+
+        @tf.function
+        def step(x):
+            with tf.GradientTape() as tape:
+                y = experts(x, training=True)
+            return tape.gradient(y, weights)
+
+        assert len(step(tf.ones((4, 3)))) == 2
+        return [weakref.ref(weight.handle) for weight in weights]
+
+    handles = handles_of_trained_weights()
+    gc.collect()
+    assert all(handle() is None for handle in handles)

@@ -86,7 +86,8 @@ class TfrecordSource:
         by_file = len(numbered) % count == 0
         if by_file:
             numbered = numbered[index::count]
-        files = tf.data.Dataset.from_tensor_slices(tuple(map(list, zip(*numbered, strict=True))))
+        numbers, paths, sizes = map(list, zip(*numbered, strict=True))
+        files = tf.data.Dataset.from_tensor_slices((numbers, paths, tf.constant(sizes, tf.int64)))
 
         @tf.autograph.experimental.do_not_convert
         def records(number: Tensor, file: Tensor, size: Tensor) -> tf.data.Dataset:

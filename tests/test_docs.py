@@ -29,9 +29,11 @@ def test_recipes(tmp_path, monkeypatch):
     assert (tmp_path / "models" / "corrected" / "1" / "saved_model.pb").exists()
 
 
-def test_losses(tmp_path, monkeypatch):
+@pytest.mark.filterwarnings("ignore:5 of 30 ids")  # of the page on inputs, which says so
+@pytest.mark.parametrize("page", ["losses.md", "inputs.md"])
+def test_losses_and_inputs(page, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    run(ROOT / "docs" / "losses.md", {})
+    run(ROOT / "docs" / page, {})
 
 
 @pytest.mark.parametrize("page", ["diagnose.md", "checkpoints.md"])

@@ -6,7 +6,7 @@ import tensorflow as tf
 from harness import assert_all_trained, assert_reloads, gradients, ops, run_fresh
 
 import tfmtl
-from tfmtl.keras_host import keras
+from tfmtl.keras_host import dtype_of
 from tfmtl.layers import ActivationUnit, Dice, FeatureEmbedding
 from tfmtl.models import shared_bottom, stem_net, warm_start
 from tfmtl.schema import Categorical, Schema, Sequence, Task
@@ -109,7 +109,7 @@ def test_a_pooled_history_is_the_sum_of_its_events_by_their_scores():
     layer = FeatureEmbedding(SCHEMA.features)
     fields = {name: np.asarray(field) for name, field in layer(ROWS).items()}
     found = {name: np.asarray(each) for name, each in layer.tables(ROWS).items()}
-    (unit,) = layer.attention["seen"]
+    (unit,) = layer.units(SCHEMA.feature("seen"))
     events = np.concatenate([found["seen_item"], found["seen_kind"]], axis=-1)
     scores = np.asarray(unit([events, MASK, np.concatenate([found["item"], found["kind"]], axis=-1)]))
     for column in ("seen_item", "seen_kind"):
@@ -187,7 +187,7 @@ def test_two_replicas_equal_one_device():
 def test_scores_are_float32_under_every_policy(policy):
     assert np.asarray(ActivationUnit(dtype=policy)([EVENTS, MASK, TARGET])).dtype == np.dtype("float32")
     fields = FeatureEmbedding(SCHEMA.features, dtype=policy)(ROWS)
-    assert keras.backend.standardize_dtype(fields["seen_item"].dtype) == policy.removeprefix("mixed_")
+    assert dtype_of(fields["seen_item"]) == policy.removeprefix("mixed_")
 
 
 @pytest.mark.parametrize(

@@ -6,12 +6,14 @@ from tfmtl.layers.cgc_layer import CGCLayer
 from tfmtl.layers.chain_calibrator import ChainCalibrator
 from tfmtl.layers.conditional_rates import ConditionalRates
 from tfmtl.layers.conditional_transformer import ConditionalTransformer
+from tfmtl.layers.crosses import Crosses
 from tfmtl.layers.dice import Dice
 from tfmtl.layers.dselect_k_gate import DSelectKGate
 from tfmtl.layers.epnet import EPNet
 from tfmtl.layers.experts import Experts
 from tfmtl.layers.feature_embedding import FeatureEmbedding
 from tfmtl.layers.feature_gate import FeatureGate
+from tfmtl.layers.field_interactions import FieldInteractions
 from tfmtl.layers.gate import Gate
 from tfmtl.layers.gate_nu import GateNU
 from tfmtl.layers.group_routing import GroupRouting
@@ -39,12 +41,14 @@ __all__ = [
     "ChainCalibrator",
     "ConditionalRates",
     "ConditionalTransformer",
+    "Crosses",
     "DSelectKGate",
     "Dice",
     "EPNet",
     "Experts",
     "FeatureEmbedding",
     "FeatureGate",
+    "FieldInteractions",
     "Gate",
     "GateNU",
     "GroupRouting",

@@ -56,11 +56,14 @@ class FieldEmbedding(keras.layers.Layer):
             if isinstance(f, Numeric) and f.dim
         }
         self.copies = copies
-        self.attention = {
-            f.name: [self._unit(f, copy) for copy in range(copies)]
-            for f in self.features
-            if pools and isinstance(f, Sequence) and f.pooling == "attention"
-        }
+        attending = [f for f in self.features if pools and isinstance(f, Sequence) and f.pooling == "attention"]
+        # A flat dict: tf_keras saves no layers that lie in containers of containers.
+        self.attention = {f"{f.name}_{copy}": self._unit(f, copy) for f in attending for copy in range(copies)}
+
+    def units(self, feature: Sequence) -> list[ActivationUnit]:
+        """What scores the events of a history by each of its copies; nothing where they are not scored."""
+        names = [f"{feature.name}_{copy}" for copy in range(self.copies)]
+        return [self.attention[name] for name in names if name in self.attention]
 
     def _unit(self, feature: Sequence, copy: int) -> ActivationUnit:
         """What scores the events of a history by one of its copies."""
@@ -79,7 +82,7 @@ class FieldEmbedding(keras.layers.Layer):
                 self.projections[feature.name].build((None, feature.width))
             elif isinstance(feature, Sequence):
                 width = sum(field.dim for field in feature.fields)
-                for unit in self.attention.get(feature.name, []):
+                for unit in self.units(feature):
                     unit.build([(None, feature.length, width), (None, feature.length), (None, width)])
         self.built = True
 
@@ -102,7 +105,7 @@ class FieldEmbedding(keras.layers.Layer):
         columns = feature.columns
         apart = {name: ops.split(looked_up[name], self.copies, axis=-1) for name in (*columns, *feature.target)}
         pooled: dict[str, list[Tensor]] = {column: [] for column in columns}
-        for copy, unit in enumerate(self.attention[feature.name]):
+        for copy, unit in enumerate(self.units(feature)):
             events = join_fields(apart[column][copy] for column in columns)  # (B, L, D)
             target = join_fields(apart[name][copy] for name in feature.target)
             scores = ops.cast(unit([events, mask, target], training=training), events.dtype)[:, None]  # (B, 1, L)

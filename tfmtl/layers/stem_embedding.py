@@ -7,7 +7,7 @@ from tfmtl.checks import check_names
 from tfmtl.keras_host import keras, ops, register_layer
 from tfmtl.layers.field_embedding import FieldEmbedding
 from tfmtl.layers.fused_tables import take_chunks
-from tfmtl.schema import Categorical, Numeric
+from tfmtl.schema import Categorical, Numeric, Sequence
 from tfmtl.typing import Encoded, Tensor
 
 
@@ -102,9 +102,9 @@ class STEMEmbedding(FieldEmbedding):
         for name, projection in layer.projections.items():
             for weight, source in zip(projection.weights, self.projections[name].weights, strict=True):
                 weight.assign(take_chunks(source, len(self.streams), chosen))
-        for name, units in layer.attention.items():
-            for unit, place in zip(units, chosen, strict=True):
-                unit.set_weights(self.attention[name][place].get_weights())
+        for feature in (f for f in self.features if isinstance(f, Sequence)):
+            for unit, place in zip(layer.units(feature), chosen, strict=False):  # none where events are not scored
+                unit.set_weights(self.units(feature)[place].get_weights())
         return layer
 
     def compute_output_shape(self, input_shape: Any) -> dict[str, dict[str, tuple[int | None, ...]]]:

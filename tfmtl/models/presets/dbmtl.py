@@ -24,6 +24,7 @@ def dbmtl(
     tower_dropout: float = 0.0,
     tower_batch_norm: bool = False,
     base_rates: Mapping[str, float] | None = None,
+    interactions: Sequence[Any] = (),
     embeddings_initializer: Any = "uniform",
     embeddings_regularizer: Any = None,
     name: str = "dbmtl",
@@ -44,6 +45,7 @@ def dbmtl(
         tower_batch_norm: normalise after the activation of each of their hidden layers.
         base_rates: `{task: mean of its labels}`, where the tasks start, as in `Towers`; None takes what the schema has
             learned (`adapt`).
+        interactions: Keras layers over the fields, set beside them, as in `SharedBottomRepresentation`.
         embeddings_initializer: of the tables.
         embeddings_regularizer: of the tables, at every step as a whole.
         name: of the model.
@@ -69,6 +71,7 @@ def dbmtl(
     bottom = SharedBottomRepresentation(
         schema.features,
         names,
+        interactions=interactions,
         embeddings_initializer=embeddings_initializer,
         embeddings_regularizer=embeddings_regularizer,
     )

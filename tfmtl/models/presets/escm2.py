@@ -30,6 +30,7 @@ def escm2(
     tower_dropout: float = 0.0,
     tower_batch_norm: bool = False,
     base_rates: Mapping[str, float] | None = None,
+    interactions: Sequence[Any] = (),
     embeddings_initializer: Any = "uniform",
     embeddings_regularizer: Any = None,
     name: str = "escm2",
@@ -56,6 +57,7 @@ def escm2(
         tower_batch_norm: normalise after the activation of each of a tower's hidden layers.
         base_rates: `{task: share of positives}` over all rows, where the towers start, as in `ESMMHead`; None takes what
             the schema has learned (`adapt`).
+        interactions: Keras layers over the fields, set beside them, as in `SharedBottomRepresentation`.
         embeddings_initializer: of the tables.
         embeddings_regularizer: of the tables, at every step as a whole.
         name: of the model.
@@ -80,6 +82,7 @@ def escm2(
     bottom = SharedBottomRepresentation(
         schema.features,
         schema.task_names,
+        interactions=interactions,
         embeddings_initializer=embeddings_initializer,
         embeddings_regularizer=embeddings_regularizer,
     )

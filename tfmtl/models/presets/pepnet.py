@@ -1,6 +1,6 @@
 """Parameter and embedding personalised network."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from tfmtl.keras_host import keras
@@ -22,6 +22,7 @@ def pepnet(
     tower_activation: Any = "relu",
     tower_dropout: float = 0.0,
     base_rates: Mapping[str, float] | None = None,
+    interactions: Sequence[Any] = (),
     embeddings_initializer: Any = "uniform",
     embeddings_regularizer: Any = None,
     name: str = "pepnet",
@@ -40,6 +41,7 @@ def pepnet(
         tower_activation: of the towers' hidden layers.
         tower_dropout: share of a tower's hidden units set to zero in training.
         base_rates: `{task: mean of its labels}`, where the towers start; None takes what the schema has learned (`adapt`).
+        interactions: Keras layers over the fields, set beside them, as in `SharedBottomRepresentation`.
         embeddings_initializer: of the tables.
         embeddings_regularizer: of the tables, at every step as a whole.
         name: of the model.
@@ -70,6 +72,7 @@ def pepnet(
         domain=domain,
         domain_units=domain_units,
         priors=priors,
+        interactions=interactions,
         embeddings_initializer=embeddings_initializer,
         embeddings_regularizer=embeddings_regularizer,
     )

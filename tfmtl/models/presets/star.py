@@ -21,6 +21,7 @@ def star(
     tower_activation: Any = "relu",
     tower_dropout: float = 0.0,
     base_rates: Mapping[str, float] | None = None,
+    interactions: Sequence[Any] = (),
     embeddings_initializer: Any = "uniform",
     embeddings_regularizer: Any = None,
     name: str = "star",
@@ -37,6 +38,7 @@ def star(
         tower_activation: of the hidden layers.
         tower_dropout: share of hidden units set to zero in training.
         base_rates: `{task: mean of its labels}`, where the towers start; None takes what the schema has learned (`adapt`).
+        interactions: Keras layers over the fields, set beside them, as in `SharedBottomRepresentation`.
         embeddings_initializer: of the tables.
         embeddings_regularizer: of the tables, at every step as a whole.
         name: of the model.
@@ -62,6 +64,7 @@ def star(
         schema.features,
         schema.task_names,
         scenario=scenario,
+        interactions=interactions,
         embeddings_initializer=embeddings_initializer,
         embeddings_regularizer=embeddings_regularizer,
     )

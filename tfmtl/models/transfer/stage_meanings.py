@@ -47,10 +47,10 @@ def fields_of(embed: FieldEmbedding, into: Meanings, name: str) -> dict[str, Lab
                 numbers = numbered(feature.dim)
             fields[feature.name] = within(feature.name, numbers)
     for feature in embed.features:
-        if isinstance(feature, History) and feature.name in embed.attention:
+        if isinstance(feature, History) and embed.units(feature):
             events = tuple(chain(*(fields[column] for column in feature.columns)))
             target = tuple(chain(*(fields[other] for other in feature.target)))
-            for stream, unit in zip(vectors_of(embed), embed.attention[feature.name], strict=True):
+            for stream, unit in zip(vectors_of(embed), embed.units(feature), strict=True):
                 _activation_unit(unit, into, f"{name}.attention[{feature.name}][{stream}]", events, target)
     return fields
 
@@ -87,6 +87,10 @@ def _(layer: SharedBottomRepresentation, into: Meanings, name: str, given: Any) 
     if layer.epnet is not None:
         domain = tuple(chain(*(fields[field] for field in layer.domain)))
         gate_nu(layer.epnet.gate, into, f"{name}.epnet", (*within("domain", domain), *joined), joined)
+    if layer.interactions is not None:  # layers of other libraries, whose numbers have counterparts where the fields have
+        read = tuple(chain(*(fields[field] for field in layer.embedded)))
+        into.add_unknown(f"{name}.interactions", layer.interactions, read)
+        joined = (*joined, *within(("interactions", read), numbered(sum(layer.interactions.widths))))
     return {**dict.fromkeys(layer.main_streams, joined), **_side_streams(layer.side, fields)}
 
 

@@ -3,10 +3,13 @@
 from collections.abc import Iterable
 from typing import Any
 
-from tfmtl.keras_host import register_layer
+from tfmtl.keras_host import keras, register_layer
 from tfmtl.layers.epnet import EPNet
 from tfmtl.layers.feature_embedding import FeatureEmbedding
+from tfmtl.layers.field_interactions import FieldInteractions
 from tfmtl.layers.join_fields import join_fields
+from tfmtl.schema import Numeric
+from tfmtl.schema import Sequence as History
 from tfmtl.stages.bottoms.representation import Representation, embedding_config, total_width
 from tfmtl.stages.bottoms.side_streams import SideStreams, check_fields
 from tfmtl.typing import Encoded, Streams
@@ -18,6 +21,7 @@ class SharedBottomRepresentation(Representation):
 
     ```
     x = [E_f for f in features]                     with `domain`: x = EPNet([E_f for f in domain], x)
+                                                    with `interactions`: x = [x, FieldInteractions([E_f for f embedded])]
     streams = {task: x, ..., "shared": x}           with `priors`, `scenario`: and side streams for the head
     ```
 
@@ -27,6 +31,9 @@ class SharedBottomRepresentation(Representation):
         domain: names of the features that tell domains apart, none of them a history: all fields are scaled by a gate that
             reads these (`EPNet`). None by default, and then there is no gate.
         domain_units: width of that gate's hidden layer; None takes that of all fields.
+        interactions: Keras layers that each take a list of fields `(B, D_f)` and give `(B, N)`, set beside the fields: the
+            `DotInteraction` of keras-rs or TFRS, their crosses in `tfmtl.layers.Crosses`, any of your own. They are called on
+            what is embedded (ids, bins, pooled histories, numbers with `dim`), before the gate.
         priors: names of the features whose embeddings steer a head, `PPNet`, as the side stream `"prior"`, before the gate.
         scenario: name of the `Categorical` feature whose ids a head tells apart, `STARHead`, as the side stream `"scenario"`.
         embeddings_initializer, embeddings_regularizer: of the tables, as in `FeatureEmbedding`.
@@ -35,10 +42,10 @@ class SharedBottomRepresentation(Representation):
         The encoded dict, as `FeatureEmbedding` reads it.
 
     Output shape:
-        `{task: (B, D), ..., "shared": (B, D)}`, D the sum of the fields' widths, and the side streams.
+        `{task: (B, D), ..., "shared": (B, D)}`, D the sum of the widths of fields and interactions, and the side streams.
 
     Raises:
-        ValueError: what `FeatureEmbedding` refuses, no task, or names that are no features of the kind.
+        ValueError: what `FeatureEmbedding` and `FieldInteractions` refuse, no task, or names that are no features of the kind.
     """
 
     def __init__(
@@ -48,6 +55,7 @@ class SharedBottomRepresentation(Representation):
         *,
         domain: Iterable[str] = (),
         domain_units: int | None = None,
+        interactions: Iterable[Any] = (),
         priors: Iterable[str] = (),
         scenario: str | None = None,
         embeddings_initializer: Any = "uniform",
@@ -66,31 +74,55 @@ class SharedBottomRepresentation(Representation):
         self.domain_units = domain_units
         self.epnet = EPNet(hidden_units=domain_units, dtype=self.dtype_policy, name="epnet") if self.domain else None
         self.side = SideStreams(self.features, priors=priors, scenario=scenario)
+        given = tuple(interactions)
+        self.interactions = FieldInteractions(given, dtype=self.dtype_policy, name="interactions") if given else None
+
+    @property
+    def embedded(self) -> tuple[str, ...]:
+        """The fields that interactions are called on."""
+        found: list[str] = []
+        for feature in self.features:
+            if isinstance(feature, History):
+                found += feature.columns
+            elif not isinstance(feature, Numeric) or feature.dim:
+                found.append(feature.name)
+        return tuple(found)
 
     def build(self, input_shape: Any) -> None:
         self.embed.build(input_shape)
+        shapes = self.embed.compute_output_shape(input_shape)
+        if self.interactions is not None:
+            self.interactions.build([shapes[name] for name in self.embedded])
         if self.epnet is not None:
-            shapes = self.embed.compute_output_shape(input_shape)
             widths = [total_width(shapes[name] for name in self.domain), total_width(shapes.values())]
             self.epnet.build([(None, width) for width in widths])
         self.built = True
 
     def call(self, encoded: Encoded, training: bool | None = None) -> Streams:
         fields: Encoded = {}
-        if training and not self.domain and not self.side.priors:
+        if training and not self.domain and not self.side.priors and self.interactions is None:
             x = self.embed.joined(encoded)
         else:
             fields = self.embed(encoded, training=training)
             x = join_fields(fields.values())
         if self.epnet is not None:
             x = self.epnet([join_fields(fields[name] for name in self.domain), x])
+        if self.interactions is not None:
+            x = join_fields([x, self.interactions([fields[name] for name in self.embedded])])
         return {**dict.fromkeys(self.main_streams, x), **self.side.of(encoded, fields, self.compute_dtype)}
 
     def compute_output_shape(self, input_shape: Any) -> dict[str, tuple[int | None, ...]]:
         shapes = self.embed.compute_output_shape(input_shape)
         batch = next(iter(shapes.values()))[0]
-        return {**dict.fromkeys(self.main_streams, (batch, total_width(shapes.values()))), **self.side.shapes(shapes)}
+        width = total_width(shapes.values()) + (sum(self.interactions.widths) if self.interactions is not None else 0)
+        return {**dict.fromkeys(self.main_streams, (batch, width)), **self.side.shapes(shapes)}
 
     def get_config(self) -> dict[str, Any]:
-        own = {"domain": list(self.domain), "domain_units": self.domain_units}
+        layers = [] if self.interactions is None else self.interactions.get_config()["layers"]
+        own = {"domain": list(self.domain), "domain_units": self.domain_units, "interactions": layers}
         return {**super().get_config(), **embedding_config(self.embed), **own}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> "SharedBottomRepresentation":
+        layers = [keras.saving.deserialize_keras_object(each) for each in config.get("interactions", ())]
+        return cls(**{**config, "interactions": layers})

@@ -29,7 +29,6 @@ def aitm(
     share_attention: bool = True,
     base_rates: Mapping[str, float] | None = None,
     interactions: Sequence[Any] = (),
-    interactions: Sequence[Any] = (),
     embeddings_initializer: Any = "uniform",
     embeddings_regularizer: Any = None,
     name: str = "aitm",
@@ -56,7 +55,6 @@ def aitm(
         share_attention: as in `InformationTransfer`.
         base_rates: `{task: mean of its labels}`, where the towers start; None takes what the schema has learned (`adapt`).
         interactions: Keras layers over the fields, set beside them, as in `SharedBottomRepresentation`.
-        interactions: Keras layers over the fields, set beside them, as in `SharedBottomRepresentation`.
         embeddings_initializer: of the tables.
         embeddings_regularizer: of the tables, at every step as a whole.
         name: of the model.
@@ -81,7 +79,6 @@ def aitm(
     bottom = SharedBottomRepresentation(
         schema.features,
         schema.task_names,
-        interactions=interactions,
         interactions=interactions,
         embeddings_initializer=embeddings_initializer,
         embeddings_regularizer=embeddings_regularizer,

@@ -87,7 +87,8 @@ def _(layer: SharedBottomRepresentation, into: Meanings, name: str, given: Any) 
     if layer.epnet is not None:
         domain = tuple(chain(*(fields[field] for field in layer.domain)))
         gate_nu(layer.epnet.gate, into, f"{name}.epnet", (*within("domain", domain), *joined), joined)
-    if layer.interactions is not None:  # layers of other libraries, whose numbers have counterparts where the fields have
+    if layer.interactions is not None:
+        # Layers of other libraries, whose numbers have counterparts where the fields have.
         read = tuple(chain(*(fields[field] for field in layer.embedded)))
         into.add_unknown(f"{name}.interactions", layer.interactions, read)
         joined = (*joined, *within(("interactions", read), numbered(sum(layer.interactions.widths))))

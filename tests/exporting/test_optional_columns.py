@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from small_ranker import SCHEMA
 
-from tfmtl.serving.client import Client, RequestError
+from tfmtl.serving.client import Client, RequestError, RestClient
 from tfmtl.serving.server import LocalServer
 
 MISSING = {"city": "", "device": "", "item": -1, "age": np.nan, "price": np.nan, "style": np.nan}
@@ -12,8 +12,14 @@ USER = {"city", "age", "seen_item", "seen_city"}
 
 
 @pytest.fixture(scope="module")
-def client(exported):
-    with LocalServer(exported.parent, warm_up=False) as server, Client(server.grpc_address) as client:
+def server(exported):
+    with LocalServer(exported.parent, warm_up=False) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def client(server):
+    with Client(server.grpc_address) as client:
         yield client
 
 
@@ -50,6 +56,19 @@ def test_of_one_user_and_many_candidates_too(client, rows, names):
     expected = client.predict(with_missing(ranked, names), signature="rank")
     assert expected["buy"].shape == (64, 1)
     for task, values in expected.items():
+        np.testing.assert_allclose(answer[task], values, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("names", "signature"),
+    [({"device", "item", "style", "seen_item", "seen_city"}, "click"), ({"city", "price"}, "rank")],
+)
+def test_the_rest_client_sends_what_is_left_out(client, server, rows, names, signature):
+    if signature == "rank":
+        rows = {name: column[:1] if name in USER else column for name, column in rows.items()}
+    with RestClient(server.rest_url) as rest:
+        answer = rest.predict(without(rows, names), signature=signature)
+    for task, values in client.predict(without(rows, names), signature=signature).items():
         np.testing.assert_allclose(answer[task], values, atol=1e-6)
 
 

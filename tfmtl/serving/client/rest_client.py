@@ -14,16 +14,17 @@ from google.protobuf.json_format import ParseDict
 from tensorflow.core.protobuf import meta_graph_pb2
 from tensorflow_serving.apis import get_model_metadata_pb2
 
+from tfmtl.schema.categorical import MISSING_ID
 from tfmtl.serving.client.connection import Connection
 from tfmtl.serving.client.request_error import RequestError
 from tfmtl.serving.client.signature_info import shape_of
 from tfmtl.serving.protocol.addresses import is_this_machine
 from tfmtl.serving.protocol.contract import DEFAULT_SIGNATURE
-from tfmtl.serving.protocol.tensors import STRING, as_bytes, numpy_dtype
+from tfmtl.serving.protocol.tensors import STRING, as_bytes, from_proto, numpy_dtype
 
 
 class RestClient(Connection):
-    """A REST client: slower than gRPC, and it passes wherever HTTP does.
+    """Asks a server over REST, as `Client` does over gRPC: slower, and it passes wherever HTTP does.
 
     Args:
         url: str. `http://host:port`. A proxy of the environment (`http_proxy`) is passed by for this machine only.
@@ -52,10 +53,13 @@ class RestClient(Connection):
             self._url += f"/labels/{urllib.parse.quote(label, safe='')}"
 
     def predict(self, columns: Mapping[str, Any], *, signature: str = DEFAULT_SIGNATURE) -> dict[str, np.ndarray]:
-        """Runs a signature; see `Client.predict`. REST always sends all outputs."""
+        """Runs a signature; see `Client.predict`. REST always sends all outputs.
+
+        A server wants every column of a REST request; those that are left out are sent as the signature's defaults say.
+        """
 
         def ask(inputs: Mapping[str, np.ndarray]) -> Any:
-            values = {name: _jsonable(array) for name, array in inputs.items()}
+            values = {name: _jsonable(array) for name, array in _completed(inputs, self._known[signature]).items()}
             return self._call(":predict", json.dumps({"signature_name": signature, "inputs": values}).encode())
 
         definition, answer = self._asked(columns, signature, ask)
@@ -100,6 +104,26 @@ class RestClient(Connection):
         except urllib.error.HTTPError as error:
             with error:
                 return error.code, error.read()
+
+
+def _completed(inputs: Mapping[str, np.ndarray], signature: meta_graph_pb2.SignatureDef) -> dict[str, np.ndarray]:
+    """`inputs`, and the defaults of those that are left out; one without rows stands for a column of missing values.
+
+    JSON could not say what kind of column has no rows.
+    """
+    rows = max((len(array) for array in inputs.values() if array.ndim), default=0)
+    whole = dict(inputs)
+    for name in signature.defaults.keys() - inputs.keys():
+        default = from_proto(signature.defaults[name])
+        if default.ndim and not len(default):
+            missing = (
+                as_bytes(MISSING_ID["string"])
+                if default.dtype == object
+                else MISSING_ID.get(default.dtype.name, np.nan)
+            )
+            default = np.full((rows, *default.shape[1:]), missing, default.dtype)
+        whole[name] = default
+    return whole
 
 
 def _names(outputs: Any) -> set[str]:

@@ -7,7 +7,7 @@ from harness import gradients, run_fresh
 from losses.loss_cases import CASES, GROUPS, RANKING, ROWS
 
 from tfmtl import losses
-from tfmtl.keras_host import keras, ops
+from tfmtl.keras_host import keras, ops, raw
 from tfmtl.layers import TaskTower
 from tfmtl.layers.output_links import predict, raw_width
 from tfmtl.outputs import Output
@@ -152,9 +152,17 @@ def test_quantiles_are_found():
     tower, optimizer = TaskTower([], kind="regression", output=task.output), keras.optimizers.Adam(0.05)
     x = np.ones((4000, 1), "float32")
     tower.build((None, 1))
+    optimizer.build(tower.trainable_variables)
+
+    @tf.function
+    def step():
+        with tf.GradientTape() as tape:
+            loss = task.masked_loss(labels, tower(x))
+        variables = [raw(v) for v in tower.trainable_variables]
+        optimizer.apply_gradients(zip(tape.gradient(loss, variables), tower.trainable_variables, strict=True))
+
     for _ in range(250):
-        found = gradients(lambda: task.masked_loss(labels, tower(x)), tower.trainable_variables)
-        optimizer.apply_gradients(zip(map(tf.constant, found), tower.trainable_variables, strict=True))
+        step()
     np.testing.assert_allclose(np.asarray(tower(x[:1]))[0], np.quantile(labels, (0.1, 0.5, 0.9)), atol=0.05)
 
 
@@ -189,7 +197,7 @@ WRONG = [
     (lambda: Task("t", loss=losses.PairwiseLogistic()), "`group` must name the column"),
     (lambda: Task("t", group="user"), "`group` of task 't' is for a loss that compares rows"),
     (lambda: Task("t", loss=lambda y, p: (y - p) ** 2), "must be one that a file can name"),
-    (lambda: Task("t", loss="dice"), "`loss` must"),
+    (lambda: Task("t", loss="cosine_similarity"), "`loss` must depend on a prediction of one column"),
     (lambda: losses.Quantile((0.5, 0.1)), "`levels` must rise within"),
     (lambda: losses.Tweedie(2.0), "`power` must be in"),
     (lambda: losses.ClassBalanced((5,)), "`counts` must be rows >= 1 of two classes"),
@@ -223,31 +231,35 @@ def test_two_replicas_equal_one():
         import numpy as np
         from losses.loss_cases import CASES, RANKING, ROWS
 
-        half = ROWS // 2
-        for name, case in {**CASES, **{name: case for name, (case, _) in RANKING.items()}}.items():
-            given, loss = case.given.astype("float32"), case.task.masked_loss
-            labels = given[:, 0] if given.ndim == 2 else given
+        half, given = ROWS // 2, {}
+        cases = {**CASES, **{name: case for name, (case, _) in RANKING.items()}}
+        for name, case in cases.items():
+            given[name] = case.given.astype("float32"), case.predictions
+            labels = given[name][0][:, 0] if case.task.group else given[name][0]
             labels[np.arange(ROWS) % 3 == 1] = labels[half + 4 :] = np.nan
 
-            def value(parts):
-                labels, predictions = parts
+        def shares_and_slopes(parts):
+            found = {}
+            for name, (labels, predictions) in parts.items():
                 with tf.GradientTape() as tape:
                     tape.watch(predictions)
-                    share = loss(labels, predictions)
-                return share, tape.gradient(share, predictions)
+                    share = cases[name].task.masked_loss(labels, predictions)
+                found[name] = share, tape.gradient(share, predictions)
+            return found
 
-            whole = value((tf.constant(given), tf.constant(case.predictions)))
-            parts = [(tf.constant(given[s]), tf.constant(case.predictions[s])) for s in (slice(half), slice(half, None))]
-            dealt = tf.nest.map_structure(
-                lambda *of: strategy.experimental_distribute_values_from_function(
-                    lambda context: of[context.replica_id_in_sync_group]
-                ),
-                *parts,
-            )
-            shares, slopes = tf.function(lambda dealt: strategy.run(value, (dealt,)))(dealt)
+        whole = shares_and_slopes(tf.nest.map_structure(tf.constant, given))
+        parts = [tf.nest.map_structure(lambda x: tf.constant(x[s]), given) for s in (slice(half), slice(half, None))]
+        dealt = tf.nest.map_structure(
+            lambda *of: strategy.experimental_distribute_values_from_function(
+                lambda context: of[context.replica_id_in_sync_group]
+            ),
+            *parts,
+        )
+        found = tf.function(lambda dealt: strategy.run(shares_and_slopes, (dealt,)))(dealt)
+        for name, (shares, slopes) in found.items():
             shares, slopes = (np.stack([np.asarray(v) for v in x.values]) for x in (shares, slopes))
-            np.testing.assert_allclose(shares.sum(), whole[0], rtol=1e-5, err_msg=name)
-            np.testing.assert_allclose(np.concatenate(slopes), whole[1], rtol=1e-4, atol=1e-7, err_msg=name)
+            np.testing.assert_allclose(shares.sum(), whole[name][0], rtol=1e-5, err_msg=name)
+            np.testing.assert_allclose(np.concatenate(slopes), whole[name][1], rtol=1e-4, atol=1e-7, err_msg=name)
         """
     )
 

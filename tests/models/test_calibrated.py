@@ -46,16 +46,19 @@ def plain(rows=500):
     return (RNG.random(rows) < probabilities**2).astype("float64"), probabilities, RNG.uniform(0, 2, rows)
 
 
-def test_isotonic_points_are_those_of_scikit_learn():
+def test_isotonic_points_are_the_pools_of_scikit_learn():
     labels, probabilities, weights = plain()
     points = isotonic_points(labels, probabilities, weights)
-    theirs = IsotonicRegression(out_of_bounds="clip").fit(probabilities, labels, weights)
+    fitted = IsotonicRegression().fit(probabilities, labels, weights).predict(probabilities)
+    pools = [np.isclose(fitted, rate, rtol=0, atol=1e-9) for rate in np.unique(fitted.round(12))]
+    middles = [np.average(probabilities[rows], weights=weights[rows]) for rows in pools]
+    np.testing.assert_allclose(points, [middles, [fitted[rows][0] for rows in pools]], rtol=1e-6, atol=1e-9)
     grid = np.linspace(-0.1, 1.1, 241)
     layer = IsotonicCurve(points.shape[1])
     layer.build((None, 1))
     np.testing.assert_allclose(np.asarray(layer(grid[:, None]))[:, 0], grid.clip(0, 1), atol=1e-6)
     layer.set_weights([points])
-    np.testing.assert_allclose(np.asarray(layer(grid[:, None]))[:, 0], theirs.predict(grid), atol=2e-6)
+    np.testing.assert_allclose(np.asarray(layer(grid[:, None]))[:, 0], np.interp(grid, *points), atol=2e-6)
     np.testing.assert_array_equal(isotonic_points(np.array([1.0, 0]), np.array([0.3, 0.3]), np.ones(2))[1], 0.5)
 
 

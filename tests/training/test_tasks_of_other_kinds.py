@@ -5,6 +5,7 @@ import dataclasses
 import numpy as np
 import pandas as pd
 import pytest
+import requests
 import tensorflow as tf
 from harness import fit_callbackless
 
@@ -13,6 +14,7 @@ from tfmtl import Categorical, Numeric, Schema, Task, losses
 from tfmtl.exporting import ExportedModel, Score
 from tfmtl.keras_host import keras
 from tfmtl.models import shared_bottom
+from tfmtl.serving.server import LocalServer
 from tfmtl.training import objectives
 
 RNG = np.random.default_rng(0)
@@ -87,7 +89,7 @@ def test_a_label_that_is_no_class_is_named():
         (Task("stars", "multiclass", num_classes=3), "3"),
     ):
         with pytest.raises(
-            ValueError, match=rf"row \d+: column {task.name}, label of the multiclass task.*Received: {found}"
+            REFUSED, match=rf"row \d+: column {task.name}, label of the multiclass task.*Received: {found}"
         ):
             list(read(Schema(FEATURES[:1], [task])))
     amounts = Schema(FEATURES[:1], [Task("wait", "regression", loss="poisson")])
@@ -135,6 +137,16 @@ def test_exported_and_served_as_documented(schema, trained, tmp_path):
         and "kept were 0.25 of click" in exported.card
     )
     assert exported.schema == schema
+    with LocalServer({"ranker": tmp_path / "ranker"}, poll_interval=0) as server:
+        examples = [{"x": float(RAW["x"][0]), "user": int(RAW["user"][0])}]
+        asked = {"signature_name": "classify", "examples": examples}
+        (classified,) = requests.post(f"{server.rest_url}/v1/models/ranker:classify", json=asked).json()["results"]
+        asked = {"instances": examples}
+        (predicted,) = requests.post(f"{server.rest_url}/v1/models/ranker:predict", json=asked).json()["predictions"]
+    tiers = [dict(classified)[f"tier={tier}"] for tier in ("free", "plus", "pro")]
+    np.testing.assert_allclose(tiers, answers["tier"][0], rtol=1e-5)
+    np.testing.assert_allclose(predicted["stars"], answers["stars"][0], rtol=1e-5)
+    np.testing.assert_allclose([predicted["spent"], dict(classified)["spent"]], [answers["spent"][0]] * 2, rtol=1e-5)
 
 
 def test_what_an_export_refuses(schema, trained, tmp_path):

@@ -1,6 +1,5 @@
 """The mean of a loss over the rows that count, wherever in the global batch they lie."""
 
-import copy
 from typing import Any
 
 from tfmtl.cross_replica import share_of_mean
@@ -80,7 +79,9 @@ class MaskedLoss(keras.losses.Loss):
                 f"{of if self.num_classes is None else f'{self.num_classes} classes'}. "
                 f"Received: kind={kind!r}, num_classes={num_classes}"
             )
-        bound = copy.copy(self)
+        # `copy.copy` would send a Keras object through its config, and lose what a subclass leaves out of it.
+        bound = object.__new__(type(self))
+        bound.__dict__.update(self.__dict__)
         bound.kind, bound.num_classes, bound.name = kind, num_classes, name or self.name
         return bound
 

@@ -1,7 +1,7 @@
 """The loss of a task: what a `Task` may be given, and how a schema writes it down."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 from tfmtl.keras_host import keras
 from tfmtl.losses.masked_binary_crossentropy import MaskedBinaryCrossentropy
@@ -56,7 +56,7 @@ def loss_from_dict(description: dict[str, Any]) -> Any:
     found: Any = keras.saving.get_registered_object(name) if ">" in name else getattr(keras.losses, name, None)
     if found is None:
         raise ValueError(f"The loss {name!r} is not registered in this process: import what defines it first.")
-    return found.from_config(dict(description.get("config", {}))) if isinstance(found, type) else found
+    return found if not isinstance(found, type) else cast(Any, found).from_config(dict(description.get("config", {})))
 
 
 def _name_of(named: Any) -> str:

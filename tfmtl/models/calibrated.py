@@ -31,11 +31,11 @@ def calibrated(
     """The model to serve: its probabilities go through a curve each, fitted on held-out rows.
 
     It shares its layers with `model`, is saved, loaded and exported like any other, and the curve is part of the exported
-    graph. Both curves rise, so rows keep their order; isotonic ones are level in places, where rows that were apart tie.
+    graph. Both curves rise, so rows keep their order; an isotonic one is level below its first point and above its last.
 
     | method | curve | rows |
     |---|---|---|
-    | `"isotonic"` | the rising step curve with the least squared error, joined by lines | thousands of positives: it follows any bend |
+    | `"isotonic"` | lines between the pools of the rising step curve with the least squared error | thousands of positives: it follows any bend |
     | `"platt"` | `sigmoid(a logit(p) + b)` | few: two numbers |
 
     Fit on rows that the model was not trained on, and that come as they are served: a model that is right on training rows is
@@ -63,7 +63,7 @@ def calibrated(
 
     Reference:
         Platt, 1999, see `tfmtl.layers.PlattScaling`; Zadrozny and Elkan, "Transforming Classifier Scores into Accurate
-        Multiclass Probability Estimates", KDD 2002, for isotonic regression.
+        Multiclass Probability Estimates", KDD 2002, for isotonic regression, whose step curve is joined by lines here.
     """
     if not isinstance(getattr(model, "output", None), dict):  # which a model that is no graph has not
         raise ValueError(f"The model must be functional and give `{{task: (B, 1)}}`. Received: {type(model).__name__}")

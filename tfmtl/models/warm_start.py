@@ -154,13 +154,15 @@ def _readers(schema: Schema) -> list[tuple[str, str]]:
 
 
 def _check_tasks(schema: Schema, source_schema: Schema) -> None:
-    """Raises ValueError where a task of one name is of two kinds."""
-    old = {task.name: task.kind for task in source_schema.tasks}
+    """Raises ValueError where a task of one name is of two kinds, or predicts something else."""
+    old = {task.name: task for task in source_schema.tasks}
     other = {
-        task.name: (task.kind, old[task.name]) for task in schema.tasks if old.get(task.name, task.kind) != task.kind
+        task.name: (task.kind, was.kind) if task.kind != was.kind else (task.output, was.output)
+        for task, was in ((task, old.get(task.name, task)) for task in schema.tasks)
+        if (task.kind, task.output) != (was.kind, was.output)
     }
     if other:
-        raise ValueError(f"A task must be of the same kind in both schemas. Received: {other}")
+        raise ValueError(f"A task must be of the same kind in both schemas, and predict the same. Received: {other}")
 
 
 def _check_features(schema: Schema, source_schema: Schema) -> None:

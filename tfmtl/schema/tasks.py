@@ -208,7 +208,8 @@ class Task:
     @property
     def masked_loss(self) -> MaskedLoss:
         """Its loss, or that of its kind."""
-        return task_loss(self.loss, self.kind, self.num_classes, self.name)
+        loss: MaskedLoss = self.loss or task_loss(None, self.kind, self.num_classes, self.name)
+        return loss
 
     @property
     def label_rule(self) -> LabelRule:

@@ -1,6 +1,6 @@
 """Likes that are seen for clicked videos only: which model ranks all videos by like?
 
-    python benchmarks/selection.py --data KuaiRand-Pure/data       # about half an hour on one core
+    python benchmarks/selection.py --data KuaiRand-Pure/data       # about 25 minutes on one core for three seeds
 
 KuaiRand's log knows of a like whether the video was clicked or not. For training, the likes of rows without a click are hidden; on
 the test day all likes are the truth. This is the selection bias that ESMM was made for, on data where its cost can be measured. All

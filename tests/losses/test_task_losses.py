@@ -232,7 +232,8 @@ def test_two_replicas_equal_one():
         from losses.loss_cases import CASES, RANKING, ROWS
 
         half, given = ROWS // 2, {}
-        cases = {**CASES, **{name: case for name, (case, _) in RANKING.items()}}
+        cases = {name: CASES[name] for name in ("poisson", "classes", "zero inflated")}  # the others are divided alike
+        cases |= {name: case for name, (case, _) in RANKING.items()}
         for name, case in cases.items():
             given[name] = case.given.astype("float32"), case.predictions
             labels = given[name][0][:, 0] if case.task.group else given[name][0]

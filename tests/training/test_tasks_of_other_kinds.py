@@ -146,7 +146,9 @@ def test_exported_and_served_as_documented(schema, trained, tmp_path):
     tiers = [dict(classified)[f"tier={tier}"] for tier in ("free", "plus", "pro")]
     np.testing.assert_allclose(tiers, answers["tier"][0], rtol=1e-5)
     np.testing.assert_allclose(predicted["stars"], answers["stars"][0], rtol=1e-5)
-    np.testing.assert_allclose([predicted["spent"], dict(classified)["spent"]], [answers["spent"][0]] * 2, rtol=1e-5)
+    np.testing.assert_allclose(
+        [*predicted["spent"], dict(classified)["spent"]], np.tile(answers["spent"][0], 2), rtol=1e-5
+    )
 
 
 def test_what_an_export_refuses(schema, trained, tmp_path):

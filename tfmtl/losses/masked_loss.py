@@ -53,8 +53,8 @@ class MaskedLoss(keras.losses.Loss):
 
     @property
     def kinds(self) -> tuple[TaskKind, ...]:
-        """The kinds of tasks that it is a loss for."""
-        return (self.kind,)
+        """The kinds of tasks that it is a loss for: one that reads any value reads a probability too."""
+        return ("regression", "binary") if self.kind == "regression" and self.output is None else (self.kind,)
 
     @property
     def label_rule(self) -> LabelRule:

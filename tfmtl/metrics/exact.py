@@ -237,33 +237,34 @@ class Ranking:
 
     def ndcg(self, k: int) -> float:
         """Discounted cumulative gain of the first `k`, over that of the best order."""
-        gains = np.where(self.place < k, self.labels / np.log2(self.place + 2), 0.0)
         ideal = np.concatenate([[0.0], np.cumsum(1 / np.log2(np.arange(k) + 2))])
-        return self._mean(gains, ideal[np.minimum(self.positives.astype("int64"), k)])
+        best = ideal[np.minimum(self.positives.astype("int64"), k)]
+        return self._mean(self._found(k, 1 / np.log2(self.place + 2)) / np.where(best > 0, best, 1.0))
 
     def recall(self, k: int) -> float:
         """The share of a group's positives among its first `k`."""
-        return self._mean(np.where(self.place < k, self.labels, 0.0), self.positives)
+        return self._mean(self._found(k) / np.maximum(self.positives, 1.0))
 
     def hit(self, k: int) -> float:
         """The share of groups with a positive among their first `k`."""
-        found = np.bincount(self.group, np.where(self.place < k, self.labels, 0.0), len(self.positives))
-        return self._mean(np.zeros(len(self.labels)), self.positives, np.minimum(found, 1.0))
+        return self._mean(np.minimum(self._found(k), 1.0))
 
     def mrr(self) -> float:
         """The mean of 1 over the rank of a group's first positive."""
-        ranks = np.where(self.labels > 0, 1.0 / (self.place + 1), 0.0)
         first = np.zeros(len(self.positives))
-        np.maximum.at(first, self.group, ranks)
-        return self._mean(np.zeros(len(self.labels)), self.positives, first)
+        np.maximum.at(first, self.group, np.where(self.labels > 0, 1.0 / (self.place + 1), 0.0))
+        return self._mean(first)
 
-    def _mean(self, gains: np.ndarray, unit: np.ndarray, found: np.ndarray | None = None) -> float:
-        """The mean over groups with a positive of the sum of `gains` over `unit`, or of what was `found`."""
+    def _found(self, k: int, gains: np.ndarray | float = 1.0) -> np.ndarray:
+        """What the positives among the first `k` of each group are worth."""
+        return np.bincount(self.group, np.where(self.place < k, self.labels * gains, 0.0), len(self.positives))
+
+    def _mean(self, of_groups: np.ndarray) -> float:
+        """The mean over groups with a positive; NaN where there is none, or a prediction is NaN."""
         counted = self.positives > 0
         if not self.defined or not self.weights[counted].sum():
             return NAN
-        sums = np.bincount(self.group, gains, len(self.positives))[counted] / unit[counted]
-        return float(np.average(sums if found is None else found[counted], weights=self.weights[counted]))
+        return float(np.average(of_groups[counted], weights=self.weights[counted]))
 
 
 def _changes(values: np.ndarray) -> np.ndarray:

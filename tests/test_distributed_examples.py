@@ -82,6 +82,22 @@ def test_two_workers_go_on_after_one_is_killed(tmp_path):
     told = [json.loads(line) for line in re.findall(r"^{.*}$", printed, re.MULTILINE)]
     assert len(told) == 2 and told[0] == told[1]
     assert [path.name for path in (out / "served").iterdir() if path.name.isdigit()] == ["1"]
+    whole = tmp_path / "whole"
+    run("launch.py", "--workers", 2, "train.py", "--data", tmp_path / "rows", "--out", whole, "--epochs", 3)
+    run_fresh(
+        """
+        import sys
+        import numpy as np
+        import tfmtl
+        from tfmtl.keras_host import keras
+        killed, whole = (keras.models.load_model(f"{out}/model.keras").get_weights() for out in sys.argv[1:])
+        for ours, theirs in zip(killed, whole, strict=True):
+            np.testing.assert_array_equal(ours, theirs)
+        """,
+        out,
+        whole,
+        env={"TF_USE_LEGACY_KERAS": "1"},
+    )
 
 
 @pytest.mark.slow

@@ -8,7 +8,7 @@ import pyarrow.parquet
 import pytest
 import tensorflow as tf
 
-from tfmtl.data import read
+from tfmtl.data import adapt, read
 from tfmtl.schema import Numeric, Schema, Task
 
 SCHEMA = Schema([Numeric("age", transform=None)], [Task("click")])
@@ -34,6 +34,38 @@ def test_a_shard_does_not_say_how_many_batches_it_has(tmp_path, form):
 def workers(monkeypatch, **cluster):
     config = {"cluster": cluster, "task": {"type": "worker", "index": 1}}
     monkeypatch.setenv("TF_CONFIG", json.dumps(config))
+
+
+@pytest.mark.parametrize("rows", [40, 41, 37])
+@pytest.mark.parametrize("drop_remainder", [False, True])
+def test_workers_take_equally_many_steps(monkeypatch, rows, drop_remainder):
+    """As many as a strategy makes of the fuller shard; a worker that has run out takes part in the last one without rows."""
+    workers(monkeypatch, worker=["a:1", "b:1"])
+    parts = [read(TABLE[:rows], SCHEMA, batch_size=4, shard=(i, 2), drop_remainder=drop_remainder) for i in range(2)]
+    pieces = [[-(-len(x["age"]) // 2) for x, _ in part for _ in range(2)] for part in parts]  # what a strategy cuts
+    told = {int(part.cardinality()) for part in parts}
+    filled = max(
+        sum(1 for x, _ in part for start in (0, -(-len(x["age"]) // 2)) if start < len(x["age"])) for part in parts
+    )
+    assert told == {filled} and all(len(each) >= filled for each in pieces)
+    if not drop_remainder:
+        seen = sorted(age for part in parts for x, _ in part for age in x["age"].numpy())
+        assert seen == TABLE["age"][:rows].to_pylist()
+
+
+def test_batches_without_a_row_change_nothing(monkeypatch):
+    from tfmtl.models import single_task
+    from tfmtl.training import evaluate
+
+    def learned(shard):
+        schema = adapt(SCHEMA, read(TABLE, SCHEMA, batch_size=4, shard=shard), verbose=0)
+        model = single_task(schema, units=(2,))
+        figures = evaluate(model, read(TABLE, schema, batch_size=4, shard=shard, encode=True), schema, verbose=0)
+        return schema, figures["click_rows"]
+
+    alone = learned((0, 2))
+    workers(monkeypatch, worker=["a:1", "b:1"])
+    assert learned((0, 2)) == alone
 
 
 def test_workers_shuffle_their_own_shards_only(monkeypatch):

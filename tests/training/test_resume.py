@@ -20,7 +20,7 @@ from tfmtl.keras_host import keras
 from tfmtl.training import Resume, objectives
 
 RUN = """
-import json, os, signal, sys
+import contextlib, json, os, signal, sys
 import numpy as np
 import tensorflow as tf
 import tfmtl
@@ -38,21 +38,27 @@ table = {"user": x["user"].astype("int64"), "a": x["a"], "click": y["click"], "s
 source = options.get("source") or table
 
 keras.utils.set_random_seed(3)
+scope = contextlib.nullcontext()
+if options.get("replicas"):
+    cpu = tf.config.list_physical_devices("CPU")[0]
+    tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
+    scope = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"]).scope()
 train = tfmtl.read(source, schema, batch_size=16, shuffle=100, encode=True)
 steps = options.get("steps")
-inputs = {"user": keras.Input((), dtype="int32", name="user"), "a": keras.Input((), name="a")}
-table = keras.layers.Embedding(23, 2)(inputs["user"])
-hidden = keras.layers.Concatenate()([keras.layers.Reshape((1,))(inputs["a"]), table])
-hidden = keras.layers.Dense(4, "tanh")(hidden)
-hidden = hidden if LEGACY else keras.layers.Dropout(0.3)(hidden)  # tf_keras hides what it draws
-model = keras.Model(inputs, {t.name: keras.layers.Dense(1, "sigmoid", name=t.name)(hidden) for t in tasks})
-model = balanced(model, DWA()) if options.get("balanced") else model
-optimizer = tfmtl.LazyAdam(keras.optimizers.schedules.ExponentialDecay(0.05, 7, 0.9), weight_decay=0.01)
-model.compile(
-    optimizer,
-    steps_per_execution=options.get("steps_per_execution", 1),
-    **objectives(tasks, optimizer=optimizer, decay_steps=9),
-)
+with scope:
+    inputs = {"user": keras.Input((), dtype="int32", name="user"), "a": keras.Input((), name="a")}
+    table = keras.layers.Embedding(23, 2)(inputs["user"])
+    hidden = keras.layers.Concatenate()([keras.layers.Reshape((1,))(inputs["a"]), table])
+    hidden = keras.layers.Dense(4, "tanh")(hidden)
+    hidden = hidden if LEGACY else keras.layers.Dropout(0.3)(hidden)  # tf_keras hides what it draws
+    model = keras.Model(inputs, {t.name: keras.layers.Dense(1, "sigmoid", name=t.name)(hidden) for t in tasks})
+    model = balanced(model, DWA()) if options.get("balanced") else model
+    optimizer = tfmtl.LazyAdam(keras.optimizers.schedules.ExponentialDecay(0.05, 7, 0.9), weight_decay=0.01)
+    model.compile(
+        optimizer,
+        steps_per_execution=options.get("steps_per_execution", 1),
+        **objectives(tasks, optimizer=optimizer, decay_steps=9),
+    )
 
 class Kill(keras.callbacks.Callback):
     trained = 0
@@ -76,7 +82,7 @@ history = model.fit(
     callbacks=[*callbacks, resume, Kill()],
 )
 held = model.optimizer.variables
-numbers = [np.asarray(v) for v in [*model.weights, *(held() if callable(held) else held)]]
+numbers = [v.numpy() for v in [*model.weights, *(held() if callable(held) else held)]]
 told = {"logs": history.history, "epochs": history.epoch, "best": best.best_epoch, "waited": stop.wait}
 np.savez(out, *numbers, told=json.dumps(told, default=float))
 """
@@ -125,6 +131,7 @@ def test_killed_runs_end_as_one_that_ran_through(tmp_path):
         {"steps_per_execution": 4, "save_freq": 8},
         {"balanced": True},
         {"steps": 15},
+        {"replicas": 2},
         {"save_freq": "epoch"},
         {"source": "rows.tfrecord"},
         {"source": "rows.parquet"},

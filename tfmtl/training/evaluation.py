@@ -190,20 +190,21 @@ class Evaluation:
         """Predicts `dataset`: what figures are made of, by task, the number of each row's group, and each slice's."""
         tasks = {task.name: _Batches([], [], []) for task in self.schema.tasks}
         groups, slices = Codes(self._missing(self.check(dataset))), {name: Codes() for name in self.slices}
-        rows = 0
+        seen = 0
         batches = with_progress(self._batches(dataset), verbose, "batch", number_of_batches(dataset))
         for x, inputs, y, *weights in batches:
             outputs = self.predict(inputs)
             if not isinstance(outputs, Mapping):
                 raise ValueError(f"`model` must return {{task: (B, 1)}}. Received: {type(outputs).__name__}")
             rows = len(next(iter(inputs.values())))
+            seen += rows
             for task in self.schema.tasks:
                 tasks[task.name].add(task, y, outputs, weights[0] if weights else None, rows)
             if self.group is not None:
                 groups.add(_one_a_row("`group`", x[self.group], rows))
             for name, source in self.slices.items():
                 slices[name].add(_one_a_row(f"slice {name!r}", source(x) if callable(source) else x[source], rows))
-        if not rows:
+        if not seen:
             raise ValueError("`dataset` gave no batch.")
         return tasks, None if self.group is None else groups.array(), slices
 

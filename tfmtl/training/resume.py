@@ -14,6 +14,7 @@ from tfmtl import passes
 from tfmtl.checks import check_count
 from tfmtl.chief import is_chief, own_path
 from tfmtl.keras_host import BACKEND, begin_at, keras
+from tfmtl.paths import local_path
 from tfmtl.training.checkpoint_folder import CheckpointFolder
 from tfmtl.training.model_files import WEIGHTS
 from tfmtl.training.run_state import Arrays, gathered, restore, restore_history, restore_metrics
@@ -26,9 +27,10 @@ class Resume(keras.callbacks.Callback):
     """Saves all that training consists of, and goes on from there when the same command runs again.
 
     A process that is killed at any moment and started again ends with the weights of one that ran through, on one device to the
-    bit: the weights, what the optimizer remembers, its learning rate and its steps, which are the clock of schedules and of
-    weights that decay, the state of a balancer, the epoch, the batches of it that were trained on, the shuffle, the random
-    state of layers (Keras 3), the metrics of the epoch so far, the logs of the epochs before, and what other callbacks remember.
+    bit. What comes back: the weights; what the optimizer remembers, its learning rate and its steps, the clock of schedules and
+    of weights that decay; the state of a balancer; the epoch, the batches of it that were trained on, and the shuffle; the
+    random state of layers (on Keras 3 alone: that of tf_keras lies in TensorFlow's operations); the metrics of the epoch so
+    far, the logs of the epochs before, and what other callbacks remember.
 
     It is the last callback, and is told those before it. Batches that were trained on are read again and passed over: other
     callbacks see them once more, with the logs that the checkpoint holds, and the data have to come in the order that they
@@ -41,7 +43,7 @@ class Resume(keras.callbacks.Callback):
     servers go on with the epoch that the checkpoint holds from its beginning: which rows their workers have read is not known.
 
     Args:
-        folder: where checkpoints lie, `checkpoint-00000001` and so on, the last two of them. Each holds `model.weights.h5`,
+        folder: of this machine, or mounted, where checkpoints lie, `checkpoint-00000001` and so on, the last two. Each holds `model.weights.h5`,
             which `model.load_weights` reads too. A damaged one is passed over with a warning.
         callbacks: the others of this `fit`. Their attributes that are numbers, texts, arrays, and lists, tuples and dicts of
             these come back: the patience of `EarlyStopping` and its best weights, what `BestCheckpoint` has kept.
@@ -65,8 +67,6 @@ class Resume(keras.callbacks.Callback):
     ```
     """
 
-    _supports_tf_logs = True  # asked of callbacks by tf_keras: under parameter servers it refuses batch hooks without
-
     def __init__(
         self,
         folder: str | os.PathLike[str],
@@ -76,9 +76,10 @@ class Resume(keras.callbacks.Callback):
         steps_per_epoch: int | None = None,
     ):
         super().__init__()
+        self._supports_tf_logs = True  # asked by tf_keras, which under parameter servers refuses batch hooks without
         if BACKEND != "tensorflow":
             raise ValueError(f"`Resume` needs the TensorFlow backend. Received: backend={BACKEND!r}")
-        self.folder = CheckpointFolder(folder)
+        self.folder = CheckpointFolder(local_path(folder, "folder"))
         self.callbacks = tuple(callbacks)
         self.save_freq = None if save_freq == "epoch" else check_count("save_freq", save_freq)
         self.steps_per_epoch = None if steps_per_epoch is None else check_count("steps_per_epoch", steps_per_epoch)
@@ -89,7 +90,8 @@ class Resume(keras.callbacks.Callback):
         self._epoch = self._batch = 0  # where `fit` stands
         self._passed = 0  # batches of this epoch that the checkpoint had trained on
         self._behind = 0  # batches of epochs before it in the same stream
-        self._iterator: Any = None
+        self._begins = False  # until the first step of an epoch
+        self._iterator: Any = None  # of that step
         self._told: list[list[int]] = []  # passes over the data when this epoch's began
 
     @property
@@ -172,6 +174,7 @@ class Resume(keras.callbacks.Callback):
             self.model.test_function(iterator)
             _skip(iterator, self._passed - int(self.model.get_compile_config().get("steps_per_execution") or 1))
             restore_metrics(self.model, self._arrays)
+            self._arrays = {}
         return self._logs
 
     def _check_data(self, iterator: Any) -> None:
@@ -248,8 +251,13 @@ def _check_agreed(strategy: tf.distribute.Strategy, number: int) -> None:
     count = strategy.num_replicas_in_sync
     if not isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy):
         return
-    squares = strategy.run(lambda: tf.constant([number, number**2], tf.int64))
-    total, squared = strategy.reduce(tf.distribute.ReduceOp.SUM, squares, axis=None).numpy().tolist()
+
+    @tf.function(autograph=False)
+    def summed() -> tf.Tensor:
+        own = strategy.run(lambda: tf.constant([number, number**2], tf.int64))
+        return strategy.reduce(tf.distribute.ReduceOp.SUM, own, axis=None)
+
+    total, squared = summed().numpy().tolist()
     if squared * count != total**2:
         raise ValueError(
             f"Workers see different checkpoints: `folder` must be one that all of them see. Received: {number} here, "

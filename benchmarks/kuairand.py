@@ -1,4 +1,4 @@
-"""Does sharing help on KuaiRand-Pure? Single-task twins, eight models, two ways of weighing and three balancers.
+"""Does sharing help on KuaiRand-Pure? Single-task twins, fifteen models, two ways of weighing and three balancers.
 
     python benchmarks/kuairand.py --data KuaiRand-Pure/data     # the folder of the published CSV files, or of the same tables as Parquet
     python benchmarks/kuairand.py --data ... --seeds 1 --only "PLE;MMoE"
@@ -29,13 +29,31 @@ import tfmtl
 from tfmtl.analysis import Contestant, compare
 from tfmtl.data import kuairand
 from tfmtl.keras_host import keras
-from tfmtl.models import aitm, dtrn, mmoe, ple, shared_bottom, single_task, stem_net
+from tfmtl.models import (
+    adatt,
+    aitm,
+    dselect_k,
+    dtrn,
+    home,
+    mmoe,
+    pepnet,
+    ple,
+    shared_bottom,
+    single_task,
+    snr,
+    star,
+    stem_net,
+)
 from tfmtl.schema import Schema, Task
+from tfmtl.stages import STARHead
 from tfmtl.training.balancing import DBMTL, CAGrad, UncertaintyWeighting
 
 TWINS = "single-task twins"
 UNITS, TOWER, DROPOUT = (64, 32), (16,), 0.2
 CHAIN = ("click", "long_view")
+PRIORS = ("user_active_degree", "video_id", "author_id")
+"""Of the user the degree of activity stands for the id, which is no feature here (`prepared`)."""
+
 POOLED, POOLED_FROM = "comment_or_follow", ("is_comment", "is_follow")
 
 Make = Callable[[Schema], keras.Model]
@@ -73,12 +91,50 @@ def of_dtrn_with_ple(schema: Schema) -> keras.Model:
     return dtrn(schema, target="video_id", trunk=tfmtl.PLE(UNITS, dropout=DROPOUT), tower_units=TOWER)
 
 
+def of_adatt(schema: Schema) -> keras.Model:
+    return adatt(schema, units=UNITS, tower_units=TOWER, dropout=DROPOUT)
+
+
+def of_home(schema: Schema) -> keras.Model:
+    tasks = schema.task_names
+    groups = {"watch": [task for task in tasks if task in CHAIN], "act": [task for task in tasks if task not in CHAIN]}
+    return home(schema, groups=groups, units=UNITS, tower_units=TOWER, dropout=DROPOUT)
+
+
+def of_dselect_k(schema: Schema) -> keras.Model:
+    return dselect_k(schema, units=UNITS, num_experts=4, num_selected=2, tower_units=TOWER, dropout=DROPOUT)
+
+
+def of_snr(schema: Schema) -> keras.Model:
+    return snr(schema, units=UNITS, num_subnetworks=4, tower_units=TOWER, dropout=DROPOUT)
+
+
+def of_star(schema: Schema) -> keras.Model:
+    return star(schema, "tab", tower_units=(*UNITS, *TOWER), tower_dropout=DROPOUT)
+
+
+def of_star_above_ple(schema: Schema) -> keras.Model:
+    """The trunk of PLE, whose towers alone know the tab."""
+    bottom = tfmtl.SharedBottomRepresentation(schema.features, schema.task_names, scenario="tab")
+    return tfmtl.build(
+        schema, bottom, tfmtl.PLE(UNITS, dropout=DROPOUT), STARHead(schema.tasks, units=TOWER), name="star_ple"
+    )
+
+
+def of_pepnet(schema: Schema) -> keras.Model:
+    return pepnet(schema, ["tab"], PRIORS, tower_units=(*UNITS, *TOWER), domain_units=32, tower_dropout=DROPOUT)
+
+
 def contestants() -> dict[str, Contestant]:
     """By name; "normalised" divides each loss by that of always answering the base rate."""
     models: dict[str, Make] = {"shared-bottom": of_bottom, "MMoE": of_mmoe, "PLE": of_ple, "STEM-Net": of_stem}
     found = {}
     for name, make in models.items():
         found[name] = Contestant(make, normalize=False)
+        found[f"{name}, normalised"] = Contestant(make, normalize=True)
+    field: dict[str, Make] = {"AdaTT": of_adatt, "HoME": of_home, "DSelect-k": of_dselect_k, "SNR": of_snr}
+    field |= {"STAR by tab": of_star, "STAR by tab above PLE": of_star_above_ple, "PEPNet": of_pepnet}
+    for name, make in field.items():
         found[f"{name}, normalised"] = Contestant(make, normalize=True)
     found["AITM, click to long_view, normalised"] = Contestant(of_aitm, normalize=True)
     found["DTRN, normalised"] = Contestant(of_dtrn, normalize=True)

@@ -9,7 +9,7 @@ from tfmtl.keras_host import LEGACY
 from tfmtl.models import warm_start
 
 # Of each kind of stage one, the rest in a long run.
-QUICK = {"aitm", "dtrn", "mfh", "ml_mmoe", "sluice", "stem_net"}
+QUICK = {"aitm", "dtrn", "home", "mfh", "ml_mmoe", "pepnet", "sluice", "snr", "star", "stem_net"}
 EACH = [pytest.param(name, marks=() if name in QUICK else pytest.mark.slow) for name in PRESETS]
 
 

@@ -43,7 +43,9 @@ def write_saved_model(
     functions = {name: signature.concrete for name, signature in signatures.items()}
     if DEFAULT_SIGNATURE in functions:
         root.serve = _taking_a_dict(functions[DEFAULT_SIGNATURE])
-    tf.saved_model.save(root, str(folder), signatures=functions)
+    # Nobody trains what is served, and the gradients that some activations bring along, such as swish, do not survive a cut graph.
+    options = tf.saved_model.SaveOptions(experimental_custom_gradients=False)
+    tf.saved_model.save(root, str(folder), signatures=functions, options=options)
     _write_defaults(folder, signatures)
     return sum(variable.shape.num_elements() for variable in root.weights)
 

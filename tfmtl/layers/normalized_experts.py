@@ -83,8 +83,14 @@ class NormalizedExperts(keras.layers.Layer):
         self.built = True
 
     def call(self, x: Tensor, training: bool | None = None) -> Tensor:
-        h = self.activation(self.norm(self.dense(x), training=training))
+        h = self._activate(self.norm(self.dense(x), training=training))
         return ops.reshape(self.drop(h, training=training), (-1, self.num, self.units))
+
+    def _activate(self, h: Tensor) -> Tensor:
+        """TensorFlow's own swish has a gradient of its own, of which a SavedModel warns whoever loads it."""
+        if self.activation is not keras.activations.get("swish"):
+            return self.activation(h)
+        return h * ops.cast(ops.sigmoid(ops.cast(h, "float32")), h.dtype)
 
     def compute_output_shape(self, input_shape: Any) -> tuple[int | None, ...]:
         return (input_shape[0], self.num, self.units)

@@ -61,6 +61,14 @@ def test_both_formats_from_an_export(preset, tmp_path):
 
 
 @pytest.mark.slow
+def test_an_activation_with_a_gradient_of_its_own(tmp_path):
+    """Signatures of some tasks are cut from the graph, where such a gradient would read what is not there."""
+    model = cross_stitch(SCHEMA, units=(4,), activation="swish")
+    export(model, tmp_path / "ranker", SCHEMA)
+    assert export_litert(tmp_path / "ranker", tmp_path / "ranker.tflite").exists()
+
+
+@pytest.mark.slow
 def test_names_keep_their_letters(tmp_path):
     """TensorFlow lowers those of what it calls its specs."""
     onnxruntime = pytest.importorskip("onnxruntime")

@@ -32,6 +32,8 @@ MODELS = dict.fromkeys(set(presets.__all__) - {"PLE_DEPTHS"}, lambda preset: pre
     "dtrn": lambda preset: preset(SCHEMA, target="item", **SMALL),
     "mfh": lambda preset: preset(Schema(FEATURES, GRID.tasks), GRID, root_units=(8,), facet_units=(7,), leaf_units=6),
     "sluice": lambda preset: preset(SCHEMA, units=(8, 8), tower_units=(5,)),
+    "pepnet": lambda preset: preset(SCHEMA, ["device"], ["city", "item"], tower_units=(5,)),
+    "star": lambda preset: preset(SCHEMA, "device", tower_units=(5,)),
 }
 CANDIDATES = 11
 

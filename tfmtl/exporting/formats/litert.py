@@ -55,5 +55,6 @@ def _converted(exported: ExportedModel) -> bytes:
     root = tf.Module()
     root.weights = list(core.graph.variables)
     with tempfile.TemporaryDirectory() as folder:
-        tf.saved_model.save(root, folder, signatures={CORE: core})
+        options = tf.saved_model.SaveOptions(experimental_custom_gradients=False)  # as in `write_saved_model`
+        tf.saved_model.save(root, folder, signatures={CORE: core}, options=options)
         return tf.lite.TFLiteConverter.from_saved_model(folder, signature_keys=[CORE]).convert()

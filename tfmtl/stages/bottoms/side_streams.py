@@ -47,12 +47,15 @@ class SideStreams:
         """The streams that there are."""
         return ((PRIOR,) if self.priors else ()) + ((SCENARIO,) if self.scenario else ())
 
-    def of(self, encoded: Encoded, fields: Mapping[str, Tensor], dtype: str) -> Streams:
-        """The streams of a batch; `fields` holds the embedding of every prior, `(B, D_f)`."""
+    def of(
+        self, encoded: Encoded, fields: Mapping[str, Tensor], dtype: str, names: Iterable[str] | None = None
+    ) -> Streams:
+        """The streams of a batch, or those of `names`; for the priors `fields` holds the embedding of each, `(B, D_f)`."""
+        wanted = self.names if names is None else set(names) & set(self.names)
         found: Streams = {}
-        if self.priors:
+        if PRIOR in wanted:
             found[PRIOR] = join_fields(fields[name] for name in self.priors)
-        if self.scenario is not None:
+        if SCENARIO in wanted and self.scenario is not None:
             check_columns([self.scenario], encoded)
             rows = ops.cast(encoded[self.scenario], "int32")
             known = ops.logical_and(rows > 0, rows < self.num_scenarios)

@@ -1,6 +1,6 @@
 """A representation for each task, from tables of its own."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from tfmtl.keras_host import register_layer
@@ -67,24 +67,20 @@ class STEMRepresentation(Representation):
         self.built = True
 
     def call(self, encoded: Encoded, training: bool | None = None) -> Streams:
-        return self._streams(self.main_streams, encoded, self.embed(encoded, training=training))
+        return self._made(self.streams, encoded, self.embed(encoded, training=training))
 
     def for_streams(self, streams: Iterable[str]) -> Callable[[Encoded], Streams]:
         """What gives some of the streams, with copies of their tables and no others'."""
         wanted = tuple(streams)
         main = [stream for stream in wanted if stream in self.main_streams]
-        embed = self.embed.for_streams(dict.fromkeys([*main, *([SHARED] if PRIOR in wanted or not main else [])]))
+        by_shared_tables = [SHARED] if PRIOR in wanted or not main else []
+        embed = self.embed.for_streams(dict.fromkeys([*main, *by_shared_tables]))
+        return lambda encoded: self._made(wanted, encoded, embed(encoded, training=False))
 
-        def some(encoded: Encoded) -> Streams:
-            made = self._streams(main, encoded, embed(encoded, training=False))
-            return {stream: made[stream] for stream in wanted}
-
-        return some
-
-    def _streams(self, main: Iterable[str], encoded: Encoded, embedded: dict[str, Encoded]) -> Streams:
-        """The side streams, and those of `main`."""
-        joined = {stream: join_fields(embedded[stream].values()) for stream in main}
-        return {**joined, **self.side.of(encoded, embedded.get(SHARED, {}), self.compute_dtype)}
+    def _made(self, wanted: Sequence[str], encoded: Encoded, embedded: dict[str, Encoded]) -> Streams:
+        """The streams of `wanted`."""
+        main = {stream: join_fields(embedded[stream].values()) for stream in wanted if stream in self.main_streams}
+        return {**main, **self.side.of(encoded, embedded.get(SHARED, {}), self.compute_dtype, wanted)}
 
     def compute_output_shape(self, input_shape: Any) -> dict[str, tuple[int | None, ...]]:
         shapes = self.embed.compute_output_shape(input_shape)

@@ -204,7 +204,12 @@ class _Summaries:
         self.readers: list[tuple[str, Summary]] = []  # (column, summary)
         self.columns_of: dict[str, list[str]] = {}  # table: its columns, for messages
         self.split = [feature for feature in schema.features if isinstance(feature, Sequence) and feature.separator]
-        columns = [c for f in schema.features if isinstance(f, (Categorical, Sequence)) for c in f.columns]
+        columns = [
+            column
+            for feature in schema.features
+            if isinstance(feature, (Categorical, Sequence))
+            for column in (feature.columns if isinstance(feature, Categorical) else feature.id_columns)
+        ]
         for column, (table, field) in zip(columns, table_readers(schema.features), strict=True):
             if not field.is_adapted:
                 self.columns_of.setdefault(table, []).append(column)

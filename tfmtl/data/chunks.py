@@ -210,6 +210,8 @@ def _keep_events(arrays: dict[str, np.ndarray], fields: Sequence[Column], length
     missing = np.ones(lengths.sum(), bool)
     for column in fields:
         items = arrays[column.key]
+        if column.dtype == "float32":  # a weight makes no event
+            continue
         if column.dtype == "string":  # a file may hold the empty word itself
             words = arrays[_words(column)]
             missing &= (words == words[-1])[items]

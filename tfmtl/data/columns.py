@@ -222,11 +222,13 @@ def _ids(
 
 def _events(feature: Histories, physical: Sequence[Physical]) -> Iterator[Column]:
     """The columns of a history: lists, or texts that hold several ids."""
-    for key, name, field in zip(feature.columns, feature.sources, feature.fields, strict=True):
+    for key, name, field in zip(feature.id_columns, feature.sources, feature.fields, strict=False):
         if feature.separator is None:
             yield _ids(key, name, field, physical, feature.length, feature.name)
         else:
             yield Column(key, name, "string", separator=feature.separator, items=field.dtype or "string")
+    if feature.weights is not None:
+        yield Column(feature.weights, feature.weights, "float32", feature.length, feature.name)
 
 
 def _dtype(found: Iterable[pa.DataType]) -> Literal["string", "int64"] | None:

@@ -94,16 +94,29 @@ def pack_events(fields: dict[str, tuple[Tensor, IdEncoder]], length: int) -> tup
         For each column the rows, `(B, length)` int32, and the mask, `(B, length)` int32, 1 for events. (Under a strategy
         Keras 3 takes the mean of a batch over the replicas, of which there is none for booleans.)
     """
+    source, target, events = _places(fields, length)
+    packed = {}
+    for column, (ids, encoder) in fields.items():
+        packed[column] = _moved(encoder(ids), source, target, length)  # row 0 elsewhere: missing
+    return packed, tf.sequence_mask(tf.minimum(events, length), length, tf.int32)
+
+
+def pack_weights(fields: dict[str, tuple[Tensor, IdEncoder]], weights: Tensor, length: int) -> Tensor:
+    """The weights `(B, L')` of the events that `pack_events` keeps, in their places: `(B, length)`, 1 if missing, 0 for padding."""
+    source, target, _ = _places(fields, length)
+    return _moved(tf.where(tf.math.is_nan(weights), 1.0, weights), source, target, length)
+
+
+def _places(fields: dict[str, tuple[Tensor, IdEncoder]], length: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Where the events that are kept stand, where they go, `(N, 2)` both, and how many events each history has."""
     present = tf.reduce_any(tf.stack([ids != encoder.missing for ids, encoder in fields.values()]), axis=0)  # (B, L')
     place = tf.cumsum(tf.cast(present, tf.int32), axis=1) - 1
     events = tf.reduce_sum(tf.cast(present, tf.int32), axis=1)  # (B,)
     place -= tf.maximum(events - length, 0)[:, None]  # an event's new place; negative for those that are too old
-    source = tf.where(present & (place >= 0))  # (N, 2)
-    target = tf.stack([source[:, 0], tf.cast(tf.gather_nd(place, source), tf.int64)], axis=1)
-    shape = tf.stack([tf.shape(present, tf.int64)[0], tf.constant(length, tf.int64)])
+    source = tf.where(present & (place >= 0))
+    return source, tf.stack([source[:, 0], tf.cast(tf.gather_nd(place, source), tf.int64)], axis=1), events
 
-    packed = {}
-    for column, (ids, encoder) in fields.items():
-        rows = tf.scatter_nd(target, tf.gather_nd(encoder(ids), source), shape)  # row 0 elsewhere: missing
-        packed[column] = tf.ensure_shape(rows, (present.shape[0], length))
-    return packed, tf.sequence_mask(tf.minimum(events, length), length, tf.int32)
+
+def _moved(values: Tensor, source: Tensor, target: Tensor, length: int) -> Tensor:
+    shape = tf.stack([tf.shape(values, tf.int64)[0], tf.constant(length, tf.int64)])
+    return tf.ensure_shape(tf.scatter_nd(target, tf.gather_nd(values, source), shape), (values.shape[0], length))

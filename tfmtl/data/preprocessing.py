@@ -1,11 +1,12 @@
 """From raw columns to what a model reads."""
 
+import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 import tensorflow as tf
 
-from tfmtl.data.encoding import BinEncoder, IdEncoder, NumberEncoder, pack_events
+from tfmtl.data.encoding import BinEncoder, IdEncoder, NumberEncoder, pack_events, pack_weights
 from tfmtl.data.splitting import split_fields
 from tfmtl.data.target_rates import TargetRateEncoder, folds
 from tfmtl.schema import Categorical, Feature, Numeric, Sequence, TargetRates
@@ -22,6 +23,7 @@ class Preprocessor(tf.Module):
     Numeric, buckets     1 + number of boundaries <= x; 0 if x is NaN               (B,)  int32
     Numeric, other       (x - mean) / std, sign(x) log(1 + |x|), or x; NaN stays    (B,) or (B, size)  float32
     Sequence             the last `length` events of each field, and a mask         (B, L)  int32
+                         their `weights`, 1 if missing and 0 for padding            (B, L)  float32
     TargetRates          log odds of each task's label, and how much is known       (B, T + 1)  float32
     ```
 
@@ -129,12 +131,16 @@ class Preprocessor(tf.Module):
         if feature.separator is not None:
             lists = split_fields(feature, raw)
             raw = {column: ids.to_tensor(MISSING_ID[ids.dtype.name]) for column, ids in lists.items()}
+        if feature.weights is not None:
+            raw[feature.weights] = _or_missing(raw[feature.weights], next(iter(raw.values())))
         _check_lengths(feature.name, {column: (lists[column], ids) for column, ids in raw.items()})
         fields = {
             feature.column(field): (raw[feature.column(field)], self.tables[feature.table_name(field)])
             for field in feature.fields
         }
         packed, mask = pack_events(fields, feature.length)
+        if feature.weights is not None:
+            packed[feature.weights] = pack_weights(fields, raw[feature.weights], feature.length)
         return {**packed, feature.mask: mask}
 
 
@@ -151,13 +157,19 @@ def _raw_columns(feature: Feature) -> dict[str, _Column]:
         return {feature.column: ((None,), tf.as_dtype(feature.dtype))}
     if feature.separator is not None:
         return dict.fromkeys(feature.columns, ((None,), tf.string))
-    return {feature.column(field): ((None, None), tf.as_dtype(field.dtype)) for field in feature.fields}
+    lists: dict[str, _Column] = {
+        feature.column(field): ((None, None), tf.as_dtype(field.dtype)) for field in feature.fields
+    }
+    return lists if feature.weights is None else {**lists, feature.weights: ((None, None), tf.float32)}
 
 
 def encoded_columns(feature: Feature) -> dict[str, _Column]:
     """Shape and type of each encoded column that `feature` gives."""
     if isinstance(feature, Sequence):
-        return dict.fromkeys((*feature.columns, feature.mask), ((None, feature.length), tf.int32))
+        shape, weights = (None, feature.length), [] if feature.weights is None else [feature.weights]
+        return dict.fromkeys((*feature.id_columns, feature.mask), (shape, tf.int32)) | dict.fromkeys(
+            weights, (shape, tf.float32)
+        )
     if isinstance(feature, Numeric) and feature.transform != "buckets":
         return _raw_columns(feature)
     if isinstance(feature, TargetRates):
@@ -185,8 +197,15 @@ def _check(column: str, value: Any, shape: tuple[int | None, ...], dtype: tf.DTy
         raise ValueError(f"Column {column!r} must have the shape {shape}, batch first. Received: {tuple(tensor.shape)}")
     tensor = tf.cast(tensor, dtype)
     if isinstance(tensor, tf.RaggedTensor):
-        return tensor.to_tensor(MISSING_ID[dtype.name])
+        return tensor.to_tensor(MISSING_ID.get(dtype.name, math.nan))
     return tensor
+
+
+def _or_missing(weights: Tensor, ids: Tensor) -> Tensor:
+    """`weights`, or as many missing ones as there are ids, where a request leaves them out."""
+    rows, events = tf.unstack(tf.shape(ids))
+    absent = tf.fill((rows, tf.where(tf.shape(weights)[1] > 0, 0, events)), math.nan)
+    return tf.concat([weights, absent], axis=1)
 
 
 def _check_lengths(name: str, columns: dict[str, tuple[Any, Tensor]]) -> None:

@@ -41,7 +41,7 @@ def split_fields(feature: Sequence, texts: Mapping[str, Tensor]) -> dict[str, tf
     separator = feature.separator or ""
     return {
         column: split_ids(texts[column], separator, field.dtype or "string")
-        for column, field in zip(feature.columns, feature.fields, strict=True)
+        for column, field in zip(feature.id_columns, feature.fields, strict=True)
     }
 
 

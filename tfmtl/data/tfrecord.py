@@ -219,7 +219,7 @@ def _feature(column: Column, found: pa.DataType) -> tf.io.FixedLenFeature | tf.i
 
 def _converted(column: Column, values: Tensor) -> Tensor:
     if isinstance(values, tf.RaggedTensor):
-        return values[:, -(column.width or 0) :].to_tensor(MISSING_ID[column.dtype], shape=(None, column.width))
+        return values[:, -(column.width or 0) :].to_tensor(MISSING_ID.get(column.dtype, math.nan), shape=(None, column.width))
     if values.dtype == tf.string:
         return values
     if column.dtype == "int64":
@@ -242,6 +242,7 @@ def _events(fields: dict[str, Tensor], names: Tensor) -> dict[str, Tensor]:
         message = f": columns {first} and {other} must hold equally many items"
         checks.append(tf.debugging.Assert(tf.reduce_all(equal), [tf.strings.join([bad, message])]))
     with tf.control_dependencies(checks):
-        present = [ids.flat_values != MISSING_ID[ids.dtype.name] for ids in fields.values()]
+        ids_alone = [ids for ids in fields.values() if not ids.dtype.is_floating]  # a weight makes no event
+        present = [ids.flat_values != MISSING_ID[ids.dtype.name] for ids in ids_alone]
         event = tf.reduce_any(tf.stack(present), axis=0)
     return {name: tf.ragged.boolean_mask(ids, ids.with_flat_values(event)) for name, ids in fields.items()}

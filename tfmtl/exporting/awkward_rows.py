@@ -34,6 +34,9 @@ def awkward_rows(features: tuple[Feature, ...]) -> Iterator[RawRows]:
             for field in feature.fields:
                 histories = _awkward_histories(field, feature.length, shift)
                 rows[feature.column(field)] = _joined(histories, feature.separator) if feature.separator else histories
+            if feature.weights is not None:
+                weights = _cycle([0.0, 1.0, float("nan"), 2.5, 1e3], shift).astype(np.float32)
+                rows[feature.weights] = np.stack([np.roll(weights, i) for i in range(feature.length + 3)], 1)
     yield rows
     yield take(rows, slice(1))
     of_histories = {column for feature in features if isinstance(feature, Sequence) for column in feature.columns}

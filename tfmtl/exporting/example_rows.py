@@ -38,8 +38,8 @@ def rows_of(examples: Any, signature: Mapping[str, tf.TensorSpec], limit: int) -
 
 
 def filler(dtype: str) -> Any:
-    """The missing id, as these arrays hold it."""
-    return b"" if dtype == "string" else MISSING_ID[dtype]
+    """The missing id, as these arrays hold it; of the weights of events NaN."""
+    return b"" if dtype == "string" else MISSING_ID.get(dtype, np.float32("nan"))
 
 
 def take(rows: RawRows, index: Any) -> RawRows:

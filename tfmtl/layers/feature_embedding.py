@@ -84,7 +84,7 @@ class FeatureEmbedding(FieldEmbedding):
             elif self.pool_sequences:
                 fields.update(self._pooled(feature, looked_up, encoded, training))
             else:
-                fields[feature.name] = join_fields(looked_up[column] for column in feature.columns)  # (B, L, D)
+                fields[feature.name] = join_fields(looked_up[column] for column in feature.id_columns)  # (B, L, D)
         return fields
 
     def joined(self, encoded: Encoded) -> Tensor:

@@ -40,6 +40,11 @@ class FieldEmbedding(keras.layers.Layer):
         super().__init__(autocast=False, **kwargs)
         self.features = tuple(feature_from_dict(feature).encoded() for feature in features)
         check_features(self.features)
+        weighted = [f.name for f in self.features if isinstance(f, Sequence) and f.weights is not None]
+        if weighted and not pools:
+            raise ValueError(
+                f"The events of a history that is read one by one have no `weights`. Received: weights of {weighted}"
+            )
         self.embeddings_initializer = keras.initializers.get(embeddings_initializer)
         self.embeddings_regularizer = keras.regularizers.get(embeddings_regularizer)
         self.tables = FusedTables(
@@ -94,21 +99,25 @@ class FieldEmbedding(keras.layers.Layer):
 
     def _pooled(self, feature: Sequence, looked_up: Encoded, encoded: Encoded, training: bool | None) -> Encoded:
         """One `(B, copies * dim)` for each field of a history."""
-        check_columns([feature.mask], encoded)
+        check_columns([feature.mask, *feature.columns[len(feature.fields) :]], encoded)
         mask = encoded[feature.mask]
         if feature.pooling == "attention":
-            return self._attended(feature, looked_up, mask, training)
-        return {column: pool_events(looked_up[column], mask, feature.pooling) for column in feature.columns}
+            return self._attended(feature, looked_up, encoded, training)
+        weights = None if feature.weights is None else encoded[feature.weights]
+        return {column: pool_events(looked_up[column], mask, feature.pooling, weights) for column in feature.id_columns}
 
-    def _attended(self, feature: Sequence, looked_up: Encoded, mask: Tensor, training: bool | None) -> Encoded:
+    def _attended(self, feature: Sequence, looked_up: Encoded, encoded: Encoded, training: bool | None) -> Encoded:
         """The sum of the events, each times its score: of all its fields together, for each of the copies."""
-        columns = feature.columns
+        columns, mask = feature.id_columns, encoded[feature.mask]
         apart = {name: ops.split(looked_up[name], self.copies, axis=-1) for name in (*columns, *feature.target)}
         pooled: dict[str, list[Tensor]] = {column: [] for column in columns}
         for copy, unit in enumerate(self.units(feature)):
             events = join_fields(apart[column][copy] for column in columns)  # (B, L, D)
             target = join_fields(apart[name][copy] for name in feature.target)
-            scores = ops.cast(unit([events, mask, target], training=training), events.dtype)[:, None]  # (B, 1, L)
+            scores = unit([events, mask, target], training=training)
+            if feature.weights is not None:
+                scores = scores * encoded[feature.weights]
+            scores = ops.cast(scores, events.dtype)[:, None]  # (B, 1, L)
             for column in columns:
                 pooled[column].append(ops.matmul(scores, apart[column][copy])[:, 0])
         return {column: join_fields(parts) for column, parts in pooled.items()}
@@ -125,7 +134,7 @@ class FieldEmbedding(keras.layers.Layer):
             elif pooled:
                 shapes.update({feature.column(field): (batch, field.dim) for field in feature.fields})
             else:
-                events = input_shape[feature.columns[0]][1]
+                events = input_shape[feature.id_columns[0]][1]
                 shapes[feature.name] = (batch, events, sum(field.dim for field in feature.fields))
         return shapes
 

@@ -60,7 +60,7 @@ class FusedTables(keras.layers.Layer):
         self.initializer = keras.initializers.get(initializer)
         self.regularizer = keras.regularizers.get(regularizer)
         self.groups = _group_by_weight(self.features)
-        self.events = {column for f in self.features if isinstance(f, Sequence) for column in f.columns}
+        self.events = {column for f in self.features if isinstance(f, Sequence) for column in f.id_columns}
 
     def build(self, input_shape: Any) -> None:
         self.tables = {}

@@ -32,7 +32,8 @@ def encoded_inputs(features: Iterable[Feature]) -> dict[str, Any]:
             inputs[feature.name] = keras.Input(shape, dtype="float32", name=feature.name)
         else:
             for column in (*feature.columns, feature.mask):
-                inputs[column] = keras.Input((feature.length,), dtype="int32", name=column)
+                dtype = "float32" if column == feature.weights else "int32"
+                inputs[column] = keras.Input((feature.length,), dtype=dtype, name=column)
     return inputs
 
 

@@ -34,6 +34,8 @@ class Sequence:
         target: with `pooling="attention"`, name of the feature that describes the item at hand as an event is described, or
             names, together as wide as the fields. They usually share the fields' tables.
         attention_units, attention_activation, attention_softmax: of the activation unit.
+        weights: a column of numbers, one for each event: how much it counts in a sum, a mean (`sum w e / sum w`) or beside its
+            score in an attention. A missing one is 1. Tags that come with a score, or ids with a dwell time, are such lists.
         prefix: what stands before a field's name in the name of its column; `"{name}_"` by default.
         separator: what stands between the ids where a column holds them in one text; None where it holds lists. A text
             between two separators that is no integer, where ids are integers, is an unknown id.
@@ -41,7 +43,8 @@ class Sequence:
 
     Raises:
         ValueError: no field, a field given twice, a column called `{name}_mask` or otherwise no name, `length < 1`, an
-            unknown pooling, or a `target` where there is no attention or the other way round.
+            unknown pooling, a `target` where there is no attention or the other way round, or `weights` of a maximum or of
+            ids in one text.
     """
 
     name: str
@@ -53,6 +56,7 @@ class Sequence:
     attention_units: tuple[int, ...] = (36,)
     attention_activation: AttentionActivation = "prelu"
     attention_softmax: bool = False
+    weights: str | None = None
     prefix: str | None = None
     separator: str | None = None
     side: Side = "context"
@@ -77,6 +81,11 @@ class Sequence:
         object.__setattr__(self, "target", (self.target,) if isinstance(self.target, str) else tuple(self.target))
         object.__setattr__(self, "attention_units", check_units("attention_units", self.attention_units, least=1))
         check_option("attention_activation", self.attention_activation, AttentionActivation, of=repr(self.name))
+        if self.weights is not None and (self.pooling == "max" or self.separator is not None):
+            raise ValueError(
+                f"`weights` of {self.name!r} go with lists whose events are added up. Received: pooling={self.pooling!r}, "
+                f"separator={self.separator!r}"
+            )
         if bool(self.target) != (self.pooling == "attention"):
             raise ValueError(
                 f"`target` of {self.name!r} goes with pooling='attention'. Received: target={self.target}, pooling={self.pooling!r}"
@@ -89,13 +98,19 @@ class Sequence:
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """The raw columns that the feature reads, one a field."""
+        """The raw columns that the feature reads: one a field, and the one of the weights."""
+        return (*self.id_columns, *([] if self.weights is None else [self.weights]))
+
+    @property
+    def id_columns(self) -> tuple[str, ...]:
+        """The columns of ids, one a field."""
         return tuple(self.column(field) for field in self.fields)
 
     @property
     def sources(self) -> tuple[str, ...]:
         """What files call them: as the fields say, or the same."""
-        return tuple(field.column or self.column(field) for field in self.fields)
+        ids = [field.column or self.column(field) for field in self.fields]
+        return (*ids, *self.columns[len(ids) :])
 
     def column(self, field: Categorical) -> str:
         """The column that holds `field`."""

@@ -38,6 +38,8 @@ def encoded_rows(schema: Schema, count: int, seed: int = 0) -> dict[str, np.ndar
             for field in feature.fields:
                 ids = rng.integers(0, field.rows, mask.shape, np.int32)
                 rows[feature.column(field)] = np.where(mask, ids, 0).astype(np.int32)
+            if feature.weights is not None:
+                rows[feature.weights] = np.where(mask, rng.random(mask.shape), 0).astype(np.float32)
     return rows
 
 

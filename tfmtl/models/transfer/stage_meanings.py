@@ -48,7 +48,7 @@ def fields_of(embed: FieldEmbedding, into: Meanings, name: str) -> dict[str, Lab
             fields[feature.name] = within(feature.name, numbers)
     for feature in embed.features:
         if isinstance(feature, History) and embed.units(feature):
-            events = tuple(chain(*(fields[column] for column in feature.columns)))
+            events = tuple(chain(*(fields[column] for column in feature.id_columns)))
             target = tuple(chain(*(fields[other] for other in feature.target)))
             for stream, unit in zip(vectors_of(embed), embed.units(feature), strict=True):
                 _activation_unit(unit, into, f"{name}.attention[{feature.name}][{stream}]", events, target)
@@ -108,7 +108,7 @@ def _(layer: STEMRepresentation, into: Meanings, name: str, given: Any) -> dict[
 def _(layer: DTRNRepresentation, into: Meanings, name: str, given: Any) -> dict[str, Labels]:
     fields = fields_of(layer.embed, into, f"{name}.embed")
     for history in layer.behaviors:
-        fields[history.name] = tuple(chain(*(fields[column] for column in history.columns)))
+        fields[history.name] = tuple(chain(*(fields[column] for column in history.id_columns)))
     made = numbered(layer.dim)
     for field, projection in layer.projections.items():
         dense(projection, into, f"{name}.projections[{field}]", fields[field], made)

@@ -83,7 +83,7 @@ class SharedBottomRepresentation(Representation):
         found: list[str] = []
         for feature in self.features:
             if isinstance(feature, History):
-                found += feature.columns
+                found += feature.id_columns
             elif not isinstance(feature, Numeric) or feature.dim:
                 found.append(feature.name)
         return tuple(found)

@@ -68,7 +68,7 @@ def _features(examined: Examination, known: np.ndarray) -> Iterator[tuple[str, s
                 continue
             present = column(feature.mask) > 0
             yield f"the length of {feature.name}", "numbers", present.sum(1).astype("float64")
-            for name in feature.columns:
+            for name in feature.id_columns:
                 if name in examined.rows.columns:
                     yield name, "histories", np.where(present, column(name), -1)
         elif feature.name in examined.rows.columns:

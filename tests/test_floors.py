@@ -9,8 +9,18 @@ ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "tfmtl"
 
 FLOORS = [
-    {"typing", "keras_host", "version", "checks", "outputs", "paths", "leftovers", "row_errors"},
-    {"atomic_file", "initializers", "cross_replica", "chief", "label_checks", "passes", "progress", "tables"},
+    {"typing", "keras_host", "version", "checks", "paths", "leftovers", "row_errors"},
+    {
+        "atomic_file",
+        "initializers",
+        "cross_replica",
+        "chief",
+        "label_checks",
+        "outputs",
+        "passes",
+        "progress",
+        "tables",
+    },
     {"masked_rows", "named_model"},
     {"losses"},
     {"schema", "metrics", "optimizers"},

@@ -4,7 +4,8 @@
     python examples/video_feed.py --data KuaiRand-Pure/data   # the same on the public data set
 
 The generated feed lies in the files of KuaiRand-Pure. What made its labels is known, so the best AUC that any model can reach is
-known too.
+known too. Two of its tasks pull apart, and two are rare: a rare task that goes with clicks gains by sharing, one that is in conflict
+with another need not.
 """
 
 import argparse
@@ -20,6 +21,7 @@ from rich.console import Console
 from rich.table import Table
 
 import tfmtl
+from tfmtl import Schema
 from tfmtl.analysis import Contestant
 from tfmtl.data import Preprocessor, kuairand, short_video
 from tfmtl.data.datasets.short_video import TRUTH
@@ -33,7 +35,9 @@ TASKS = ("click", "long_view", "like", "forward")
 SIZES = {"units": (64, 32), "tower_units": (16,), "dropout": 0.2}
 NAME = "PLE"
 SAMPLE = 256  # rows sent to the server
-BATCH = 512
+BATCH, RATE = 1024, 2e-3
+LEFT_OUT = (*(f"onehot_feat{i}" for i in range(1, 18)), "is_lowactive_period", "server_width", "server_height")
+"""Columns that say little, so that it takes minutes."""
 
 
 def main() -> None:
@@ -42,8 +46,11 @@ def main() -> None:
     generated = options.data is None
     console.rule("1. The rows")
     folder = short_video(out / "feed", users=options.users) if generated else Path(options.data)
-    split = kuairand(folder, tasks=options.tasks, length=20)
-    schema = tfmtl.adapt(split.schema, tfmtl.read(split.train, split.schema, batch_size=8192))
+    split = kuairand(
+        folder, tasks=options.tasks, length=20, target_rates=False
+    )  # they tell a twin of all tasks' labels
+    schema = Schema([feature for feature in split.schema.features if feature.name not in LEFT_OUT], split.schema.tasks)
+    schema = tfmtl.adapt(schema, tfmtl.read(split.train, schema, batch_size=8192))
     console.print(about(split, schema, generated))
 
     console.rule("2. Does sharing help? PLE against a single-task twin for each task")
@@ -57,6 +64,8 @@ def main() -> None:
         seeds=options.seeds,
         epochs=options.epochs,
         batch_size=BATCH,
+        learning_rates=(RATE,),
+        normalize=False,  # every task's loss counts as it is: rare tasks learn from clicks here, not by being louder
         patience=1,
         folder=out / "runs",
     )
@@ -134,8 +143,8 @@ def fit(schema, split, options, epochs):
     train = tfmtl.read(split.train, schema, batch_size=BATCH, shuffle=True, seed=1, encode=True)
     with tfmtl.strategy("auto").scope():
         model = ple(schema, **SIZES)
-        model.compile(tfmtl.LazyAdam(1e-3), **tfmtl.objectives(schema.tasks))
-    model.fit(train, epochs=epochs)
+        model.compile(tfmtl.LazyAdam(RATE), **tfmtl.objectives(schema.tasks, normalize=False))
+    model.fit(train, epochs=epochs, shuffle=False)  # the dataset shuffles; Keras warns of its own default
     return model
 
 
@@ -174,7 +183,7 @@ def _options():
     parser.add_argument("--users", type=int, default=2500, help="of the generated feed")
     parser.add_argument("--tasks", nargs="+", choices=TASKS, default=TASKS)
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--epochs", type=int, default=4, help="at most")
+    parser.add_argument("--epochs", type=int, default=6, help="at most")
     parser.add_argument("--out", default="runs/video_feed")
     return parser.parse_args()
 

@@ -46,15 +46,3 @@ def test_signatures_of_many_tasks_share_one_core(tmp_path):
     """A model's size grows with its tasks; so does its export, and not with their square."""
     four, eight = size_of(4, tmp_path), size_of(8, tmp_path)
     assert eight < 2.1 * four
-
-
-def test_parts_of_many_tasks_stay_calls(model, rows, tmp_path, monkeypatch):
-    """Not copied into each signature when that is prepared. That the answers are right `export` sees to."""
-    for module in ("graph.shared_parts", "signature_set"):
-        monkeypatch.setattr(f"tfmtl.exporting.{module}.FEW", 2)
-    version = export(model, tmp_path / "ranker", SCHEMA, examples=rows)
-    saved = saved_model_pb2.SavedModel.FromString((version / "saved_model.pb").read_bytes())
-    library = {function.signature.name: function for function in saved.meta_graphs[0].graph_def.library.function}
-    kept = {name for name, function in library.items() if function.attr["_noinline"].b}
-    called = [node.attr["f"].func.name for function in library.values() for node in function.node_def]
-    assert len(kept) >= 3 and min(called.count(name) for name in kept) >= 3

@@ -7,7 +7,6 @@ from typing import Any
 import tensorflow as tf
 
 from tfmtl.exporting.example_rows import RawRows, tensors
-from tfmtl.exporting.graph.shared_parts import FEW
 from tfmtl.exporting.graph.traced_function import Signature, Tensors, concrete_function
 from tfmtl.exporting.optional_columns import filled, left_out
 from tfmtl.exporting.rank_signature import rank_signature
@@ -71,8 +70,7 @@ def build_signatures(
         return concrete_function(function, inputs)
 
     parsed = partial(parse_examples, raw)
-    # Called by all, as the parts of the model are.
-    fill_up = concrete_function(lambda **given: filled(raw, given), raw, inlined=len(tasks) <= FEW)
+    fill_up = concrete_function(lambda **given: filled(raw, given), raw)  # called by all, as the parts of the model are
 
     def from_raw(wanted: tuple[str, ...], answer: Callable[[Predictions], Tensors]) -> ServedSignature:
         return ServedSignature(cut(raw, wanted, answer, columns=fill_up), as_raw, defaults=left_out(raw))

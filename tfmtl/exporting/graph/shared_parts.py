@@ -10,21 +10,14 @@ heads       what all tasks read -> all predictions                   called by t
 ```
 
 What a task needs for itself alone stands in its own signature, so that this computes no more than before.
-
-TensorFlow copies a function that is called into the one that calls it when it prepares that, which saves a call at each request.
-With many tasks the copies would cost more than all else, so there the parts are prepared once and stay calls.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from functools import partial
 
 import tensorflow as tf
 
 from tfmtl.exporting.graph.traced_function import Tensors, TracedFunction, concrete_function, tensors_read
 from tfmtl.typing import Tensor
-
-FEW = 12
-"""So many tasks are cheaper to copy for than to call for."""
 
 
 class CalledPart:
@@ -34,10 +27,9 @@ class CalledPart:
         traced: the graph.
         given: tensors of the graph that are there already; those that the part does not need are not its inputs.
         fetched: tensors of the graph that it computes.
-        inlined: whether those that call it take a copy.
     """
 
-    def __init__(self, traced: TracedFunction, given: Iterable[Tensor], fetched: Sequence[Tensor], *, inlined: bool):
+    def __init__(self, traced: TracedFunction, given: Iterable[Tensor], fetched: Sequence[Tensor]):
         self.fetched = [tensor.name for tensor in fetched]
         there = {tensor.name: tensor for tensor in given}
         read = tensors_read(traced.needed_operations(fetched, there), fetched)
@@ -51,7 +43,7 @@ class CalledPart:
             f"given_{place}": tf.TensorSpec(there[name].shape, there[name].dtype)
             for place, name in enumerate(self.given)
         }
-        self.function = concrete_function(compute, signature, inlined=inlined)
+        self.function = concrete_function(compute, signature)
 
     def __call__(self, tensors: Mapping[str, Tensor]) -> Tensors:
         """Calls the part in the function being traced: the tensors that it fetches, by their names in the graph."""
@@ -74,10 +66,9 @@ class SharedParts:
         common = {op for op, tasks in needed_by.items() if tasks == everyone}
         columns = [tensor for tensor in encoded if tensor.op in common]
         border = _border(traced.operations, needed_by, common, encoded, outputs)
-        part = partial(CalledPart, traced, inlined=len(outputs) <= FEW)
-        self.encoding = part(traced.inputs.values(), columns) if columns else None
-        self.core = part(encoded, border) if border else None
-        self.heads = part([*encoded, *border], outputs)
+        self.encoding = CalledPart(traced, traced.inputs.values(), columns) if columns else None
+        self.core = CalledPart(traced, encoded, border) if border else None
+        self.heads = CalledPart(traced, [*encoded, *border], outputs)
 
     def common(self, tensors: Mapping[str, Tensor], *, encoded: bool) -> Tensors:
         """`tensors`, by their names in the graph, with what all tasks need of them.

@@ -138,14 +138,10 @@ def trace(function: Callable[[Tensors], Tensors], signature: Signature) -> Trace
     return TracedFunction(concrete.graph, inputs, outputs, captures, tuple(concrete.variables))
 
 
-def concrete_function(function: Callable[..., Tensors], signature: Signature, *, inlined: bool = True) -> Any:
-    """`function(**tensors)` as a concrete function whose inputs are named as in `signature`.
-
-    Where it is not `inlined`, TensorFlow keeps what calls it a call.
-    """
+def concrete_function(function: Callable[..., Tensors], signature: Signature) -> Any:
+    """`function(**tensors)` as a concrete function whose inputs are named as in `signature`."""
     specs = {name: tf.TensorSpec(spec.shape, spec.dtype, name=name) for name, spec in signature.items()}
-    attributes = None if inlined else {"_noinline": True}
-    return tf.function(function, autograph=False, experimental_attributes=attributes).get_concrete_function(**specs)
+    return tf.function(function, autograph=False).get_concrete_function(**specs)
 
 
 def tensors_read(operations: Iterable[tf.Operation], fetched: Iterable[Tensor]) -> set[str]:

@@ -219,7 +219,9 @@ def _feature(column: Column, found: pa.DataType) -> tf.io.FixedLenFeature | tf.i
 
 def _converted(column: Column, values: Tensor) -> Tensor:
     if isinstance(values, tf.RaggedTensor):
-        return values[:, -(column.width or 0) :].to_tensor(MISSING_ID.get(column.dtype, math.nan), shape=(None, column.width))
+        return values[:, -(column.width or 0) :].to_tensor(
+            MISSING_ID.get(column.dtype, math.nan), shape=(None, column.width)
+        )
     if values.dtype == tf.string:
         return values
     if column.dtype == "int64":

@@ -167,13 +167,13 @@ def ask(console, model, base_path, columns, preprocessor):
 
 def next_steps(base_path, page):
     """The commands a user would type next, as they can be pasted."""
-    path, command = os.path.relpath(base_path), Path(sys.executable).parent / "tfmtl"
-    shown = os.path.relpath(command) if command.is_relative_to(Path.cwd()) else command
+    path, folder = os.path.relpath(base_path), Path(sys.executable).parent
+    shown = Path(os.path.relpath(folder)) if folder.is_relative_to(Path.cwd()) else folder
     return f"""
 Next:
-  {shown} serve {path} --name video_feed             # gRPC on 8500, REST on 8501
-  curl localhost:8501/v1/models/video_feed/metadata  # in another shell
-  open {os.path.relpath(page)}                       # or with any browser
+  {shown / "tfmtl"} serve {path} --name video_feed      # gRPC on 8500, REST on 8501
+  curl localhost:8501/v1/models/video_feed/metadata     # in another shell
+  {shown / "python"} -m webbrowser -t file://{Path(page).resolve()}
 Production: see export/README.md."""
 
 

@@ -35,6 +35,9 @@ MODELS: dict[str, Callable[[], Any]] = {
     "mfh": lambda: routed(presets.mfh(GRIDDED, GRID, **TREE), GRIDDED, GRID),
     "esmm": lambda: presets.esmm(SCHEMA, **SMALL),
     "aitm": lambda: presets.aitm(SCHEMA, **SMALL),
+    "star": lambda: presets.star(SCHEMA, "segment", tower_units=(4,)),
+    "home": lambda: presets.home(SCHEMA, **SMALL),
+    "dselect_k": lambda: presets.dselect_k(SCHEMA, units=(8,), num_experts=3, tower_units=(4,)),
     "dtrn": lambda: presets.dtrn(HISTORIED, target="item", hyper_units=(), **SMALL),
 }
 

@@ -51,8 +51,12 @@ def test_isotonic_points_are_the_pools_of_scikit_learn():
     points = isotonic_points(labels, probabilities, weights)
     fitted = IsotonicRegression().fit(probabilities, labels, weights).predict(probabilities)
     pools = [np.isclose(fitted, rate, rtol=0, atol=1e-9) for rate in np.unique(fitted.round(12))]
-    middles = [np.average(probabilities[rows], weights=weights[rows]) for rows in pools]
-    np.testing.assert_allclose(points, [middles, [fitted[rows][0] for rows in pools]], rtol=1e-6, atol=1e-9)
+    expected = []
+    for rows in pools:
+        middle = np.average(probabilities[rows], weights=weights[rows])
+        ends = 0.9 * np.unique([probabilities[rows].min(), probabilities[rows].max()]) + 0.1 * middle
+        expected += [(end, fitted[rows][0]) for end in ends]
+    np.testing.assert_allclose(points.T, expected, rtol=1e-6, atol=1e-9)
     grid = np.linspace(-0.1, 1.1, 241)
     layer = IsotonicCurve(points.shape[1])
     layer.build((None, 1))
@@ -103,7 +107,7 @@ def test_saved_and_exported_with_its_curves(served, tmp_path):
     version = tfmtl.export(served, tmp_path / "ranker", SCHEMA, examples=few, signatures=["serving_default"])
     answers = ExportedModel(version)(few)
     for task, expected in served(few).items():
-        np.testing.assert_allclose(answers[task], expected, rtol=1e-5, atol=1e-7)
+        np.testing.assert_allclose(answers[task], expected, rtol=1e-4, atol=1e-5)
 
 
 WRONG = [

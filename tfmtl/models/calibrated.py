@@ -35,7 +35,7 @@ def calibrated(
 
     | method | curve | rows |
     |---|---|---|
-    | `"isotonic"` | lines between the pools of the rising step curve with the least squared error | thousands of positives: it follows any bend |
+    | `"isotonic"` | the rising step curve with the least squared error, its steps joined by lines | thousands of positives: it follows any bend |
     | `"platt"` | `sigmoid(a logit(p) + b)` | few: two numbers |
 
     Fit on rows that the model was not trained on, and that come as they are served: a model that is right on training rows is
@@ -63,7 +63,7 @@ def calibrated(
 
     Reference:
         Platt, 1999, see `tfmtl.layers.PlattScaling`; Zadrozny and Elkan, "Transforming Classifier Scores into Accurate
-        Multiclass Probability Estimates", KDD 2002, for isotonic regression, whose step curve is joined by lines here.
+        Multiclass Probability Estimates", KDD 2002, for isotonic regression, whose steps are joined by lines here.
     """
     if not isinstance(getattr(model, "output", None), dict):  # which a model that is no graph has not
         raise ValueError(f"The model must be functional and give `{{task: (B, 1)}}`. Received: {type(model).__name__}")

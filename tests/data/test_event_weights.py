@@ -38,15 +38,31 @@ def encoded(x):
     return {name: np.asarray(column) for name, column in Preprocessor(SCHEMA.features)(x).items()}
 
 
-@pytest.mark.parametrize("kind", ["dict", "parquet", "ragged"])
+def write_records(path):
+    """The log as `tf.Example`s, which have no nulls in lists: a missing weight is NaN."""
+    with tf.io.TFRecordWriter(str(path)) as writer:
+        for row in range(4):
+            lists = {name: ROWS[name][row] for name in ("user_tag", "item")}
+            ids = {name: tf.train.Int64List(value=np.atleast_1d(value).astype(int)) for name, value in lists.items()}
+            feature = {name: tf.train.Feature(int64_list=value) for name, value in ids.items()}
+            for name in ("score", "click"):
+                numbers = tf.train.FloatList(value=np.atleast_1d(ROWS[name][row]))
+                feature[name] = tf.train.Feature(float_list=numbers)
+            writer.write(tf.train.Example(features=tf.train.Features(feature=feature)).SerializeToString())
+
+
+@pytest.mark.parametrize("kind", ["dict", "parquet", "records", "ragged"])
 def test_weights_go_with_their_events(kind, tmp_path):
     """The last events are kept, a position without an id goes with its weight, and a missing weight is 1."""
     if kind == "ragged":
         x = {"user_tag": tf.ragged.constant(LOG["user_tag"], dtype=tf.int64), "item": np.arange(4)}
         x = encoded({**x, "score": tf.ragged.constant(LOG["score"], dtype=tf.float32)})
     else:
-        pq.write_table(pa.table(ROWS), tmp_path / "rows.parquet")
-        source = ROWS if kind == "dict" else tmp_path / "rows.parquet"
+        source = {"dict": ROWS, "parquet": tmp_path / "rows.parquet", "records": tmp_path / "rows.tfrecord"}[kind]
+        if kind == "parquet":
+            pq.write_table(pa.table(ROWS), source)
+        elif kind == "records":
+            write_records(source)
         (x, _), *_ = tfmtl.read(source, SCHEMA, batch_size=4, encode=True)
     np.testing.assert_array_equal(x["user_tag"], IDS)
     np.testing.assert_array_equal(x["score"], WEIGHTS)

@@ -124,3 +124,13 @@ def test_what_layers_add_counts_once_under_replicas():
             np.testing.assert_allclose(ours, theirs, atol=1e-6)
         """
     )
+
+
+@pytest.mark.parametrize("data", ["arrays", "dataset"])
+def test_the_first_step_is_traced_once(data, monkeypatch):
+    """TensorFlow traces a step again where variables were made in it, for slots or for what logs the losses."""
+    traced, step = [], NamedModel.train_step
+    monkeypatch.setattr(NamedModel, "train_step", lambda self, batch: traced.append(1) or step(self, batch))
+    given = (X, Y) if data == "arrays" else (tf.data.Dataset.from_tensor_slices((X, Y)).batch(32),)
+    logs = compiled().fit(*given, verbose=0).history
+    assert len(traced) == 1 and {"view_loss", "buy_loss"} <= set(logs)

@@ -3,7 +3,7 @@
     .venv/bin/python notebooks/execute.py                      # all
     .venv/bin/python notebooks/execute.py 01_quickstart 02_ple
 
-Cells that install are left alone. Progress bars, colours and what goes to stderr are not stored.
+Cells that install are left alone. Progress bars, colours, TensorFlow's log and what goes to stderr are not stored.
 """
 
 import argparse
@@ -17,6 +17,7 @@ from nbclient import NotebookClient
 
 HERE = Path(__file__).resolve().parent
 START = "import matplotlib; matplotlib.rcParams['figure.dpi'] = 72; matplotlib.rcParams['savefig.dpi'] = 72"
+LOGGED = re.compile(r"^INFO:tensorflow:.*\n+", re.MULTILINE)
 ESCAPES = re.compile(r"\x1b\[[0-9;]*m")
 
 
@@ -37,7 +38,8 @@ def execute(notebook: nbformat.NotebookNode) -> None:
         if cell.cell_type == "code" and cell not in installs:
             count += 1
             cell.execution_count = count
-            cell.outputs = joined([tidy(output, count) for output in cell.outputs if output.get("name") != "stderr"])
+            kept = joined([tidy(output, count) for output in cell.outputs if output.get("name") != "stderr"])
+            cell.outputs = [output for output in kept if output.get("text", "-").strip()]
 
 
 def joined(outputs: list[nbformat.NotebookNode]) -> list[nbformat.NotebookNode]:
@@ -56,7 +58,10 @@ def tidy(output: nbformat.NotebookNode, count: int) -> nbformat.NotebookNode:
     if output.output_type == "execute_result":
         output.execution_count = count
     if "text" in output:
-        lines = [line.rsplit("\r", 1)[-1] for line in ESCAPES.sub("", output.text).replace("\x08", "").split("\n")]
+        lines = [
+            line.rsplit("\r", 1)[-1]
+            for line in LOGGED.sub("", ESCAPES.sub("", output.text)).replace("\x08", "").split("\n")
+        ]
         output.text = "\n".join(line.rstrip() for line in lines)
     return output
 

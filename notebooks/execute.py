@@ -57,6 +57,8 @@ def tidy(output: nbformat.NotebookNode, count: int) -> nbformat.NotebookNode:
     """What a reader would see at the end: bars are overwritten, colours are not shown."""
     if output.output_type == "execute_result":
         output.execution_count = count
+    if "text/plain" in output.get("data", {}):
+        output.data["text/plain"] = ESCAPES.sub("", output.data["text/plain"])
     if "text" in output:
         lines = [
             line.rsplit("\r", 1)[-1]

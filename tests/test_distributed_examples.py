@@ -115,5 +115,5 @@ def test_parameter_servers_train_though_a_worker_is_killed(tmp_path):
 def test_ray_trains_on_two_workers(tmp_path):
     pytest.importorskip("ray")
     run("rows.py", tmp_path / "rows")
-    printed = run("on_ray.py", "--workers", 2, "--data", tmp_path / "rows", "--out", tmp_path / "out", "--epochs", 1)
-    assert "click_auc" in printed and (tmp_path / "out" / "served" / "1" / "saved_model.pb").exists()
+    run("on_ray.py", "--workers", 2, "--data", tmp_path / "rows", "--out", tmp_path / "out", "--epochs", 1)
+    assert (tmp_path / "out" / "served" / "1" / "saved_model.pb").exists() and (tmp_path / "out" / "run").is_dir()

@@ -38,7 +38,7 @@ def main() -> None:
         scaling_config=ScalingConfig(num_workers=options.workers, resources_per_worker={"CPU": options.cpus}),
         run_config=RunConfig(failure_config=FailureConfig(max_failures=5)),
     )
-    print(trainer.fit().metrics)
+    trainer.fit()
 
 
 if __name__ == "__main__":

@@ -106,7 +106,12 @@ class NamedModel(keras.Model):
     @raising_as_is
     def fit(self, x: Any = None, y: Any = None, *arguments: Any, **options: Any) -> Any:
         make_before_tracing(self, _label_names(x, y))
-        return super().fit(x, y, *arguments, **options)
+        history = super().fit(x, y, *arguments, **options)
+        if history.epoch and not history.history:
+            raise ValueError(
+                "Nothing was trained: the data held no batch. With `drop_remainder=True`, fewer rows than `batch_size` make none."
+            )
+        return history
 
     evaluate = raising_as_is(keras.Model.evaluate)
     predict = raising_as_is(keras.Model.predict)

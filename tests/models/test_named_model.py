@@ -10,7 +10,7 @@ from harness import run_fresh
 
 import tfmtl
 from tfmtl import Categorical, Numeric, Schema, Task
-from tfmtl.keras_host import keras
+from tfmtl.keras_host import LEGACY, keras
 from tfmtl.named_model import NamedModel
 
 SCHEMA = Schema([Numeric("b", transform=None), Categorical("a", num_ids=5)], [Task("view"), Task("buy")])
@@ -134,3 +134,9 @@ def test_the_first_step_is_traced_once(data, monkeypatch):
     given = (X, Y) if data == "arrays" else (tf.data.Dataset.from_tensor_slices((X, Y)).batch(32),)
     logs = compiled().fit(*given, verbose=0).history
     assert len(traced) == 1 and {"view_loss", "buy_loss"} <= set(logs)
+
+
+def test_data_without_a_batch_train_nothing_and_say_so():
+    data = tf.data.Dataset.from_tensor_slices((X, Y)).batch(100, drop_remainder=True)
+    with pytest.raises(ValueError, match="Nothing was trained: the data held no batch" if not LEGACY else "mpty"):
+        compiled().fit(data, verbose=0)

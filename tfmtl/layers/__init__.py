@@ -11,6 +11,7 @@ from tfmtl.layers.dice import Dice
 from tfmtl.layers.dselect_k_gate import DSelectKGate
 from tfmtl.layers.epnet import EPNet
 from tfmtl.layers.experts import Experts
+from tfmtl.layers.factorization_machine import FactorizationMachine
 from tfmtl.layers.feature_embedding import FeatureEmbedding
 from tfmtl.layers.feature_gate import FeatureGate
 from tfmtl.layers.field_interactions import FieldInteractions
@@ -46,6 +47,7 @@ __all__ = [
     "Dice",
     "EPNet",
     "Experts",
+    "FactorizationMachine",
     "FeatureEmbedding",
     "FeatureGate",
     "FieldInteractions",

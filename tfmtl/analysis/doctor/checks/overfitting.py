@@ -82,7 +82,7 @@ def _in_history(task: Task, pair: tuple[Sequence[float], Sequence[float]], best:
 
 def _in_rows(task: Task, train: Rows, rows: Rows) -> Finding | None:
     """What the model explains of the rows it was trained on, and of these; as parts of the loss of answering the mean."""
-    parts = [_losses(task, *each.of_task(task.name)[:2]) for each in (train, rows)]
+    parts = [_row_losses(task, *each.of_task(task.name)[:2]) for each in (train, rows)]
     if any(part is None or len(part) < 2 for part in parts):
         return None
     known, other = (part for part in parts if part is not None)
@@ -102,7 +102,7 @@ def _in_rows(task: Task, train: Rows, rows: Rows) -> Finding | None:
     )
 
 
-def _losses(task: Task, labels: np.ndarray, predictions: np.ndarray) -> np.ndarray | None:
+def _row_losses(task: Task, labels: np.ndarray, predictions: np.ndarray) -> np.ndarray | None:
     """The loss of each row, over that of always answering the mean of these rows."""
     if not len(labels) or labels.min() == labels.max():
         return None

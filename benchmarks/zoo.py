@@ -48,17 +48,17 @@ def presets(schema: tfmtl.Schema) -> dict[str, Callable[[], keras.Model]]:
         "mmoe": lambda: models.mmoe(schema, units=(256, 128), tower_units=(64,)),
         "adatt": lambda: models.adatt(schema, num_task_experts=2, num_shared_experts=2),
         "dselect_k": lambda: models.dselect_k(schema, units=(256, 128), num_experts=6, tower_units=(64,)),
-        "home": lambda: models.home(schema, units=(160, 96), groups=groups),
-        "snr": lambda: models.snr(schema, units=(256, 128), num_subnetworks=5),
-        "pepnet": lambda: models.pepnet(schema, [SCENARIO], [USER, ITEM], tower_units=(320, 128, 64), domain_units=128),
-        "star": lambda: models.star(schema, SCENARIO, tower_units=(128, 64)),
+        "home": lambda: models.home(schema, units=(104, 64), groups=groups),
+        "snr": lambda: models.snr(schema, units=(256, 128), num_subnetworks=3),
+        "pepnet": lambda: models.pepnet(schema, [SCENARIO], [USER, ITEM], tower_units=(192, 96, 64), domain_units=128),
+        "star": lambda: models.star(schema, SCENARIO, tower_units=(96, 64)),
     }
 
 
 def matmul_flops(model: keras.Model, rows: dict[str, Any]) -> float:
-    """Of a forward pass in training: two for each product of numbers that a matrix product adds up."""
+    """Of a forward pass as it is served, whose products all stand in one graph: two for each product of numbers that is added up."""
     specs = {name: tf.TensorSpec(column.shape, column.dtype) for name, column in rows.items()}
-    graph = tf.function(lambda columns: model(columns, training=True)).get_concrete_function(specs).graph
+    graph = tf.function(lambda columns: model(columns, training=False)).get_concrete_function(specs).graph
     total = 0
     for op in graph.get_operations():
         if op.type in ("MatMul", "BatchMatMul", "BatchMatMulV2"):

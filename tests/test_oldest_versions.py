@@ -14,7 +14,9 @@ def requirements() -> Iterator[Requirement]:
     """What users install; not the tools of those who develop, build the site or release."""
     setup = configparser.ConfigParser()
     setup.read(ROOT / "setup.cfg")
-    extras = {name: lines for name, lines in setup["options.extras_require"].items() if name not in ("dev", "docs", "release")}
+    extras = {
+        name: lines for name, lines in setup["options.extras_require"].items() if name not in ("dev", "docs", "release")
+    }
     for lines in (setup["options"]["install_requires"], *extras.values()):
         yield from map(Requirement, lines.split())
 

@@ -25,6 +25,7 @@ def streams():
 
 
 def routed(layer, x, value):
+    x = x.astype("float64")  # NumPy 1 takes a float64 scalar times a float32 array for float32
     z = np.clip(sigmoid(value(layer.log_alpha)) * 1.2 - 0.1, 0, 1)
     if layer.units is None:
         return np.einsum("ij,bjd->bid", z, x)

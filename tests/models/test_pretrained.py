@@ -64,6 +64,10 @@ def test_a_frozen_table_holds_the_vectors_and_zeros(file, tmp_path):
 def test_columns_of_vectors_are_read_and_learned(kind, tmp_path):
     """Lists of one width, with rows that have none: a vector is standardized number by number, and projected."""
     pq.write_table(pa.table({"image": pa.array(IMAGES, kind), **LABELS}), tmp_path / "rows.parquet")
+    try:
+        pq.read_table(tmp_path / "rows.parquet")
+    except (OSError, pa.ArrowInvalid):
+        pytest.skip(f"Arrow {pa.__version__} itself reads no Parquet file of fixed-size lists with a row that has none")
     schema = Schema([Numeric("image", size=3, dim=2, flag_missing="row")], TASKS)
     schema = tfmtl.adapt(schema, tfmtl.read(tmp_path / "rows.parquet", schema, batch_size=4))
     image = schema.feature("image")

@@ -70,7 +70,8 @@ class BalancedModel(NamedModel):
     def train_step(self, data: Any) -> dict[str, Any]:
         x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
         step: BalancingStep = self._held.step
-        with tf.GradientTape(persistent=True) as tape:
+        # A tape that is asked once lets TensorFlow keep less of what it calls.
+        with tf.GradientTape(persistent=step.balancer.needs_gradients) as tape:
             predictions = self(x, training=True)
             # Before the losses of the tasks wait for other replicas: see `NamedModel`.
             added = self.added_losses(y, sample_weight)

@@ -132,8 +132,10 @@ def measure(options: Any) -> dict[str, Any]:
         data = synthetic.correlated_regression(count, correlation=correlation, d=options.d, seed=seed)
         first, rest = data.split(options.rows)
         train, (valid, test) = arrays(first), (arrays(part) for part in rest.split(options.valid_rows))
+        schema = data.schema
+        del data, first, rest  # at the paper's size the rows are 3 GB, and are held once more as arrays
         if not contestants:
-            of = {name: chosen(name, data.schema, train, valid, seed, options) for name in options.models}
+            of = {name: chosen(name, schema, train, valid, seed, options) for name in options.models}
             contestants = {name: contestant for name, (contestant, _) in of.items()}
             found["parameters"] = {name: one.model.count_params() for name, one in contestants.items()}
             found["rates"] = {name: {"tried": tried, "kept": one.rate} for name, (one, tried) in of.items()}

@@ -12,10 +12,10 @@ from pyarrow import types
 
 from tfmtl.data.arrow import Piece, Reader, shard_pieces
 from tfmtl.data.columns import Column
+from tfmtl.data.generated import generated
 from tfmtl.data.labels import FILE, ROW
 from tfmtl.data.splitting import first_without_integers
 from tfmtl.passes import PassCounter
-from tfmtl.row_errors import noting_errors
 from tfmtl.schema.categorical import MISSING_ID
 from tfmtl.typing import Tensor
 
@@ -68,7 +68,7 @@ class ArrowSource:
             if table is None:  # a file that does not know its rows until it is read
                 raise ValueError(nothing)
 
-        chunks = tf.data.Dataset.from_generator(noting_errors(generate), output_signature=_signature(columns))
+        chunks = generated(generate, _signature(columns))
         return chunks.map(functools.partial(_decoded, columns), num_parallel_calls=tf.data.AUTOTUNE), num_rows
 
 

@@ -10,6 +10,7 @@ from tfmtl.checks import check_count, check_option
 from tfmtl.data.chunks import ArrowSource
 from tfmtl.data.columns import check_present, plan, wanted
 from tfmtl.data.csv_format import CsvFormat
+from tfmtl.data.generated import generated
 from tfmtl.data.labels import Labels
 from tfmtl.data.preprocessing import Preprocessor, encoded_columns
 from tfmtl.data.skipped import Skipped
@@ -155,7 +156,7 @@ def _at_end(dataset: tf.data.Dataset, act: Callable[[], None]) -> tf.data.Datase
         act()
         yield from ()
 
-    return tf.data.Dataset.from_generator(nothing, output_signature=dataset.element_spec)
+    return generated(nothing, dataset.element_spec)
 
 
 def _optional(schema: Schema, columns: Iterable[str]) -> tuple[str, ...]:

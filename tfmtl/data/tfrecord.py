@@ -17,6 +17,7 @@ import tensorflow as tf
 from google.protobuf.message import DecodeError
 
 from tfmtl.data.columns import NO_INTEGER, Column, Physical, check_types
+from tfmtl.data.generated import generated
 from tfmtl.data.labels import FILE, ROW
 from tfmtl.data.store import LOCAL, Store
 from tfmtl.data.workers import under_parameter_servers
@@ -111,7 +112,7 @@ class TfrecordSource:
         else:
             passes = PassCounter(seed)
             number = tf.TensorSpec((), tf.int64)
-            dataset = tf.data.Dataset.from_generator(lambda: [next(passes)], output_signature=number).flat_map(one_pass)
+            dataset = generated(lambda: iter([next(passes)]), number).flat_map(one_pass)
 
         @tf.autograph.experimental.do_not_convert
         def parse(file: Tensor, row: Tensor, record: Tensor) -> dict[str, Tensor]:

@@ -1,0 +1,67 @@
+"""A table that was read is freed with the last dataset of it, and not before."""
+
+import gc
+import weakref
+
+import numpy as np
+import pyarrow as pa
+import pytest
+import tensorflow as tf
+
+from tfmtl.data.generated import generated
+from tfmtl.data.preprocessing import Preprocessor
+from tfmtl.data.reading import read
+from tfmtl.schema import Numeric, Schema, Task
+
+SCHEMA = Schema([Numeric("x", transform=None)], [Task("click")])
+USES = {
+    "unread": lambda dataset: None,
+    "one batch": lambda dataset: next(iter(dataset)),
+    "all": lambda dataset: [None for _ in dataset],
+    "mapped and cached": lambda dataset: list(dataset.map(Preprocessor(SCHEMA.features)).cache().prefetch(1)),
+}
+
+
+def table():
+    """Twenty rows, and what tells whether their memory is still held."""
+    numbers = np.arange(20, dtype="float32")
+    return pa.table({"x": pa.array(numbers), "click": np.zeros(20)}), weakref.ref(numbers)
+
+
+@pytest.mark.parametrize("shuffle", [False, True])
+@pytest.mark.parametrize("use", USES.values(), ids=USES)
+def test_a_table_is_freed_with_its_dataset(use, shuffle):
+    rows, memory = table()
+    dataset = read(rows, SCHEMA, batch_size=5, shuffle=shuffle, seed=0)
+    del rows
+    use(dataset)
+    gc.collect()
+    assert memory() is not None, "the check cannot fail"
+    del dataset
+    gc.collect()
+    assert memory() is None
+
+
+@pytest.mark.parametrize(
+    "made_of",
+    [
+        lambda dataset: dataset.batch(3).prefetch(1),
+        lambda dataset: tf.data.Dataset.range(1).flat_map(tf.autograph.experimental.do_not_convert(lambda _: dataset)),
+        lambda dataset: tf.data.Dataset.sample_from_datasets([dataset]),
+        lambda dataset: tf.distribute.OneDeviceStrategy("cpu:0").experimental_distribute_dataset(dataset),
+        iter,
+    ],
+    ids=["chained", "captured", "sampled", "distributed", "iterated"],
+)
+def test_what_is_made_of_a_dataset_holds_its_rows(made_of):
+    def numbers():
+        yield from range(6)
+
+    made = made_of(generated(numbers, tf.TensorSpec((), tf.int64)))
+    memory = weakref.ref(numbers)
+    del numbers
+    gc.collect()
+    assert np.concatenate([np.reshape(rows, -1) for rows in made]).tolist() == list(range(6))
+    del made
+    gc.collect()
+    assert memory() is None

@@ -9,7 +9,7 @@ ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "tfmtl"
 
 FLOORS = [
-    {"typing", "keras_host", "version", "checks", "paths", "leftovers", "row_errors"},
+    {"typing", "keras_host", "version", "checks", "paths", "leftovers", "row_errors", "lost_process"},
     {
         "atomic_file",
         "initializers",
@@ -20,6 +20,7 @@ FLOORS = [
         "passes",
         "progress",
         "tables",
+        "whole_weights",
     },
     {"masked_rows", "named_model"},
     {"losses"},

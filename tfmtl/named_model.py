@@ -17,8 +17,10 @@ from tfmtl.keras_host import (
     register,
     show_held,
 )
+from tfmtl.lost_process import naming_lost_process
 from tfmtl.row_errors import raising_as_is
 from tfmtl.typing import Tensor
+from tfmtl.whole_weights import lies_in_parts, save_whole_weights
 
 
 class _Added(threading.local):
@@ -103,6 +105,7 @@ class NamedModel(keras.Model):
             del _ADDED.of[id(self)]
 
     # What a dataset raises inside of TensorFlow is raised as itself.
+    @naming_lost_process
     @raising_as_is
     def fit(self, x: Any = None, y: Any = None, *arguments: Any, **options: Any) -> Any:
         make_before_tracing(self, _label_names(x, y))
@@ -113,11 +116,16 @@ class NamedModel(keras.Model):
             )
         return history
 
-    evaluate = raising_as_is(keras.Model.evaluate)
+    evaluate = naming_lost_process(raising_as_is(keras.Model.evaluate))
     predict = raising_as_is(keras.Model.predict)
 
     def save(self, filepath: Any, *arguments: Any, **options: Any) -> None:
         _refuse_hdf5(filepath)
+        if LEGACY and not PurePath(str(filepath)).suffix and lies_in_parts(self):
+            raise ValueError(
+                "A folder that tf_keras saves of weights in parts loads nowhere, and spoils the model that was saved: save as "
+                f"`.keras`, or export. Received: filepath={str(filepath)!r}"
+            )
         if not PurePath(str(filepath)).suffix and self.optimizer is not None and options.get("include_optimizer", True):
             warnings.warn(
                 "A folder that tf_keras saves does not bring back what the optimizer remembers: save as `.keras`, or with "
@@ -130,6 +138,15 @@ class NamedModel(keras.Model):
         if not str(filepath).endswith(".weights.h5"):
             _refuse_hdf5(filepath)
         super().save_weights(own_path(self, filepath), *arguments, **options)
+
+    # Keras calls these two of a model before those of its layers.
+    def save_own_variables(self, store: Any) -> None:
+        save_whole_weights(self)
+        super().save_own_variables(store)
+
+    def load_own_variables(self, store: Any) -> None:
+        save_whole_weights(self)
+        super().load_own_variables(store)
 
     def _refuse_position(self, what: str, given: Any, tasks: list[str], refused: bool) -> None:
         if refused:

@@ -4,7 +4,8 @@
     python examples/distributed/launch.py --workers 2 --servers 1 train.py --data records --out out
 
 What a cluster's scheduler does, in small: each process gets its `TF_CONFIG`; where one dies, the others of its cluster wait for it in
-vain, so all are ended and started again, and `Resume` goes on. `--kill-after` kills a worker by itself, to see that.
+vain, so all are ended and started again, and `Resume` goes on. `--kill-after` kills a process by itself, to see that: a worker, or
+with `--kill ps` a parameter server.
 """
 
 import argparse
@@ -25,13 +26,15 @@ def main() -> int:
     options = _options()
     for attempt in range(options.attempts):
         kill_after = options.kill_after if attempt == 0 else None
-        if run(options.workers, options.servers, options.command, kill_after, options.wait_for):
+        if run(options.workers, options.servers, options.command, kill_after, options.wait_for, options.kill):
             return 0
         print(f"a process died: starting all of them again ({attempt + 1})", flush=True)
     return 1
 
 
-def run(workers: int, servers: int, command: list[str], kill_after: float | None, wait_for: Path | None) -> bool:
+def run(
+    workers: int, servers: int, command: list[str], kill_after: float | None, wait_for: Path | None, kill: str
+) -> bool:
     """Runs a cluster until its last epoch, True, or until one of its processes dies, False."""
     processes = start(workers, servers, command)
     # Under parameter servers the chief alone ends; the others serve it.
@@ -42,8 +45,8 @@ def run(workers: int, servers: int, command: list[str], kill_after: float | None
             if kill_after is not None and due is None and (wait_for is None or wait_for.exists()):
                 due = time.monotonic() + kill_after
             if due is not None and time.monotonic() > due:
-                victim = random.choice([process for role, process in processes if role == "worker"])
-                print(f"killing worker process {victim.pid}", flush=True)
+                victim = random.choice([process for role, process in processes if role == kill])
+                print(f"killing {kill} process {victim.pid}", flush=True)
                 victim.kill()
                 kill_after = due = None
             if any(process.poll() for process in training):
@@ -81,7 +84,8 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--servers", type=int, default=0, help="parameter servers; with them there is a chief too")
     parser.add_argument("--attempts", type=int, default=5)
-    parser.add_argument("--kill-after", type=float, help="seconds after which a worker is killed, once")
+    parser.add_argument("--kill-after", type=float, help="seconds after which a process is killed, once")
+    parser.add_argument("--kill", choices=["worker", "ps", "chief"], default="worker", help="which")
     parser.add_argument("--wait-for", type=Path, help="a path from whose appearance on these seconds count")
     parser.add_argument("command", nargs=argparse.REMAINDER, help="a script of this folder and its arguments")
     return parser.parse_args()

@@ -17,6 +17,8 @@ from pathlib import Path
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")  # several machines need tf_keras
 
+import tensorflow as tf
+
 import tfmtl
 from tfmtl import Categorical, Schema, Task
 from tfmtl.keras_host import keras
@@ -37,9 +39,10 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, float]:
     logging.getLogger("tfmtl").setLevel(logging.INFO)
     keras.utils.set_random_seed(options.seed)
 
-    # Before anything else of TensorFlow; workers and servers of a parameter server strategy stay in this line.
-    strategy = tfmtl.strategy("auto")
     shard, servers = _place()
+    # Before anything else of TensorFlow; workers and servers of a parameter server strategy stay in this line.
+    parts = tf.distribute.experimental.partitioners.MinSizePartitioner(options.part_bytes, max_shards=max(servers, 1))
+    strategy = tfmtl.strategy("auto", **({"variable_partitioner": parts} if servers else {}))
     schema = tfmtl.adapt(SCHEMA, tfmtl.read(options.data, SCHEMA, batch_size=8192), verbose=0)
     train = tfmtl.read(options.data, schema, batch_size=options.batch_size, shuffle=True, shard=shard, encode=True)
     if servers:  # whose workers read without an order among them: an epoch is a number of steps
@@ -63,13 +66,13 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, float]:
     return {name: float(values[-1]) for name, values in history.items()}
 
 
-def _place() -> tuple[tuple[int, int], bool]:
-    """The shard of this process, and whether there are parameter servers."""
+def _place() -> tuple[tuple[int, int], int]:
+    """The shard of this process, and the number of parameter servers."""
     config = json.loads(os.environ.get("TF_CONFIG") or "{}")
     cluster, task = config.get("cluster", {}), config.get("task", {})
     if cluster.get("ps"):
-        return (0, 1), True
-    return (task.get("index", 0), max(1, len(cluster.get("worker", ())))), False
+        return (0, 1), len(cluster["ps"])
+    return (task.get("index", 0), max(1, len(cluster.get("worker", ())))), 0
 
 
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
@@ -80,6 +83,7 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--batch-size", type=int, default=256, help="of all workers together")
     parser.add_argument("--save-freq", type=int, default=20, help="batches from one checkpoint to the next")
     parser.add_argument("--steps-per-epoch", type=int, default=60, help="under parameter servers")
+    parser.add_argument("--part-bytes", type=int, default=256 << 10, help="of weights on parameter servers, at least")
     parser.add_argument("--seed", type=int, default=1)
     return parser.parse_args(arguments)
 

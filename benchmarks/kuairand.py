@@ -26,7 +26,7 @@ import pyarrow.compute as pc
 import tensorflow as tf
 
 import tfmtl
-from tfmtl.analysis import Contestant, compare
+from tfmtl.analysis import Comparison, Contestant, compare
 from tfmtl.data import kuairand
 from tfmtl.keras_host import keras
 from tfmtl.models import (
@@ -198,8 +198,9 @@ def _mark(gain: dict[str, Any]) -> str:
     return " ▲" if all(low > 0 for low, _ in intervals) else " ▼" if all(high < 0 for _, high in intervals) else ""
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+def arguments(description: str | None) -> argparse.ArgumentParser:
+    """What every study on these rows can be told."""
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", help="the folder of KuaiRand-Pure")
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--epochs", type=int, default=3)
@@ -212,23 +213,19 @@ def main() -> None:
     )
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--folder", type=Path, default=Path("runs/kuairand"))
-    parser.add_argument("--out", type=Path, default=Path("docs/studies/data/kuairand.json"))
-    parser.add_argument("--report", type=Path, default=Path("runs/kuairand.html"))
-    parser.add_argument("--table", action="store_true", help="only print what --out holds")
-    options = parser.parse_args()
-    if options.table:
-        print(table(json.loads(options.out.read_text())))
-        return
+    return parser
+
+
+def compared(options: Any, known: dict[str, Contestant]) -> tuple[Comparison, Schema, Any]:
+    """The report on those of `known` that are asked for, the schema, and the test rows."""
     if options.data is None:
-        parser.error("--data is needed: the folder of KuaiRand-Pure")
+        raise SystemExit("--data is needed: the folder of KuaiRand-Pure")
     tf.config.threading.set_intra_op_parallelism_threads(options.threads)
     tf.config.threading.set_inter_op_parallelism_threads(options.threads)
-
     schema, train, valid, test = prepared(options)
-    chosen = {name: one for name, one in contestants().items() if options.only is None or name in options.only}
     report = compare(
         schema,
-        chosen,
+        {name: one for name, one in known.items() if options.only is None or name in options.only},
         train,
         valid,
         test,
@@ -241,6 +238,19 @@ def main() -> None:
         group="user_id",
         folder=options.folder,
     )
+    return report, schema, test
+
+
+def main() -> None:
+    parser = arguments(__doc__)
+    parser.add_argument("--out", type=Path, default=Path("docs/studies/data/kuairand.json"))
+    parser.add_argument("--report", type=Path, default=Path("runs/kuairand.html"))
+    parser.add_argument("--table", action="store_true", help="only print what --out holds")
+    options = parser.parse_args()
+    if options.table:
+        print(table(json.loads(options.out.read_text())))
+        return
+    report, _, _ = compared(options, contestants())
     print(report)
     options.out.parent.mkdir(parents=True, exist_ok=True)
     kept = {name: value for name, value in report.to_dict().items() if name not in ("curves", "calibration")}

@@ -106,14 +106,25 @@ def test_slopes_go_through_the_statistics(x):
     np.testing.assert_allclose((slope * way).sum(), expected, rtol=1e-4)
 
 
-def test_moving_averages_take_what_was_seen(x):
+def test_moving_averages_are_means_of_what_was_seen(x):
+    """Weighted by rows and age, from the first step on; a scenario without rows keeps what it had."""
     layer = PartitionedNormalization(momentum=0.9)
     layer([x, ONE_HOT])
-    layer([x, ONE_HOT], training=True)
-    for p, (mean, variance) in enumerate(moments(x)):
-        share = 0.0 if p == 3 else 0.1  # which has no row
-        np.testing.assert_allclose(np.asarray(layer.moving_mean)[p], share * mean, rtol=1e-4, atol=1e-6)
-        np.testing.assert_allclose(np.asarray(layer.moving_variance)[p], 1 + share * (variance - 1), rtol=1e-4)
+    steps = [
+        (x, ONE_HOT),
+        (2 * x + 1, ONE_HOT),
+        (x[:4] - 3, ONE_HOT[:4]),
+    ]  # of the last one's rows two are of 1, one of 2
+    for rows, scenario in steps:
+        layer([rows, scenario], training=True)
+    for p in range(4):
+        found = [rows[scenario[:, p] == 1] if p else rows for rows, scenario in steps]
+        seen = [each for each in found if len(each)]
+        weights = [0.9 ** (len(seen) - 1 - age) * len(each) for age, each in enumerate(seen)]
+        mean = np.average([each.mean(0) for each in seen], axis=0, weights=weights) if seen else np.zeros(5)
+        variance = np.average([each.var(0) for each in seen], axis=0, weights=weights) if seen else np.ones(5)
+        np.testing.assert_allclose(np.asarray(layer.moving_mean)[p], mean, rtol=1e-4, atol=1e-5)
+        np.testing.assert_allclose(np.asarray(layer.moving_variance)[p], variance, rtol=1e-4, atol=1e-5)
     layer.trainable = False
     before = np.asarray(layer.moving_mean).copy()
     layer([x, ONE_HOT], training=True)

@@ -17,6 +17,7 @@ from tfmtl.layers.feature_gate import FeatureGate
 from tfmtl.layers.field_interactions import FieldInteractions
 from tfmtl.layers.gate import Gate
 from tfmtl.layers.gate_nu import GateNU
+from tfmtl.layers.global_batch_normalization import GlobalBatchNormalization
 from tfmtl.layers.group_routing import GroupRouting
 from tfmtl.layers.hyper_sequence_extractor import HyperSequenceExtractor
 from tfmtl.layers.information_transfer import InformationTransfer
@@ -53,6 +54,7 @@ __all__ = [
     "FieldInteractions",
     "Gate",
     "GateNU",
+    "GlobalBatchNormalization",
     "GroupRouting",
     "HyperSequenceExtractor",
     "InformationTransfer",

@@ -6,6 +6,7 @@ from typing import Any
 from tfmtl.checks import check_dropout, check_units
 from tfmtl.initializers import fresh
 from tfmtl.keras_host import keras, register_layer
+from tfmtl.layers.global_batch_normalization import GlobalBatchNormalization
 from tfmtl.typing import Tensor
 
 
@@ -21,7 +22,8 @@ class MLP(keras.layers.Layer):
         units: width of each layer, or of the only one; none passes the input on.
         activation: of every layer.
         dropout: share of units set to zero in training.
-        batch_norm: normalise after the activation, as the authors of PLE and MFH do where they use it.
+        batch_norm: normalise after the activation, as the authors of PLE and MFH do where they use it, by
+            `GlobalBatchNormalization`.
         use_bias: whether layers have a bias.
         kernel_initializer: of every kernel.
 
@@ -69,7 +71,7 @@ class MLP(keras.layers.Layer):
         options = {"activation": self.activation, "use_bias": self.use_bias, "kernel_initializer": initializer}
         steps = [keras.layers.Dense(width, dtype=self.dtype_policy, name=f"dense_{depth}", **options)]
         if self.batch_norm:
-            steps.append(keras.layers.BatchNormalization(dtype=self.dtype_policy, name=f"norm_{depth}"))
+            steps.append(GlobalBatchNormalization(dtype=self.dtype_policy, name=f"norm_{depth}"))
         if self.dropout:
             steps.append(keras.layers.Dropout(self.dropout, dtype=self.dtype_policy, name=f"drop_{depth}"))
         return steps

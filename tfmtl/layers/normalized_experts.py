@@ -4,7 +4,9 @@ from typing import Any
 
 from tfmtl.checks import check_count, check_dropout
 from tfmtl.initializers import PerExpert, fresh
-from tfmtl.keras_host import BACKEND, keras, ops, register_layer
+from tfmtl.keras_host import keras, ops, register_layer
+from tfmtl.layers.global_batch_normalization import GlobalBatchNormalization
+from tfmtl.layers.moving_moments import MOMENTUM
 from tfmtl.typing import Tensor
 
 
@@ -13,7 +15,7 @@ class NormalizedExperts(keras.layers.Layer):
     """Applies `num` experts of one layer, each unit of which is normalised over the batch before its activation.
 
     ```
-    e_i = swish(BatchNormalization(x W_i))        i = 1 .. num
+    e_i = swish(GlobalBatchNormalization(x W_i))        i = 1 .. num
     ```
 
     A gate compares experts that are alike in mean and variance, and none is off for most rows, as one with a relu may be. In
@@ -24,6 +26,7 @@ class NormalizedExperts(keras.layers.Layer):
         units: width of an expert.
         activation: after the normalisation.
         dropout: share of units set to zero in training, after the activation.
+        momentum: of the moving averages that inference takes.
         kernel_initializer: draws every expert's kernel for itself.
 
     Input shape:
@@ -33,7 +36,7 @@ class NormalizedExperts(keras.layers.Layer):
         `(B, num, units)`.
 
     Raises:
-        ValueError: a count or width below 1, or `dropout` outside [0, 1).
+        ValueError: a count or width below 1, or `dropout` or `momentum` outside [0, 1).
 
     Example:
 
@@ -54,6 +57,7 @@ class NormalizedExperts(keras.layers.Layer):
         *,
         activation: Any = "swish",
         dropout: float = 0.0,
+        momentum: float = MOMENTUM,
         kernel_initializer: Any = "glorot_uniform",
         **kwargs: Any,
     ):
@@ -72,7 +76,7 @@ class NormalizedExperts(keras.layers.Layer):
             dtype=policy,
             name="dense",
         )
-        self.norm = keras.layers.BatchNormalization(synchronized=BACKEND == "tensorflow", dtype=policy, name="norm")
+        self.norm = GlobalBatchNormalization(momentum=momentum, dtype=policy, name="norm")
         self.drop = keras.layers.Dropout(dropout, dtype=policy, name="drop")
 
     def build(self, input_shape: Any) -> None:
@@ -102,5 +106,6 @@ class NormalizedExperts(keras.layers.Layer):
             "units": self.units,
             "activation": keras.activations.serialize(self.activation),
             "dropout": self.dropout,
+            "momentum": self.norm.momentum,
             "kernel_initializer": keras.initializers.serialize(self.kernel_initializer),
         }

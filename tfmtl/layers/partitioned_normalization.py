@@ -2,8 +2,15 @@
 
 from typing import Any
 
-from tfmtl.cross_replica import num_replicas, sum_over_replicas
-from tfmtl.keras_host import add_statistic, add_uncast, keras, ops, register_layer
+from tfmtl.keras_host import add_uncast, keras, ops, register_layer
+from tfmtl.layers.moving_moments import (
+    MOMENTUM,
+    add_moving_moments,
+    check_averaging,
+    global_sum,
+    moving_moments,
+    take_in,
+)
 from tfmtl.typing import Tensor
 
 
@@ -15,8 +22,9 @@ class PartitionedNormalization(keras.layers.Layer):
     y = (g * g_p) (x - m_p) / sqrt(v_p + epsilon) + (b + b_p)          p: the scenario of the row
     ```
 
-    In training `m_p` and `v_p` are those of the scenario's rows in the global batch, over all replicas, and their moving
-    averages are kept; a batch without a row of a scenario leaves its averages as they are. Inference takes the averages.
+    In training `m_p` and `v_p` are those of the scenario's rows in the global batch, over all replicas. Inference takes moving
+    averages of them, kept as `GlobalBatchNormalization` says: weighted by rows, so that a batch with two rows of a scenario
+    counts little, and a batch without one leaves its averages as they are.
     Scenario 0, the rows of unknown ids, is normalised by the statistics of all rows: it need not occur in training.
 
     A scenario wants some dozen rows a batch: of a single one nothing is left but `b + b_p`.
@@ -45,15 +53,13 @@ class PartitionedNormalization(keras.layers.Layer):
     Reference:
         Sheng et al., "One Model to Serve All: Star Topology Adaptive Recommender for Multi-Domain CTR Prediction" (STAR),
         CIKM 2021, arXiv:2101.11427, section 4.2. The paper draws each batch from one scenario; here a batch holds rows of
-        several. What unknown scenarios take is our choice. `momentum` and `epsilon` are those of Keras.
+        several. What unknown scenarios take and how averages are kept is our
+        choice; `epsilon` is Keras's.
     """
 
-    def __init__(self, *, momentum: float = 0.99, epsilon: float = 1e-3, **kwargs: Any):
+    def __init__(self, *, momentum: float = MOMENTUM, epsilon: float = 1e-3, **kwargs: Any):
         super().__init__(**kwargs)
-        if not 0 <= momentum < 1:
-            raise ValueError(f"`momentum` must be in [0, 1). Received: momentum={momentum}")
-        if not epsilon > 0:
-            raise ValueError(f"`epsilon` must be > 0. Received: epsilon={epsilon}")
+        check_averaging(momentum, epsilon)
         self.momentum = momentum
         self.epsilon = epsilon
 
@@ -63,8 +69,7 @@ class PartitionedNormalization(keras.layers.Layer):
         self.gammas = add_uncast(self, "scenario_gammas", (num, width), "ones")
         self.beta = add_uncast(self, "beta", (width,), "zeros")
         self.betas = add_uncast(self, "scenario_betas", (num, width), "zeros")
-        self.moving_mean = add_statistic(self, "moving_mean", (num, width), "zeros")
-        self.moving_variance = add_statistic(self, "moving_variance", (num, width), "ones")
+        add_moving_moments(self, (num, width))
         self.built = True
 
     def call(self, inputs: list[Tensor], training: bool | None = None) -> Tensor:
@@ -72,7 +77,7 @@ class PartitionedNormalization(keras.layers.Layer):
         if training and self.trainable:
             mean, variance = self._of_batch(x, scenario)
         else:
-            mean, variance = ops.convert_to_tensor(self.moving_mean), ops.convert_to_tensor(self.moving_variance)
+            mean, variance = moving_moments(self)
         centred = x - ops.matmul(scenario, mean)
         normalized = centred * ops.rsqrt(ops.matmul(scenario, variance) + self.epsilon)
         y = normalized * (self.gamma * ops.matmul(scenario, ops.convert_to_tensor(self.gammas)))
@@ -82,17 +87,15 @@ class PartitionedNormalization(keras.layers.Layer):
         """Means and variances of each scenario in this batch, `(P, D)`; takes them into the moving averages."""
         members = ops.transpose(ops.concatenate([ops.ones_like(scenario[:, :1]), scenario[:, 1:]], axis=-1))  # (P, B)
         # The sums of values with, as their last column, that of ones.
-        totals = _over_replicas(ops.matmul(members, ops.concatenate([x, ops.ones_like(x[:, :1])], axis=-1)))
+        totals = global_sum(ops.matmul(members, ops.concatenate([x, ops.ones_like(x[:, :1])], axis=-1)))
         sums, counts = totals[:, :-1], ops.stop_gradient(totals[:, -1:])
         rows = ops.maximum(counts, 1.0)
         mean = sums / rows
         # (P, B, D) would be P copies of the batch: the square is taken apart, around the mean of all rows.
         centre = ops.stop_gradient(mean[:1])
-        squares = _over_replicas(ops.matmul(members, ops.square(x - centre))) / rows
+        squares = global_sum(ops.matmul(members, ops.square(x - centre))) / rows
         variance = ops.maximum(squares - ops.square(mean - centre), 0.0)
-        seen = ops.cast(counts > 0, "float32") * (1 - self.momentum)
-        for average, value in ((self.moving_mean, mean), (self.moving_variance, variance)):
-            average.assign(average + seen * (ops.stop_gradient(value) - average))
+        take_in(self, mean, variance, counts, self.momentum)
         return mean, variance
 
     def compute_output_shape(self, input_shape: Any) -> tuple[int | None, ...]:
@@ -100,7 +103,3 @@ class PartitionedNormalization(keras.layers.Layer):
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "momentum": self.momentum, "epsilon": self.epsilon}
-
-
-def _over_replicas(values: Tensor) -> Tensor:
-    return sum_over_replicas(values) if num_replicas() > 1 else values

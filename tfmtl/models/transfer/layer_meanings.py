@@ -16,6 +16,7 @@ from tfmtl.layers.dselect_k_gate import DSelectKGate
 from tfmtl.layers.experts import Experts
 from tfmtl.layers.feature_gate import FeatureGate
 from tfmtl.layers.gate_nu import GateNU
+from tfmtl.layers.global_batch_normalization import GlobalBatchNormalization
 from tfmtl.layers.information_transfer import InformationTransfer
 from tfmtl.layers.join_streams import JoinStreams
 from tfmtl.layers.mlp import MLP
@@ -75,10 +76,9 @@ def _(layer: keras.layers.Dense, into: Meanings, name: str, given: Labels) -> La
 
 
 @follow.register
-def _(layer: keras.layers.BatchNormalization, into: Meanings, name: str, given: Labels) -> Labels:
-    for part in ("gamma", "beta", "moving_mean", "moving_variance"):
-        if getattr(layer, part) is not None:
-            into.add(f"{name}.{part}", getattr(layer, part), Axis(given))
+def _(layer: GlobalBatchNormalization, into: Meanings, name: str, given: Labels) -> Labels:
+    for part in ("gamma", "beta", "moving_mean", "moving_variance", "moving_rows"):
+        into.add(f"{name}.{part}", getattr(layer, part), Axis(given))
     return given
 
 
@@ -168,7 +168,7 @@ def _(layer: PartitionedNormalization, into: Meanings, name: str, given: tuple[L
     read, scenarios = given
     for part in ("gamma", "beta"):
         into.add(f"{name}.{part}", getattr(layer, part), Axis(read))
-    for part in ("gammas", "betas", "moving_mean", "moving_variance"):
+    for part in ("gammas", "betas", "moving_mean", "moving_variance", "moving_rows"):
         into.add(f"{name}.{part}", getattr(layer, part), Axis(scenarios, of_ids=True), Axis(read))
     return read
 

@@ -62,7 +62,7 @@ def _activation_unit(unit: ActivationUnit, into: Meanings, name: str, events: La
     for depth, activation in enumerate(unit.activations):
         if depth:
             made = dense(unit.hidden[depth - 1], into, f"{name}.hidden[{depth}]", made)
-        for part in ("alpha", "moving_mean", "moving_variance"):
+        for part in ("alpha", "moving_mean", "moving_variance", "moving_rows"):
             weight = getattr(activation, part, None)
             if weight is not None:
                 ones = [Axis(numbered(size)) for size in weight.shape[:-1]]

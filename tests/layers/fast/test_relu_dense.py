@@ -100,6 +100,28 @@ def test_is_twice_differentiable(drawn):
     np.testing.assert_allclose(norm_of_slope(True), norm_of_slope(False), rtol=1e-4, atol=1e-4)
 
 
+def test_a_tape_that_lasts_costs_no_more_products(drawn):
+    """Under one TensorFlow prepares for second derivatives, even of what has none."""
+    *inputs, up = drawn
+
+    @tf.function
+    def slopes(persistent):
+        with tf.GradientTape(persistent=persistent) as tape:
+            tape.watch(inputs)
+            y = dense(*inputs, RELU, True)
+        return tape.gradient(y, inputs, up)
+
+    def products(persistent):
+        graph = slopes.get_concrete_function(persistent).graph.as_graph_def()
+        bodies = {function.signature.name: function.node_def for function in graph.library.function}
+        called = [node for node in graph.node if node.op == "PartitionedCall"]
+        assert len(called) == 2  # forward and backward
+        nodes = [inner for node in called for inner in bodies[node.attr["f"].func.name]]
+        return sum(node.op == "MatMul" for node in nodes)
+
+    assert products(True) == products(False) == 4
+
+
 def test_nothing_is_kept_of_a_graph_that_was_trained():
     """TensorFlow never forgets a gradient of one's own, nor the graph that it was traced in."""
 

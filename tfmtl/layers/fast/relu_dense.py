@@ -57,9 +57,12 @@ def _traced(width: int, units: int, dtype: Any, working: Any) -> Callable[[Tenso
     def layer(x: Tensor, kernel: Tensor, bias: Tensor) -> tuple[Tensor, Callable[..., tuple[Tensor, ...]]]:
         product = tf.matmul(widen(x), widen(kernel), transpose_b=True)
         y = tf.cast(tf.nn.relu(tf.nn.bias_add(product, widen(bias))), dtype)
+        # As a function of `features` ReLU's gradient is constant in pieces. Said here, for under a tape that may be asked more
+        # than once TensorFlow would go on from them to the weights, with zeros through products as large as the layer's.
+        features = tf.stop_gradient(y)
 
         def gradient(dy: Tensor) -> tuple[Tensor, ...]:
-            dz = widen(tf.raw_ops.ReluGrad(gradients=dy, features=y))
+            dz = widen(tf.raw_ops.ReluGrad(gradients=dy, features=features))
             if working == tf.float32:  # the product is faster than its transpose, by more than transposing costs
                 to_kernel = tf.transpose(tf.matmul(widen(x), dz, transpose_a=True))
             else:

@@ -82,8 +82,7 @@ class BalancedModel(NamedModel):
 
         scale = loss_scale(self.optimizer)
         signals = step.signals(losses, y)
-        found = step.find(tape, losses, signals, scale)
-        gradients = step.gradients(tape, losses, rest, found, scale)
+        found, gradients = step.gradients(tape, losses, rest, signals, scale)
         del tape  # and with it what the forward pass left for it
         apply_scaled(self.optimizer, gradients, step.shared.variables)
 

@@ -1,10 +1,11 @@
 """From the losses of a step to the gradients that the optimizer is given."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import tensorflow as tf
 
+from tfmtl.cross_replica import num_replicas
 from tfmtl.keras_host import raw
 from tfmtl.training.balancing.balancer import Balancer, Signals, State
 from tfmtl.training.balancing.balancing_state import BalancingState
@@ -53,42 +54,82 @@ class BalancingStep:
         summed = everywhere(tf.concat([tf.stack(losses), self.losses.labelled(labels)], axis=0))
         return Signals(summed[:count], summed[count:] > 0, tf.convert_to_tensor(self.state.held["step"]))
 
-    def find(self, tape: tf.GradientTape, losses: Sequence[tf.Tensor], signals: Signals, scale: tf.Tensor) -> Found:
-        """Asks the balancer; where its answer is no number, or no task has a label, the weights and its state are held."""
-        own, every = self.state.own(), self.balancer.every
-        held = tf.convert_to_tensor(self.state.held["weights"])
+    def gradients(
+        self,
+        tape: tf.GradientTape,
+        losses: Sequence[tf.Tensor],
+        rest: tf.Tensor | None,
+        signals: Signals,
+        scale: tf.Tensor,
+    ) -> tuple[Found, list[Any]]:
+        """What the balancer made of the step, and this replica's gradient of `sum_k w_k L_k + rest` by every trainable
+        weight, times `scale`.
+
+        `rest` is regularisation and what layers added. Where the balancer's answer is no number, or no task has a label, the
+        weights and its state are held.
+        """
+        if self.balancer.every == 1 or not self.balancer.needs_gradients:
+            found = self._find(tape, losses, signals, scale)
+            return found, self._combined(tape, losses, rest, found, scale)
+        due = signals.step % self.balancer.every == 0
+        if num_replicas() > 1:
+            found = self._find_when(due, tape, losses, signals, scale)
+            return found, self._combined(tape, losses, rest, found, scale)
+
+        def step(find: Callable[[], Found]) -> tuple[tf.Tensor, State, dict[int, Any]]:
+            found = find()
+            gradients = self._combined(tape, losses, rest, found, scale)
+            return found.weights, found.own, {n: each for n, each in enumerate(gradients) if each is not None}
+
+        weights, own, by_number = tf.cond(
+            due,
+            lambda: step(lambda: self._find(tape, losses, signals, scale)),
+            lambda: step(self._held),
+        )
+        return Found(weights, own), [by_number.get(n) for n in range(len(self.shared.variables))]
+
+    def _held(self) -> Found:
+        return Found(tf.convert_to_tensor(self.state.held["weights"]), self.state.own())
+
+    def _find(self, tape: tf.GradientTape, losses: Sequence[tf.Tensor], signals: Signals, scale: tf.Tensor) -> Found:
+        """Asks the balancer."""
+        held = self._held()
         if not self.balancer.needs_gradients:
-            return self._accepted(*self.balancer.weigh(signals, own), signals, held, own)
-        due = signals.step % every == 0
-        gradients: list[list[tf.Tensor]] = []
-
-        def measure() -> tf.Tensor:
-            gradients[:] = self.shared.gradients(tape, losses, scale)
-            return as_jacobian(gradients)
-
-        # The sum over replicas stands outside of the branches, since a branch cannot wait for other replicas.
-        shape = (len(losses), sum(self.shared.sizes))
-        jacobian = everywhere(measure() if every == 1 else tf.cond(due, measure, lambda: tf.zeros(shape)))
-        signals = signals._replace(jacobian=jacobian, sizes=self.shared.sizes)
+            return self._accepted(*self.balancer.weigh(signals, held.own), signals, held)
+        gradients = self.shared.gradients(tape, losses, scale)
+        signals = signals._replace(jacobian=everywhere(as_jacobian(gradients)), sizes=self.shared.sizes)
         if self.balancer.resizes:
-            weights, factors, new = self.balancer.resize(signals, own)
-            found = self._accepted(weights, new, signals, held, own)
+            weights, factors, new = self.balancer.resize(signals, held.own)
+            found = self._accepted(weights, new, signals, held)
             factors = tf.where(tf.math.is_finite(factors), factors, 1.0)
-            return found._replace(dense=_combined(gradients, factors))
-        if every == 1:
-            found = self._accepted(*self.balancer.weigh(signals, own), signals, held, own)
-            return found._replace(dense=_combined(gradients, found.weights[:, None]))
+            return found._replace(dense=_summed(gradients, factors))
+        found = self._accepted(*self.balancer.weigh(signals, held.own), signals, held)
+        return found._replace(dense=_summed(gradients, found.weights[:, None]))
+
+    def _find_when(
+        self, due: tf.Tensor, tape: tf.GradientTape, losses: Sequence[tf.Tensor], signals: Signals, scale: tf.Tensor
+    ) -> Found:
+        """Asks the balancer in some steps. A branch cannot wait for other replicas, so their sum stands between two branches."""
+        held = self._held()
+        jacobian = tf.cond(
+            due,
+            lambda: as_jacobian(self.shared.gradients(tape, losses, scale)),
+            lambda: tf.zeros((len(losses), sum(self.shared.sizes))),
+        )
+        signals = signals._replace(jacobian=everywhere(jacobian), sizes=self.shared.sizes)
         weights, own = tf.cond(
-            due, lambda: self._accepted(*self.balancer.weigh(signals, own), signals, held, own)[:2], lambda: (held, own)
+            due,
+            lambda: self._accepted(*self.balancer.weigh(signals, held.own), signals, held)[:2],
+            lambda: (held.weights, held.own),
         )
         return Found(weights, own)
 
-    def _accepted(self, weights: tf.Tensor, new: State, signals: Signals, held: tf.Tensor, old: State) -> Found:
+    def _accepted(self, weights: tf.Tensor, new: State, signals: Signals, held: Found) -> Found:
         used = tf.where(signals.present, weights, 1.0)
         good = is_finite(used, tf.where(signals.present, signals.losses, 0.0)) & tf.reduce_any(signals.present)
         return Found(
-            tf.where(good & signals.present, weights, held),
-            {name: tf.where(good, new.get(name, value), value) for name, value in old.items()},
+            tf.where(good & signals.present, weights, held.weights),
+            {name: tf.where(good, new.get(name, value), value) for name, value in held.own.items()},
         )
 
     def look_back(self, signals: Signals, after: tf.Tensor, own: State) -> State:
@@ -98,14 +139,14 @@ class BalancingStep:
         good = is_finite(after, signals.losses)
         return {name: tf.where(good, new.get(name, value), value) for name, value in own.items()}
 
-    def gradients(
+    def _combined(
         self, tape: tf.GradientTape, losses: Sequence[tf.Tensor], rest: tf.Tensor | None, found: Found, scale: tf.Tensor
     ) -> list[Any]:
-        """This replica's gradient of `sum_k w_k L_k + rest` by every trainable weight, times `scale`: one backward pass.
+        """The gradients by every trainable weight: one backward pass.
 
-        `rest` is regularisation and what layers added. Weights that a single task reaches follow its plain loss if the
-        balancer says so: their gradient is divided by the task's weight. Where `rest` or float16 stands in the way of that, a
-        second backward pass brings them, which ends where the layers of single tasks do.
+        Weights that a single task reaches follow its plain loss if the balancer says so: their gradient is divided by the
+        task's weight. Where `rest` or float16 stands in the way of that, a second backward pass brings them, which ends where
+        the layers of single tasks do.
         """
         known = [] if found.dense is None else self.shared.dense
         towers = [] if self.balancer.weighs_towers or self.balancer.resizes else self.shared.towers
@@ -171,7 +212,7 @@ def _divided(gradient: Any, weight: tf.Tensor) -> Any:
     return gradient / tf.cast(weight, gradient.dtype)
 
 
-def _combined(gradients: list[list[tf.Tensor]], factors: tf.Tensor) -> list[tf.Tensor]:
+def _summed(gradients: list[list[tf.Tensor]], factors: tf.Tensor) -> list[tf.Tensor]:
     """For each shared weight the sum of the tasks' gradients, each times its factor, `(K, 1)` or one for each weight."""
     columns = tf.unstack(factors, axis=1) * (len(gradients[0]) // factors.shape[1])
     return [

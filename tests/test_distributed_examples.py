@@ -20,7 +20,7 @@ def run(script, *arguments, timeout=540):
     command = [sys.executable, FOLDER / script, *map(str, arguments)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=timeout, env=ENVIRONMENT)
     assert done.returncode == 0, done.stdout + done.stderr[-6000:]
-    return done.stdout
+    return done.stdout + done.stderr
 
 
 def jobsets():
@@ -109,6 +109,34 @@ def test_parameter_servers_train_though_a_worker_is_killed(tmp_path):
         *["train.py", "--data", tmp_path / "records", "--out", out, "--epochs", 3],
     )
     assert (out / "served" / "1" / "saved_model.pb").exists()
+
+
+@pytest.mark.slow
+def test_training_goes_on_after_a_parameter_server_is_killed(tmp_path):
+    """And the model, whose tables lie in parts, is saved for one device."""
+    run("rows.py", tmp_path / "records", "--tfrecord")
+    out = tmp_path / "out"
+    printed = run(
+        *["launch.py", "--workers", 2, "--servers", 2, "--kill", "ps", "--kill-after", 0.1],
+        *["--wait-for", out / "run" / "checkpoint-00000002", "train.py", "--data", tmp_path / "records", "--out", out],
+        *["--epochs", 12, "--steps-per-epoch", 30, "--part-bytes", 64],
+    )
+    assert "killing ps process" in printed and "starting all of them again (1)" in printed
+    assert re.search(r"ConnectionError: Parameter server [01] at localhost:\d+ no longer answers", printed)
+    assert re.search(r"Going on from .*: epoch [3-9]", printed)
+    steps = run_fresh(
+        """
+        import sys
+        import tfmtl
+        from tfmtl.keras_host import keras
+        model = keras.models.load_model(sys.argv[1])
+        assert all("part_" not in variable.name for variable in model.weights)
+        print(int(model.optimizer.iterations))
+        """,
+        out / "model.keras",
+        env={"TF_USE_LEGACY_KERAS": "1"},
+    )
+    assert int(steps) == 12 * 30
 
 
 @pytest.mark.slow

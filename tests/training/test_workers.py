@@ -5,6 +5,7 @@ import os
 import socket
 from concurrent.futures import ThreadPoolExecutor
 
+import numpy as np
 import pytest
 from fresh import run_forked
 from harness import ROOT
@@ -106,6 +107,43 @@ print(json.dumps({"figures": figures, "index": index}, default=float))
 """
 
 
+# The second worker is lost: killed as a system without memory kills it, or refused more memory in the middle of a step.
+LOSES_ONE = """
+import json, os, resource, signal, sys
+import numpy as np
+import tfmtl
+from tfmtl import Categorical, Schema, Task
+from tfmtl.keras_host import keras
+from tfmtl.training import Resume, objectives, strategy
+
+folder, fault = sys.argv[1:]
+keras.utils.set_random_seed(7)
+workers = strategy("multi_worker")
+index = json.loads(os.environ["TF_CONFIG"])["task"]["index"]
+table = {"user": np.arange(64), "click": np.arange(64) % 3 // 2 * 1.0}
+schema = Schema([Categorical("user", num_ids=64, dim=2, dtype="int64")], [Task("click", mean=0.5)])
+rows = tfmtl.read(table, schema, batch_size=8, shuffle=True, shard=(index, 2), encode=True)
+
+class Fault(keras.callbacks.Callback):
+    trained = 0
+
+    def on_train_batch_end(self, batch, logs=None):
+        self.trained += 1
+        if index == 1 and self.trained == 13:
+            if fault == "killed":
+                os.kill(os.getpid(), signal.SIGKILL)
+            if fault == "out of memory":
+                resource.setrlimit(resource.RLIMIT_AS, (1 << 20, resource.RLIM_INFINITY))
+
+with workers.scope():
+    model = tfmtl.models.single_task(schema, units=(4,), tower_units=())
+    model.compile(tfmtl.LazyAdam(0.02), **objectives(schema.tasks))
+model.fit(rows, epochs=3, verbose=0, callbacks=[Resume(f"{folder}/run", save_freq=3), Fault()])
+if index == 0:
+    np.savez(f"{folder}/weights.npz", *model.get_weights(), *(v.numpy() for v in model.optimizer.variables))
+"""
+
+
 def free_ports(count):
     opened = [socket.socket() for _ in range(count)]
     for each in opened:
@@ -164,6 +202,23 @@ def test_two_workers_with_shards_equal_one_process(tmp_path):
         "served",
     ]
     assert [path.name for path in (tmp_path / "served").iterdir() if path.name.isdigit()] == ["1"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("fault", ["killed", "out of memory"])
+def test_a_lost_worker_is_named_and_all_go_on_after_a_restart(fault, tmp_path):
+    (_, _, errors), lost = run_workers(2, LOSES_ONE, tmp_path, fault, timeout=300)
+    assert "Worker 1 at localhost:" in errors and "no longer answers" in errors, errors[-6000:]
+    assert lost[0] != 0 and not (tmp_path / "weights.npz").exists()
+    assert len(list((tmp_path / "run").glob("checkpoint-*"))) == 2
+    whole = tmp_path / "whole"
+    whole.mkdir()
+    for folder in (tmp_path, whole):
+        for code, _, errors in run_workers(2, LOSES_ONE, folder, "none"):
+            assert code == 0, errors[-6000:]
+    found, wanted = (np.load(folder / "weights.npz") for folder in (tmp_path, whole))
+    for name in wanted.files:
+        np.testing.assert_array_equal(found[name], wanted[name])
 
 
 @pytest.mark.slow

@@ -51,7 +51,8 @@ def _keeping_added_losses() -> Iterator[None]:
     callers; a step of a user's own that is neither a layer's method nor a model's is not found.
     """
     layers = [] if LEGACY else _running_layers(inspect.currentframe())
-    kept = [(layer, list(losses)) for layer in reversed(layers) if (losses := _added_by(layer))]
+    # Those that had added nothing too: what another replica adds to them meanwhile would be counted here as well.
+    kept = [(layer, list(_added_by(layer))) for layer in reversed(layers)]
     yield
     for layer, losses in kept:
         _added_by(layer)[:] = losses

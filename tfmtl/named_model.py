@@ -1,5 +1,6 @@
 """The model that `build` makes: a functional Keras model in which everything goes by name."""
 
+import inspect
 import threading
 import warnings
 from collections.abc import Iterable, Iterator, Mapping
@@ -37,7 +38,8 @@ _ADDED = _Added()
 class ReadsLabels(Protocol):
     """A layer with losses that need labels, beside those that `add_loss` takes.
 
-    A `NamedModel` asks for them in every training step, once it has called its layers. A plain `keras.Model` does not.
+    A `NamedModel` asks for them in every training step, once it has called its layers. A plain `keras.Model` does not:
+    such a layer calls `refuse_plain_step` when it is called for training.
     """
 
     def label_losses(self, labels: Mapping[str, Tensor], sample_weight: Any) -> list[Tensor]:
@@ -187,6 +189,29 @@ def _label_readers(model: keras.Model) -> Iterator[ReadsLabels]:
             yield from _label_readers(layer)
         elif isinstance(layer, ReadsLabels):
             yield layer
+
+
+def refuse_plain_step(layer: keras.layers.Layer) -> None:
+    """Raises ValueError where the training step that runs is Keras's own, which leaves out the losses of a `ReadsLabels`.
+
+    Whose step it is nobody tells a layer, so the model is looked for among the callers. A step or a `compute_loss` of a
+    user's own may well ask for the losses, and is left alone.
+    """
+    frame = inspect.currentframe()
+    while frame is not None:
+        model = frame.f_locals.get("self")
+        if frame.f_code.co_name == "train_step" and isinstance(model, keras.Model):
+            break
+        frame = frame.f_back
+    else:
+        return
+    kind = type(model)
+    if kind.train_step is keras.Model.train_step and kind.compute_loss is keras.Model.compute_loss:
+        raise ValueError(
+            f"Layer {layer.name!r} has a loss that reads labels, which a plain Keras model does not give it: it would train "
+            "without. Make the model by `tfmtl.build` or a preset, or as `tfmtl.named_model.NamedModel(inputs, outputs)`, or "
+            f"add what `label_losses` of the layer gives in a `compute_loss` of your own. Received: model={model.name!r}"
+        )
 
 
 def _label_names(x: Any, y: Any) -> tuple[str, ...]:

@@ -117,6 +117,26 @@ def test_a_balanced_model_is_trained_by_it_too():
     assert after != before
 
 
+@pytest.mark.parametrize("eager", [False, True])
+def test_a_plain_model_is_refused_and_a_step_of_ones_own_is_not(eager):
+    """Keras's own step would train without the risk and say nothing."""
+    model = escm2(SCHEMA, CHAIN, estimator="ipw", **SMALL)
+    losses = objectives(TASKS, normalize=False)["loss"]
+    plain = keras.Model(model.inputs, model.output)
+    plain.compile("sgd", loss=losses, run_eagerly=eager)
+    with pytest.raises(ValueError, match="has a loss that reads labels"):
+        plain.fit(ROWS, LABELS, verbose=0)
+
+    class Own(keras.Model):
+        def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, **options):
+            risk = model.get_layer("head").label_losses(y, sample_weight)
+            return super().compute_loss(x, y, y_pred, sample_weight, **options) + sum(risk)
+
+    own = Own(model.inputs, model.output)
+    own.compile(keras.optimizers.SGD(0.0), loss=losses, run_eagerly=eager)
+    assert own.fit(ROWS, LABELS, batch_size=8, verbose=0).history["loss"][0] > 0
+
+
 def test_labels_and_imputation_stay_out_of_graphs():
     model = escm2(SCHEMA, CHAIN, **SMALL)
     rows = {"item": tf.TensorSpec((None,), tf.int32, name="item")}

@@ -11,6 +11,7 @@ from tfmtl.cross_replica import num_replicas
 from tfmtl.keras_host import keras, ops, register_layer
 from tfmtl.layers.task_tower import TaskTower
 from tfmtl.losses.counterfactual_risk import ChainStep, CounterfactualRisk, Imputation
+from tfmtl.named_model import refuse_plain_step
 from tfmtl.schema.tasks import Task
 from tfmtl.stages.heads.esmm_head import ESMMHead
 from tfmtl.stages.heads.towers import Units
@@ -42,8 +43,8 @@ class ESCM2Head(ESMMHead):
 
     The risk is a loss that a layer adds (`tfmtl.named_model.ReadsLabels`), as AITM's calibrator is, so `compile` is given what
     `ESMMHead` is given. It is part of the loss in training and not in `evaluate`. The labels come from the training step of a
-    `NamedModel`, which `build` and the presets make: under a plain `keras.Model` the head trains as `ESMMHead` does. Exported
-    graphs hold neither labels nor imputation.
+    `NamedModel`, which `build` and the presets make; `fit` of a plain `keras.Model` is refused, since it would train as
+    `ESMMHead` does. A step of your own has to add what `label_losses` gives. Exported graphs hold neither labels nor imputation.
 
     Args:
         tasks: the tasks.
@@ -63,7 +64,8 @@ class ESCM2Head(ESMMHead):
         `{task: (B, 1)}` float32.
 
     Raises:
-        ValueError: an unknown estimator, a negative weight, or what `ESMMHead` and `CounterfactualRisk` refuse.
+        ValueError: an unknown estimator, a negative weight, or what `ESMMHead` and `CounterfactualRisk` refuse; in training, a
+            step of a plain `keras.Model`.
 
     Example:
 
@@ -146,6 +148,8 @@ class ESCM2Head(ESMMHead):
     def call(self, streams: Streams, training: bool | None = None) -> Predictions:
         conditionals = self.conditionals(streams, training=training)
         predictions = self.over_all_rows(conditionals)
+        if training and self.counterfactual_weight:
+            refuse_plain_step(self)
         self._last.steps = self._steps(streams, conditionals, predictions) if training else {}
         return predictions
 

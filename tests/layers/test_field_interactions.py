@@ -3,14 +3,15 @@
 import numpy as np
 import pytest
 import tensorflow as tf
-from harness import assert_all_trained, ops, run_fresh
+from harness import assert_all_trained, gradients, ops, run_fresh
 
 import tfmtl
-from tfmtl.keras_host import LEGACY, keras
+from tfmtl import models
+from tfmtl.keras_host import LEGACY, keras, layers_of
 from tfmtl.layers import Crosses, FieldInteractions
-from tfmtl.models import ple, shared_bottom, warm_start
+from tfmtl.models import shared_bottom, warm_start
 from tfmtl.schema import Categorical, Numeric, Schema, Sequence, Task
-from tfmtl.stages import SharedBottomRepresentation
+from tfmtl.stages import DTRNRepresentation, SharedBottomRepresentation, STEMRepresentation
 
 if LEGACY:
     from tensorflow_recommenders.layers.feature_interaction import Cross
@@ -60,18 +61,56 @@ def test_fields_and_what_the_layers_make_of_them_stand_side_by_side():
     np.testing.assert_allclose(np.asarray(bottom(ROWS, training=True)["click"]), x, rtol=1e-5, atol=1e-6)
 
 
+def test_streams_of_their_own_have_layers_of_their_own():
+    """STEM's streams over their own tables, DTRN's over fields and interests as each weighs them."""
+    stem = STEMRepresentation(SCHEMA.features, ["click", "buy"], interactions=layers())
+    dtrn = DTRNRepresentation(SCHEMA.features, ["click", "buy"], target="item", interactions=layers())
+    shapes = {name: column.shape for name, column in ROWS.items()}
+    for bottom in (stem, dtrn):
+        found = {stream: np.asarray(x) for stream, x in bottom(ROWS).items()}
+        read = stem.embed(ROWS) if bottom is stem else None
+        for stream, x in found.items():
+            if read is not None:
+                plain = np.concatenate([np.asarray(field) for field in read[stream].values()], axis=1)
+                fields = [read[stream][name] for name in EMBEDDED]
+            else:
+                plain = x[:, : 5 * 4]  # four fields and one history
+                fields = np.split(plain, 5, axis=1)
+            if stream in bottom.interactions:
+                made = np.asarray(bottom.interactions[stream](list(fields)))
+            else:  # DTRN's shared stream has none of its own, since not every trunk reads it
+                made = np.mean([found[task][:, plain.shape[1] :] for task in ("click", "buy")], axis=0)
+            np.testing.assert_allclose(x, np.concatenate([plain, made], axis=1), rtol=1e-5, atol=1e-7)
+            assert x.shape == bottom.compute_output_shape(shapes)[stream]
+        parts = list(bottom.interactions.values())
+        weights = [part.trainable_variables for part in parts]
+        reached = gradients(lambda: ops.sum(bottom(ROWS)["click"] ** 2), [w for part in weights for w in part])  # noqa: B023
+        touched = [g is not None and np.abs(g).max() > 0 for g in reached]
+        assert touched == [True] * len(weights[0]) + [False] * (len(touched) - len(weights[0]))
+    some = stem.for_streams(["buy"])(ROWS)
+    np.testing.assert_allclose(np.asarray(some["buy"]), np.asarray(stem(ROWS)["buy"]), rtol=1e-6)
+
+
+def made_by(preset, given):
+    options = {"dtrn": {"target": "item"}, "stem_net": {"num_shared_experts": 1, "gate_units": ()}}.get(preset, {})
+    return getattr(models, preset)(SCHEMA, units=(4,), tower_units=(), interactions=given, **options)
+
+
 def test_models_share_no_layer_train_every_weight_and_are_carried_over(tmp_path):
-    given = layers()
-    model, other = (ple(SCHEMA, units=(4,), tower_units=(), interactions=given) for _ in range(2))
-    copies = [each.get_layer("bottom").interactions.layers for each in (model, other)]
-    assert not {id(layer) for layer in copies[0]} & {id(layer) for layer in (*copies[1], *given)}
-    assert_all_trained(model, lambda: sum(ops.sum((y - 0.3) ** 2) for y in model(ROWS, training=True).values()))
-    report = warm_start(other, SCHEMA, model, SCHEMA)
-    assert not report.fresh and not report.partly and not report.left
-    for ours, theirs in zip(other.get_weights(), model.get_weights(), strict=True):
-        np.testing.assert_array_equal(ours, theirs)
-    model.save(tmp_path / "model.keras")
-    np.savez(tmp_path / "wanted.npz", **{task: np.asarray(y) for task, y in model(ROWS).items()})
+    for preset in ("ple", "stem_net", "dtrn"):
+        given = layers()
+        model, other = made_by(preset, given), made_by(preset, given)
+        parts = [layers_of(each.get_layer("bottom")) for each in (model, other)]
+        assert not {id(layer) for layer in parts[0]} & {id(layer) for layer in (*parts[1], *given)}
+        if preset == "dtrn":  # its hypernetwork starts at 0
+            model.set_weights([w + 0.05 for w in model.get_weights()])
+        assert_all_trained(model, lambda: sum(ops.sum((y - 0.3) ** 2) for y in model(ROWS, training=True).values()))  # noqa: B023
+        report = warm_start(other, SCHEMA, model, SCHEMA)
+        assert not report.fresh and not report.partly and not report.left
+        for ours, theirs in zip(other.get_weights(), model.get_weights(), strict=True):
+            np.testing.assert_array_equal(ours, theirs)
+        model.save(tmp_path / f"{preset}.keras")
+        np.savez(tmp_path / f"{preset}.npz", **{task: np.asarray(y) for task, y in model(ROWS).items()})
     run_fresh(
         """
         import sys
@@ -79,9 +118,11 @@ def test_models_share_no_layer_train_every_weight_and_are_carried_over(tmp_path)
         from layers.test_field_interactions import ROWS  # as any file, it is loaded once its layers are imported
         from tfmtl.keras_host import keras
 
-        model, wanted = keras.models.load_model(sys.argv[1] + "/model.keras"), np.load(sys.argv[1] + "/wanted.npz")
-        for task, y in model(ROWS).items():
-            np.testing.assert_allclose(np.asarray(y), wanted[task], rtol=1e-6)
+        for preset in ("ple", "stem_net", "dtrn"):
+            path = sys.argv[1] + "/" + preset
+            model, wanted = keras.models.load_model(path + ".keras"), np.load(path + ".npz")
+            for task, y in model(ROWS).items():
+                np.testing.assert_allclose(np.asarray(y), wanted[task], rtol=1e-6)
         """,
         tmp_path,
     )

@@ -44,6 +44,7 @@ def dtrn(
     tower_dropout: float = 0.0,
     tower_batch_norm: bool = False,
     base_rates: Mapping[str, float] | None = None,
+    interactions: Sequence[Any] = (),
     embeddings_initializer: Any = "uniform",
     embeddings_regularizer: Any = None,
     name: str = "dtrn",
@@ -81,6 +82,7 @@ def dtrn(
         tower_dropout: share of a tower's hidden units set to zero in training.
         tower_batch_norm: normalise after the activation of each of a tower's hidden layers.
         base_rates: `{task: mean of its labels}`, where the towers start; None takes what the schema has learned (`adapt`).
+        interactions: Keras layers over the fields, set beside them, as in `DTRNRepresentation`.
         embeddings_initializer: of the tables.
         embeddings_regularizer: of the tables, at every step as a whole.
         name: of the model.
@@ -125,6 +127,7 @@ def dtrn(
         granularity=granularity,
         excitation=excitation,
         share_senet_across_tasks=share_senet_across_tasks,
+        interactions=interactions,
         embeddings_initializer=embeddings_initializer,
         embeddings_regularizer=embeddings_regularizer,
     )

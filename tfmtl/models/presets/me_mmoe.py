@@ -31,6 +31,7 @@ def me_mmoe(
     tower_dropout: float = 0.0,
     tower_batch_norm: bool = False,
     base_rates: Mapping[str, float] | None = None,
+    interactions: Sequence[Any] = (),
     embeddings_initializer: Any = None,
     embeddings_regularizer: Any = None,
     name: str = "me_mmoe",
@@ -60,6 +61,7 @@ def me_mmoe(
         tower_dropout: share of a tower's hidden units set to zero in training.
         tower_batch_norm: normalise after the activation of each of a tower's hidden layers.
         base_rates: `{task: mean of its labels}`, where the towers start; None takes what the schema has learned (`adapt`).
+        interactions: Keras layers over the fields, set beside them, as in `STEMRepresentation`.
         embeddings_initializer: of the tables; None is the authors' N(0, 1e-4).
         embeddings_regularizer: of the tables, at every step as a whole; the authors use `keras.regularizers.L2(5e-7)`.
         name: of the model.
@@ -83,6 +85,7 @@ def me_mmoe(
     bottom = STEMRepresentation(
         schema.features,
         schema.task_names,
+        interactions=interactions,
         embeddings_initializer=embeddings_initializer,
         embeddings_regularizer=embeddings_regularizer,
     )

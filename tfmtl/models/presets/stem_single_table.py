@@ -32,6 +32,7 @@ def stem_single_table(
     tower_dropout: float = 0.0,
     tower_batch_norm: bool = False,
     base_rates: Mapping[str, float] | None = None,
+    interactions: Sequence[Any] = (),
     embeddings_initializer: Any = "uniform",
     embeddings_regularizer: Any = None,
     name: str = "stem_single_table",
@@ -60,6 +61,7 @@ def stem_single_table(
         tower_dropout: share of a tower's hidden units set to zero in training.
         tower_batch_norm: normalise after the activation of each of a tower's hidden layers.
         base_rates: `{task: mean of its labels}`, where the towers start; None takes what the schema has learned (`adapt`).
+        interactions: Keras layers over the fields, set beside them, as in `SharedBottomRepresentation`.
         embeddings_initializer: of the tables.
         embeddings_regularizer: of the tables, at every step as a whole.
         name: of the model.
@@ -84,6 +86,7 @@ def stem_single_table(
     bottom = SharedBottomRepresentation(
         [_wider(feature, times) for feature in schema.features],
         schema.task_names,
+        interactions=interactions,
         embeddings_initializer=embeddings_initializer,
         embeddings_regularizer=embeddings_regularizer,
     )

@@ -7,6 +7,7 @@ from typing import Any
 from tfmtl.layers.activation_unit import ActivationUnit
 from tfmtl.layers.conditional_transformer import ConditionalTransformer
 from tfmtl.layers.field_embedding import FieldEmbedding
+from tfmtl.layers.field_interactions import FieldInteractions
 from tfmtl.layers.hyper_sequence_extractor import HyperSequenceExtractor
 from tfmtl.layers.stem_embedding import STEMEmbedding
 from tfmtl.layers.task_senet import TaskSENet
@@ -88,20 +89,17 @@ def _(layer: SharedBottomRepresentation, into: Meanings, name: str, given: Any) 
         domain = tuple(chain(*(fields[field] for field in layer.domain)))
         gate_nu(layer.epnet.gate, into, f"{name}.epnet", (*within("domain", domain), *joined), joined)
     if layer.interactions is not None:
-        # Layers of other libraries, whose numbers have counterparts where the fields have.
         read = tuple(chain(*(fields[field] for field in layer.embedded)))
-        into.add_unknown(f"{name}.interactions", layer.interactions, read)
-        joined = (*joined, *within(("interactions", read), numbered(sum(layer.interactions.widths))))
+        joined = (*joined, *_interactions(layer.interactions, into, f"{name}.interactions", read))
     return {**dict.fromkeys(layer.main_streams, joined), **_side_streams(layer.side, fields)}
 
 
 @follow.register
 def _(layer: STEMRepresentation, into: Meanings, name: str, given: Any) -> dict[str, Labels]:
     fields = fields_of(layer.embed, into, f"{name}.embed")
-    return {
-        **dict.fromkeys(layer.main_streams, tuple(chain(*fields.values()))),
-        **_side_streams(layer.side, fields),
-    }
+    joined = tuple(chain(*fields.values()))
+    read = tuple(chain(*(fields[field] for field in layer.embedded)))
+    return {**_with_interactions(layer, into, name, read, joined), **_side_streams(layer.side, fields)}
 
 
 @follow.register
@@ -121,7 +119,20 @@ def _(layer: DTRNRepresentation, into: Meanings, name: str, given: Any) -> dict[
     grid = tuple(product(names, made))
     if layer.refiner is not None:
         _senet(layer.refiner, into, f"{name}.refine", names, grid)
-    return {**dict.fromkeys(layer.main_streams, grid), **_side_streams(layer.side, fields)}
+    return {**_with_interactions(layer, into, name, grid, grid), **_side_streams(layer.side, fields)}
+
+
+def _with_interactions(layer: Any, into: Meanings, name: str, read: Labels, joined: Labels) -> dict[str, Labels]:
+    """What the streams of a bottom stand for of which several have layers over their fields, all alike."""
+    for stream, each in layer.interactions.items():
+        made = _interactions(each, into, f"{name}.interactions[{stream}]", read)
+    return dict.fromkeys(layer.main_streams, (*joined, *made) if layer.interactions else joined)
+
+
+def _interactions(layer: FieldInteractions, into: Meanings, name: str, read: Labels) -> Labels:
+    """Notes layers of other libraries, whose numbers have counterparts where the fields have."""
+    into.add_unknown(name, layer, read)
+    return within(("interactions", read), numbered(sum(layer.widths)))
 
 
 def _senet(layer: TaskSENet, into: Meanings, name: str, names: Labels, grid: Labels) -> None:

@@ -9,11 +9,18 @@ from tfmtl.layers.conditional_transformer import NormPosition
 from tfmtl.layers.encoded_columns import check_columns
 from tfmtl.layers.feature_embedding import FeatureEmbedding
 from tfmtl.layers.hyper_sequence_extractor import HyperSequenceExtractor, Pooling
+from tfmtl.layers.join_fields import join_fields
 from tfmtl.layers.norm_hypernetwork import Condition
 from tfmtl.layers.task_senet import Excitation, Granularity, Squeeze, TaskSENet
 from tfmtl.schema import Categorical, Feature
 from tfmtl.schema import Sequence as History
-from tfmtl.stages.bottoms.representation import Representation, embedding_config, total_width
+from tfmtl.stages.bottoms.representation import (
+    Representation,
+    embedding_config,
+    interactions_config,
+    interactions_of,
+    total_width,
+)
 from tfmtl.stages.bottoms.side_streams import SideStreams
 from tfmtl.typing import SHARED, Encoded, Streams, Tensor
 
@@ -30,6 +37,7 @@ class DTRNRepresentation(Representation):
     Z_t = TaskSENet([X ; r_t])_t                                           (B, M0 + S, dim)
     stream_t = flatten(Z_t)
     stream_shared = flatten(mean_t Z_t)      or, "fixed", flatten([X ; mean_t r_t])
+                                with `interactions`: I_t = FieldInteractions_t(rows of Z_t), the streams [.. ; I_t], [.. ; mean_t I_t]
     ```
 
     Fields, histories and target that are not `dim` wide are projected to it.
@@ -43,6 +51,8 @@ class DTRNRepresentation(Representation):
         shared_input: what the shared stream is: `"mean"` over the tasks, or `"fixed"`, fields as they are.
         priors: names of the features whose embeddings steer a head, `PPNet`, as the side stream `"prior"`.
         scenario: name of the `Categorical` feature whose ids a head tells apart, `STARHead`, as the side stream `"scenario"`.
+        interactions: Keras layers that each take a list of fields `(B, dim)` and give `(B, N)`, as in
+            `SharedBottomRepresentation`. Every task has copies of them, called on the fields and interests as it weighs them.
         num_blocks: blocks of the transformer that reads the histories.
         num_heads: heads of its attention; must divide `dim`.
         ffn_units: hidden units of its feed-forward part; None is `4 dim`.
@@ -69,7 +79,7 @@ class DTRNRepresentation(Representation):
         The encoded dict, as `FeatureEmbedding` reads it.
 
     Output shape:
-        `{task: (B, (M0 + S) dim), ..., "shared": the same}`, and the side streams.
+        `{task: (B, (M0 + S) dim), ..., "shared": the same}`, wider by what interactions make, and the side streams.
 
     Raises:
         ValueError: a target that is no feature or is itself a history, or that `pooling="target"` lacks, an unknown
@@ -101,6 +111,7 @@ class DTRNRepresentation(Representation):
         shared_input: SharedInput = "mean",
         priors: Iterable[str] = (),
         scenario: str | None = None,
+        interactions: Iterable[Any] = (),
         num_blocks: int = 1,
         num_heads: int = 2,
         ffn_units: int | None = None,
@@ -137,6 +148,7 @@ class DTRNRepresentation(Representation):
         self.target = (target,) if isinstance(target, str) else tuple(target or ())
         self.dim = _width(dim, read)
         self.side = SideStreams(read, priors=priors, scenario=scenario)
+        self.interactions = interactions_of(self.tasks, interactions, self.dtype_policy)
         self.refine = refine
         self.shared_input = shared_input
         self.extractor_options: dict[str, Any] = {
@@ -199,6 +211,9 @@ class DTRNRepresentation(Representation):
             self.extract.build({f.name: (None, f.length, self.dim) for f in self.behaviors})
         if self.refiner is not None:
             self.refiner.build({task: self._grid() for task in self.tasks})
+        _, fields, dim = self._grid()
+        for layer in self.interactions.values():
+            layer.build([(None, dim)] * fields)
         self.built = True
 
     def _projection(self, name: str, width: int) -> Any:
@@ -220,6 +235,12 @@ class DTRNRepresentation(Representation):
         refined = {**refined, SHARED: ops.mean(ops.stack(list(shared.values()), axis=0), axis=0)}
         _, fields, dim = self._grid()
         streams = {stream: ops.reshape(grid, (-1, fields * dim)) for stream, grid in refined.items()}
+        if self.interactions:
+            made = {
+                task: layer(ops.unstack(refined[task], fields, axis=1)) for task, layer in self.interactions.items()
+            }
+            made[SHARED] = ops.mean(ops.stack(list(made.values()), axis=0), axis=0)
+            streams = {stream: join_fields([flat, made[stream]]) for stream, flat in streams.items()}
         return {**streams, **self.side.of(encoded, embedded, self.compute_dtype)}
 
     def _to_dim(self, name: str, values: Tensor) -> Tensor:
@@ -254,12 +275,14 @@ class DTRNRepresentation(Representation):
         shapes = self.embed.compute_output_shape(input_shape)
         batch = next(iter(shapes.values()))[0]
         _, fields, dim = self._grid()
-        return {**dict.fromkeys(self.main_streams, (batch, fields * dim)), **self.side.shapes(shapes)}
+        made = sum(next(iter(self.interactions.values())).widths) if self.interactions else 0
+        return {**dict.fromkeys(self.main_streams, (batch, fields * dim + made)), **self.side.shapes(shapes)}
 
     def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
             **embedding_config(self.embed),
+            **interactions_config(self.interactions.values()),
             "target": list(self.target),
             "dim": self.dim,
             "shared_input": self.shared_input,

@@ -4,7 +4,9 @@ from collections.abc import Iterable
 from typing import Any
 
 from tfmtl.keras_host import keras
-from tfmtl.schema import Feature
+from tfmtl.layers.field_interactions import FieldInteractions
+from tfmtl.schema import Feature, Numeric
+from tfmtl.schema import Sequence as History
 from tfmtl.schema.names import check_distinct
 from tfmtl.stages.bottoms.side_streams import SideStreams
 from tfmtl.typing import SHARED
@@ -49,6 +51,17 @@ class Representation(keras.layers.Layer):
         return tuple(self.embed.features)
 
     @property
+    def embedded(self) -> tuple[str, ...]:
+        """The fields of a row that have embeddings: ids, bins, pooled histories, numbers with `dim`."""
+        found: list[str] = []
+        for feature in self.features:
+            if isinstance(feature, History):
+                found += feature.id_columns
+            elif not isinstance(feature, Numeric) or feature.dim:
+                found.append(feature.name)
+        return tuple(found)
+
+    @property
     def main_streams(self) -> tuple[str, ...]:
         """Names of the streams that a trunk reads."""
         return (*self.tasks, SHARED)
@@ -63,10 +76,29 @@ class Representation(keras.layers.Layer):
         config.pop("autocast", None)
         return {**config, "tasks": list(self.tasks), **self.side.get_config()}
 
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> "Representation":
+        layers = [keras.saving.deserialize_keras_object(each) for each in config.get("interactions", ())]
+        return cls(**{**config, "interactions": layers})
+
 
 def total_width(shapes: Iterable[tuple[int | None, ...]]) -> int:
     """The width of fields `(B, D_f)` side by side."""
     return sum(int(shape[-1] or 0) for shape in shapes)
+
+
+def interactions_of(streams: Iterable[str], layers: Iterable[Any], policy: Any) -> dict[str, FieldInteractions]:
+    """For every stream its own copies of layers over its fields; nothing without layers."""
+    given = tuple(layers)
+    return {
+        stream: FieldInteractions(given, dtype=policy, name=f"{stream}_interactions")
+        for stream in (streams if given else ())
+    }
+
+
+def interactions_config(interactions: Iterable[FieldInteractions]) -> dict[str, Any]:
+    """The part of a bottom's config that holds its layers over fields: of all copies that there are, those of one."""
+    return {"interactions": next((each.get_config()["layers"] for each in interactions), [])}
 
 
 def embedding_config(embed: keras.layers.Layer) -> dict[str, Any]:

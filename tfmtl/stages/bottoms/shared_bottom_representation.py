@@ -3,14 +3,17 @@
 from collections.abc import Iterable
 from typing import Any
 
-from tfmtl.keras_host import keras, register_layer
+from tfmtl.keras_host import register_layer
 from tfmtl.layers.epnet import EPNet
 from tfmtl.layers.feature_embedding import FeatureEmbedding
 from tfmtl.layers.field_interactions import FieldInteractions
 from tfmtl.layers.join_fields import join_fields
-from tfmtl.schema import Numeric
-from tfmtl.schema import Sequence as History
-from tfmtl.stages.bottoms.representation import Representation, embedding_config, total_width
+from tfmtl.stages.bottoms.representation import (
+    Representation,
+    embedding_config,
+    interactions_config,
+    total_width,
+)
 from tfmtl.stages.bottoms.side_streams import SideStreams, check_fields
 from tfmtl.typing import Encoded, Streams
 
@@ -77,17 +80,6 @@ class SharedBottomRepresentation(Representation):
         given = tuple(interactions)
         self.interactions = FieldInteractions(given, dtype=self.dtype_policy, name="interactions") if given else None
 
-    @property
-    def embedded(self) -> tuple[str, ...]:
-        """The fields that interactions are called on."""
-        found: list[str] = []
-        for feature in self.features:
-            if isinstance(feature, History):
-                found += feature.id_columns
-            elif not isinstance(feature, Numeric) or feature.dim:
-                found.append(feature.name)
-        return tuple(found)
-
     def build(self, input_shape: Any) -> None:
         self.embed.build(input_shape)
         shapes = self.embed.compute_output_shape(input_shape)
@@ -118,11 +110,6 @@ class SharedBottomRepresentation(Representation):
         return {**dict.fromkeys(self.main_streams, (batch, width)), **self.side.shapes(shapes)}
 
     def get_config(self) -> dict[str, Any]:
-        layers = [] if self.interactions is None else self.interactions.get_config()["layers"]
-        own = {"domain": list(self.domain), "domain_units": self.domain_units, "interactions": layers}
-        return {**super().get_config(), **embedding_config(self.embed), **own}
-
-    @classmethod
-    def from_config(cls, config: dict[str, Any]) -> "SharedBottomRepresentation":
-        layers = [keras.saving.deserialize_keras_object(each) for each in config.get("interactions", ())]
-        return cls(**{**config, "interactions": layers})
+        own = {"domain": list(self.domain), "domain_units": self.domain_units}
+        layers = interactions_config([] if self.interactions is None else [self.interactions])
+        return {**super().get_config(), **embedding_config(self.embed), **own, **layers}

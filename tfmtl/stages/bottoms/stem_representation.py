@@ -1,14 +1,22 @@
 """A representation for each task, from tables of its own."""
 
 from collections.abc import Callable, Iterable, Sequence
+from itertools import chain
 from typing import Any
 
 from tfmtl.keras_host import register_layer
+from tfmtl.layers.field_interactions import FieldInteractions
 from tfmtl.layers.join_fields import join_fields
 from tfmtl.layers.stem_embedding import STEMEmbedding
-from tfmtl.stages.bottoms.representation import Representation, embedding_config, total_width
+from tfmtl.stages.bottoms.representation import (
+    Representation,
+    embedding_config,
+    interactions_config,
+    interactions_of,
+    total_width,
+)
 from tfmtl.stages.bottoms.side_streams import SideStreams
-from tfmtl.typing import PRIOR, SHARED, Encoded, Streams
+from tfmtl.typing import PRIOR, SHARED, Encoded, Streams, Tensor
 
 
 @register_layer
@@ -21,17 +29,19 @@ class STEMRepresentation(Representation):
         priors: names of the features whose embeddings steer a head, `PPNet`, as the side stream `"prior"`; those of the
             shared tables.
         scenario: name of the `Categorical` feature whose ids a head tells apart, `STARHead`, as the side stream `"scenario"`.
+        interactions: Keras layers that each take a list of fields `(B, D_f)` and give `(B, N)`, as in
+            `SharedBottomRepresentation`. Every stream has copies of them, called on its own embeddings and set beside these.
         embeddings_initializer, embeddings_regularizer: of the tables, as in `STEMEmbedding`.
 
     Input shape:
         The encoded dict, as `STEMEmbedding` reads it.
 
     Output shape:
-        `{task: (B, D), ..., "shared": (B, D)}`, D the sum of the fields' widths; each stream reads its own tables.
-        And the side streams.
+        `{task: (B, D), ..., "shared": (B, D)}`, D the sum of the widths of fields and interactions; each stream reads its own
+        tables. And the side streams.
 
     Raises:
-        ValueError: what `STEMEmbedding` refuses, no task, or names that are no features of the kind.
+        ValueError: what `STEMEmbedding` and `FieldInteractions` refuse, no task, or names that are no features of the kind.
 
     Reference:
         Su et al., "STEM", AAAI 2024, arXiv:2308.13537.
@@ -47,6 +57,7 @@ class STEMRepresentation(Representation):
         *,
         priors: Iterable[str] = (),
         scenario: str | None = None,
+        interactions: Iterable[Any] = (),
         embeddings_initializer: Any = None,
         embeddings_regularizer: Any = None,
         **kwargs: Any,
@@ -61,9 +72,13 @@ class STEMRepresentation(Representation):
             name="embed",
         )
         self.side = SideStreams(self.features, priors=priors, scenario=scenario)
+        self.interactions = interactions_of(self.main_streams, interactions, self.dtype_policy)
 
     def build(self, input_shape: Any) -> None:
         self.embed.build(input_shape)
+        shapes = self.embed.compute_output_shape(input_shape)
+        for stream, layer in self.interactions.items():
+            layer.build([shapes[stream][name] for name in self.embedded])
         self.built = True
 
     def call(self, encoded: Encoded, training: bool | None = None) -> Streams:
@@ -79,14 +94,26 @@ class STEMRepresentation(Representation):
 
     def _made(self, wanted: Sequence[str], encoded: Encoded, embedded: dict[str, Encoded]) -> Streams:
         """The streams of `wanted`."""
-        main = {stream: join_fields(embedded[stream].values()) for stream in wanted if stream in self.main_streams}
+        main = {stream: self._joined(stream, embedded[stream]) for stream in wanted if stream in self.main_streams}
         return {**main, **self.side.of(encoded, embedded.get(SHARED, {}), self.compute_dtype, wanted)}
+
+    def _joined(self, stream: str, fields: Encoded) -> Tensor:
+        """The fields of a stream side by side, and what its interactions make of them."""
+        made = [layer([fields[name] for name in self.embedded]) for layer in self._of(stream)]
+        return join_fields([*fields.values(), *made])
+
+    def _of(self, stream: str) -> list[FieldInteractions]:
+        return [self.interactions[stream]] if self.interactions else []
 
     def compute_output_shape(self, input_shape: Any) -> dict[str, tuple[int | None, ...]]:
         shapes = self.embed.compute_output_shape(input_shape)
         batch = next(iter(shapes[SHARED].values()))[0]
-        joined = {stream: (batch, total_width(fields.values())) for stream, fields in shapes.items()}
+        joined = {
+            stream: (batch, total_width(fields.values()) + sum(chain(*(layer.widths for layer in self._of(stream)))))
+            for stream, fields in shapes.items()
+        }
         return {**joined, **self.side.shapes(shapes[SHARED])}
 
     def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), **embedding_config(self.embed)}
+        layers = interactions_config(self.interactions.values())
+        return {**super().get_config(), **embedding_config(self.embed), **layers}

@@ -9,6 +9,8 @@ from typing import Any
 
 _ROLES = {"ps": "Parameter server", "worker": "Worker", "chief": "The chief, process"}
 _COLLECTIVE = "Collective ops is aborted by"
+# Who was called in vain, or stands in a list of those that give no signs of life.
+_NAMED = re.compile(r"(?:remote target |^)/job:(\w+)/replica:\d+/task:(\d+)", re.MULTILINE)
 
 
 def naming_lost_process(method: Callable[..., Any]) -> Callable[..., Any]:
@@ -33,7 +35,7 @@ def naming_lost_process(method: Callable[..., Any]) -> Callable[..., Any]:
 def _lost(error: Exception) -> str | None:
     """The process that an error of TensorFlow is about; None for an error about something else."""
     text = str(error)
-    named = re.findall(r"remote target /job:(\w+)/replica:\d+/task:(\d+)", text)
+    named = _NAMED.findall(text)
     if type(error).__name__ != "UnavailableError" or not (named or _COLLECTIVE in text):
         return None
     # A worker that cannot reach a server is named beside it.

@@ -23,11 +23,12 @@ def run(script, *arguments, timeout=540):
     return done.stdout + done.stderr
 
 
-def jobsets():
-    return [yaml.safe_load(path.read_text()) for path in sorted((FOLDER / "kubernetes").glob("*.yaml"))]
+def manifests(kind):
+    paths = sorted((FOLDER / "kubernetes").glob("*.yaml"))
+    return [each for path in paths for each in yaml.safe_load_all(path.read_text()) if each["kind"] == kind]
 
 
-@pytest.mark.parametrize("jobset", jobsets(), ids=lambda jobset: jobset["metadata"]["name"])
+@pytest.mark.parametrize("jobset", manifests("JobSet"), ids=lambda jobset: jobset["metadata"]["name"])
 def test_every_pod_is_told_the_cluster_that_the_manifest_makes(jobset, monkeypatch):
     monkeypatch.syspath_prepend(FOLDER)
     from on_jobset import tf_config
@@ -49,6 +50,29 @@ def test_every_pod_is_told_the_cluster_that_the_manifest_makes(jobset, monkeypat
     assert configs["worker", 0] == {
         role: [f"{name}-{role}-0-{index}.{name}:2222" for index in range(count)] for role, count in counts.items()
     }
+
+
+def test_kubeflow_makes_the_same_cluster(monkeypatch):
+    """Its trainer names the set like the job, and puts its command and its number of nodes into the runtime's one job."""
+    monkeypatch.syspath_prepend(FOLDER)
+    from on_jobset import tf_config
+
+    (runtime,), (job,) = manifests("TrainingRuntime"), manifests("TrainJob")
+    assert job["spec"]["runtimeRef"]["name"] == runtime["metadata"]["name"]
+    nodes = job["spec"]["trainer"]["numNodes"]
+    assert nodes == runtime["spec"]["mlPolicy"]["numNodes"]
+    (replicated,) = runtime["spec"]["template"]["spec"]["replicatedJobs"]
+    assert replicated["template"]["metadata"]["labels"] == {"trainer.kubeflow.org/trainjob-ancestor-step": "trainer"}
+    (container,) = replicated["template"]["spec"]["template"]["spec"]["containers"]
+    assert replicated["name"] == container["name"] == "node"
+    environment = {each["name"]: each["value"] for each in container["env"] if "value" in each}
+    (named,) = [each for each in container["env"] if "valueFrom" in each]
+    assert named["name"] == "JOBSET" and "jobset-name" in named["valueFrom"]["fieldRef"]["fieldPath"]
+    environment |= {"JOBSET": job["metadata"]["name"], "JOB_COMPLETION_INDEX": "1"}
+    config = json.loads(tf_config(environment))
+    assert config["cluster"] == {"worker": [f"tfmtl-node-0-{index}.tfmtl:2222" for index in range(nodes)]}
+    assert config["task"] == {"type": "worker", "index": 1}
+    assert (ROOT / job["spec"]["trainer"]["command"][1]).exists()
 
 
 def test_one_process_trains_saves_and_exports(tmp_path):

@@ -4,18 +4,28 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from harness import assert_reloads
+from scipy.optimize import minimize
 from sklearn.isotonic import IsotonicRegression
 from sklearn.linear_model import LogisticRegression
 
 import tfmtl
 from tfmtl import Numeric, Schema, Task
 from tfmtl.exporting import ExportedModel
-from tfmtl.layers import IsotonicCurve
+from tfmtl.layers import ClassScaling, IsotonicCurve, PlattScaling
+from tfmtl.losses import Quantile, ZeroInflatedLogNormal
 from tfmtl.models import calibrated, single_task
 from tfmtl.models.calibrating.isotonic import isotonic_points
-from tfmtl.models.calibrating.platt import platt_line
+from tfmtl.models.calibrating.platt import class_lines, platt_line
 
-SCHEMA = Schema([Numeric("x", transform=None)], [Task("click"), Task("buy"), Task("spend", "regression")])
+TASKS = [
+    Task("click"),
+    Task("buy"),
+    Task("spend", "regression"),
+    Task("tier", "multiclass", num_classes=3),
+    Task("worth", "regression", loss=ZeroInflatedLogNormal()),
+    Task("wait", "regression", loss=Quantile((0.5, 0.9))),
+]
+SCHEMA = Schema([Numeric("x", transform=None)], TASKS)
 ROWS = 4000
 RNG = np.random.default_rng(0)
 X = {"x": RNG.normal(size=ROWS).astype("float32")}
@@ -23,6 +33,9 @@ LABELS = {
     "click": (RNG.random(ROWS) < 1 / (1 + np.exp(1 - 2 * X["x"]))).astype("float32"),
     "buy": np.where(RNG.random(ROWS) < 0.5, np.nan, RNG.random(ROWS) < 0.05).astype("float32"),
     "spend": X["x"],
+    "tier": RNG.integers(0, 6, ROWS).clip(3).astype("float32") - 3,  # most of them 0
+    "worth": np.where(RNG.random(ROWS) < 0.3, np.exp(X["x"]), 0).astype("float32"),
+    "wait": np.abs(X["x"]),
 }
 WEIGHTS = RNG.uniform(0, 2, ROWS).astype("float32")
 
@@ -38,7 +51,8 @@ def model():
 
 @pytest.fixture(scope="module")
 def served(model):
-    return calibrated(model, held(), SCHEMA, method={"click": "isotonic", "buy": "platt"})
+    methods = {"click": "isotonic", "buy": "platt", "tier": "platt", "worth": "isotonic"}
+    return calibrated(model, held(), SCHEMA, method=methods)
 
 
 def plain(rows=500):
@@ -82,6 +96,57 @@ def test_platts_line_is_that_of_scikit_learn():
     assert np.isfinite(platt_line(np.array([0.0, 1.0]), np.array([0.1, 0.9]), np.ones(2))).all()
 
 
+def test_lines_of_classes_have_the_least_loss():
+    """Against an optimizer that knows the loss alone; of two classes they are Platt's."""
+    rows = 300
+    logs = RNG.normal(size=(rows, 3)) - [0, 1, 2]
+    probabilities = np.exp(logs) / np.exp(logs).sum(1, keepdims=True)
+    labels, weights = RNG.integers(0, 3, rows).astype("float64"), RNG.uniform(0, 2, rows)
+    counts = np.array([weights[labels == k].sum() for k in range(3)])
+
+    def loss(lines):
+        z = lines[0] * np.log(probabilities) + lines[1:]
+        said = np.log(np.exp(z) / np.exp(z).sum(1, keepdims=True))
+        truth = np.eye(3)[labels.astype(int)]
+        targets = (truth * counts[labels.astype(int)][:, None] + 1) / (counts[labels.astype(int)][:, None] + 3)
+        return -(weights[:, None] * targets * said).sum()
+
+    lines = class_lines(labels, probabilities, weights)
+    theirs = minimize(loss, [1.0, 0, 0, 0]).x
+    np.testing.assert_allclose(lines[0], theirs[0], atol=1e-3)
+    np.testing.assert_allclose(lines[1:], theirs[1:] - theirs[1:].mean(), atol=1e-3)
+    labels, p, weights = plain()
+    p = p.clip(0.01, 0.99)
+    two, one = ClassScaling(2), PlattScaling()
+    for layer, fitted, width in (
+        (two, class_lines(labels, np.stack([1 - p, p], 1), weights), 2),
+        (one, platt_line(labels, p, weights), 1),
+    ):
+        layer.build((None, width))
+        layer.set_weights([fitted])
+    found = np.asarray(two(np.stack([1 - p, p], 1).astype("float32")))
+    np.testing.assert_allclose(found[:, 1:], np.asarray(one(p[:, None].astype("float32"))), rtol=1e-4)
+    np.testing.assert_allclose(found.sum(1), 1, rtol=1e-6)
+
+
+def test_classes_and_means_are_right_on_average(model, served):
+    before, after = ({name: np.asarray(y) for name, y in each(X).items()} for each in (model, served))
+    rates = [(LABELS["tier"] == k).mean() for k in range(3)]
+    np.testing.assert_allclose(after["tier"].mean(0), rates, atol=1e-3)
+    assert np.abs(before["tier"].mean(0) - rates).max() > 0.05
+    mean = LABELS["worth"].mean()
+    assert (
+        after["worth"][:, 0].mean()
+        == pytest.approx(mean, rel=0.02)
+        != pytest.approx(before["worth"][:, 0].mean(), rel=0.1)
+    )
+    np.testing.assert_array_equal(after["worth"][:, 1:], before["worth"][:, 1:])
+    assert (np.diff(after["worth"][np.argsort(before["worth"][:, 0]), 0]) >= -1e-6).all()  # rows keep their order
+    everything = calibrated(model, held(), SCHEMA)(X)
+    changed = [name for name, y in everything.items() if not np.array_equal(np.asarray(y), before[name])]
+    assert sorted(changed) == ["buy", "click", "spend", "worth"]
+
+
 def test_probabilities_come_true_as_often_as_they_say(model, served):
     names = ("calibration", "logloss", "ece")
     before, after = (tfmtl.evaluate(each, held(), SCHEMA, figures=names) for each in (model, served))
@@ -89,7 +154,7 @@ def test_probabilities_come_true_as_often_as_they_say(model, served):
         assert after[f"{task}_calibration"] == pytest.approx(1, abs=0.02)
         assert after[f"{task}_logloss"] < before[f"{task}_logloss"]
         assert after[f"{task}_ece"] < 0.02 < before[f"{task}_ece"]
-    np.testing.assert_array_equal(served(X)["spend"], model(X)["spend"])
+    np.testing.assert_array_equal(served(X)["spend"], model(X)["spend"])  # which none was asked for
     assert {id(weight) for weight in model.weights} < {id(weight) for weight in served.weights}
     assert len(served.trainable_weights) == len(model.trainable_weights)
 
@@ -107,15 +172,19 @@ def test_saved_and_exported_with_its_curves(served, tmp_path):
     version = tfmtl.export(served, tmp_path / "ranker", SCHEMA, examples=few, signatures=["serving_default"])
     answers = ExportedModel(version)(few)
     for task, expected in served(few).items():
-        np.testing.assert_allclose(answers[task], expected, rtol=1e-4, atol=1e-5)
+        served_columns = SCHEMA.task(task).output.served  # of a zero-inflated value its mean alone
+        np.testing.assert_allclose(answers[task], np.asarray(expected)[:, :served_columns], rtol=1e-4, atol=1e-5)
 
 
 WRONG = [
-    ({"method": {"spend": "platt"}}, "probabilities of binary tasks, of .'click', 'buy'."),
-    ({"method": "beta"}, "`method` of task 'click' must be one of"),
-    ({"held": [(X, {**LABELS, "buy": np.zeros(ROWS)})]}, "task 'buy' needs rows of both labels"),
+    ({"method": {"spend": "platt"}}, r"'platt' \['click', 'buy', 'tier'\]"),
+    ({"method": {"tier": "isotonic"}}, "The classes of a task go with 'platt'"),
+    ({"method": {"wait": "isotonic"}}, "quantiles and scores that rank with neither"),
+    ({"method": "beta"}, "`method` must be one of"),
+    ({"held": [(X, {**LABELS, "buy": np.zeros(ROWS)})]}, "task 'buy' needs rows of two labels"),
+    ({"method": "platt", "held": [(X, {**LABELS, "tier": LABELS["tier"] % 2})]}, "needs rows of all 3 classes"),
     ({"held": []}, "gave no batch"),
-    ({"held": [(X, {"click": LABELS["click"]})]}, r"lacks columns or labels: \['buy'\]"),
+    ({"held": [(X, {"click": LABELS["click"]})]}, r"lacks columns or labels: \['buy', 'spend', 'worth'\]"),
     ({"held": [X]}, "must give batches"),
     ({"held": [(X, {**LABELS, "click": LABELS["click"] + 2})]}, "labels of `click` must be 0, 1"),
 ]

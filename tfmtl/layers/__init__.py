@@ -4,6 +4,7 @@ from tfmtl.layers.activation_unit import ActivationUnit
 from tfmtl.layers.adatt_layer import AdaTTLayer
 from tfmtl.layers.cgc_layer import CGCLayer
 from tfmtl.layers.chain_calibrator import ChainCalibrator
+from tfmtl.layers.class_scaling import ClassScaling
 from tfmtl.layers.conditional_rates import ConditionalRates
 from tfmtl.layers.conditional_transformer import ConditionalTransformer
 from tfmtl.layers.crosses import Crosses
@@ -41,6 +42,7 @@ __all__ = [
     "AdaTTLayer",
     "CGCLayer",
     "ChainCalibrator",
+    "ClassScaling",
     "ConditionalRates",
     "ConditionalTransformer",
     "Crosses",

@@ -1,4 +1,4 @@
-"""A rising curve of straight pieces over a probability."""
+"""A rising curve of straight pieces over a prediction."""
 
 from typing import Any
 
@@ -11,22 +11,22 @@ from tfmtl.typing import Tensor
 
 @register_layer
 class IsotonicCurve(keras.layers.Layer):
-    """Maps a probability through a curve that rises from point to point, and is level before the first and after the last.
+    """Maps a probability, or a mean, through a curve that rises from point to point, and is level before the first and after the last.
 
     ```
     q = q_1 + sum_k (q_{k+1} - q_k) clip((p - p_k) / (p_{k+1} - p_k), 0, 1)
     ```
 
-    Fresh, it is the diagonal; `tfmtl.models.calibrated` sets the points, which `fit` does not train.
+    Fresh, it is the diagonal from 0 to 1; `tfmtl.models.calibrated` sets the points, which `fit` does not train.
 
     Args:
         num_points: 2 or more.
 
     Input shape:
-        `(B, 1)`, a probability.
+        `(B, 1)`, or `(B, W)`, of which the first column goes through the curve and the others stay as they are.
 
     Output shape:
-        `(B, 1)`, float32 under every policy.
+        Same as the input, float32 under every policy.
 
     Raises:
         ValueError: fewer than 2 points.
@@ -57,11 +57,13 @@ class IsotonicCurve(keras.layers.Layer):
         )  # p_k, q_k
         self.built = True
 
-    def call(self, probabilities: Tensor) -> Tensor:
+    def call(self, predictions: Tensor) -> Tensor:
+        predictions = ops.cast(predictions, "float32")
         places, values = ops.unstack(ops.convert_to_tensor(self.points), 2)
-        passed = (ops.cast(probabilities, "float32") - places[:-1]) / (places[1:] - places[:-1])  # (B, K - 1)
+        passed = (predictions[:, :1] - places[:-1]) / (places[1:] - places[:-1])  # (B, K - 1)
         rises = ops.expand_dims(values[1:] - values[:-1], -1)
-        return values[0] + ops.matmul(ops.clip(passed, 0.0, 1.0), rises)
+        mapped = values[0] + ops.matmul(ops.clip(passed, 0.0, 1.0), rises)
+        return mapped if predictions.shape[-1] == 1 else ops.concatenate([mapped, predictions[:, 1:]], axis=-1)
 
     def compute_output_shape(self, input_shape: Any) -> Any:
         return input_shape

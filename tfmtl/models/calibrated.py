@@ -1,4 +1,4 @@
-"""From a trained model to one whose probabilities come true as often as they say."""
+"""From a trained model to one whose probabilities come true as often as they say, and whose means are right on average."""
 
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Literal, TypeAlias
@@ -8,15 +8,23 @@ import numpy as np
 from tfmtl.checks import check_option
 from tfmtl.keras_host import inputs_by_name, keras, ops
 from tfmtl.label_checks import checked_labels, checked_weights
+from tfmtl.layers.class_scaling import ClassScaling
 from tfmtl.layers.isotonic_curve import IsotonicCurve
 from tfmtl.layers.platt_scaling import PlattScaling
 from tfmtl.models.calibrating.isotonic import isotonic_points
-from tfmtl.models.calibrating.platt import platt_line
+from tfmtl.models.calibrating.platt import class_lines, platt_line
 from tfmtl.named_model import model_by_name
 from tfmtl.schema import Schema, Task
+from tfmtl.typing import OutputForm
 
 Method: TypeAlias = Literal["isotonic", "platt"]
 Columns: TypeAlias = dict[str, Any]
+
+FITS: dict[Method, tuple[OutputForm, ...]] = {
+    "isotonic": ("probability", "value", "positive", "zero_inflated"),
+    "platt": ("probability", "classes", "ordered"),
+}
+"""The predictions that a method has a curve for. Isotonic curves of classes would not sum to 1, and a quantile is no mean."""
 
 
 def calibrated(
@@ -28,15 +36,19 @@ def calibrated(
     preprocessor: Callable[[Columns], Columns] | None = None,
     name: str = "calibrated",
 ) -> keras.Model:
-    """The model to serve: its probabilities go through a curve each, fitted on held-out rows.
+    """The model to serve: its predictions go through a curve each, fitted on held-out rows.
 
     It shares its layers with `model`, is saved, loaded and exported like any other, and the curve is part of the exported
-    graph. Both curves rise, so rows keep their order; an isotonic one is level below its first point and above its last.
+    graph. Curves of one number rise, so rows keep their order; an isotonic one is level below its first point and above its last.
 
-    | method | curve | rows |
-    |---|---|---|
-    | `"isotonic"` | the rising step curve with the least squared error, its steps joined by lines | thousands of positives: it follows any bend |
-    | `"platt"` | `sigmoid(a logit(p) + b)` | few: two numbers |
+    | method | of | curve | rows |
+    |---|---|---|---|
+    | `"isotonic"` | binary tasks; the mean of a regression | the rising step curve with the least squared error, its steps joined by lines | thousands of positives: it follows any bend |
+    | `"platt"` | binary tasks | `sigmoid(a logit(p) + b)` | few: two numbers |
+    | `"platt"` | multiclass tasks, ordered or not | `softmax(a log p + b)`, an intercept for each class | some of every class |
+
+    A regression's curve makes of what it predicts the mean of the labels there, whatever loss it was trained by; of a
+    zero-inflated task it changes the mean and not the two columns beside it. Quantiles are not calibrated.
 
     Fit on rows that the model was not trained on, and that come as they are served: a model that is right on training rows is
     too sure on others. Each task of a chain gets a curve of its own, after which a later step may lie above an earlier one.
@@ -45,13 +57,14 @@ def calibrated(
         model: functional, returns a dict by task; trained.
         held: batches `(x, y)` or `(x, y, sample_weight)`, such as a `tf.data.Dataset`; labels are NaN where missing.
         schema: of the model.
-        method: of all binary tasks, or `{task: method}` of some.
+        method: of all tasks that it has a curve for, or `{task: method}` of some.
         preprocessor: applied to `x` before the model; None where rows are encoded.
         name: of the model.
 
     Raises:
-        ValueError: a model that returns no dict, an unknown method, a task that is unknown or not binary, none at all, rows without
-            both labels of a task, columns or labels that lack, or labels and weights that a task cannot have.
+        ValueError: a model that returns no dict, an unknown method, a task that is unknown or that the method has no curve for, none
+            at all, rows without two labels, or without a class, of a task, columns or labels that lack, or labels and weights
+            that a task cannot have.
 
     Example:
 
@@ -63,7 +76,8 @@ def calibrated(
 
     Reference:
         Platt, 1999, see `tfmtl.layers.PlattScaling`; Zadrozny and Elkan, "Transforming Classifier Scores into Accurate
-        Multiclass Probability Estimates", KDD 2002, for isotonic regression, whose steps are joined by lines here.
+        Multiclass Probability Estimates", KDD 2002, for isotonic regression, whose steps are joined by lines here; for classes
+        see `tfmtl.layers.ClassScaling`.
     """
     if not isinstance(getattr(model, "output", None), dict):  # which a model that is no graph has not
         raise ValueError(f"The model must be functional and give `{{task: (B, 1)}}`. Received: {type(model).__name__}")
@@ -74,14 +88,17 @@ def calibrated(
         rows.add(model, list(inputs), batch, preprocessor)
     outputs = dict(model.output)
     for task, chosen in methods.items():
-        labels, probabilities, weights = rows.of_task(task)
+        labels, predictions, weights = rows.of_task(task)
         layer_name = _free_name(f"{task}_calibration", model)
-        if chosen == "platt":
-            curve, fitted = PlattScaling(name=layer_name), platt_line(labels, probabilities, weights)
-        else:
-            fitted = isotonic_points(labels, probabilities, weights)
+        output = schema.task(task).output
+        if chosen == "isotonic":
+            fitted = isotonic_points(labels, predictions, weights)
             curve = IsotonicCurve(fitted.shape[1], name=layer_name)
-        curve.build((None, 1))
+        elif output.form == "probability":
+            curve, fitted = PlattScaling(name=layer_name), platt_line(labels, predictions, weights)
+        else:
+            curve, fitted = ClassScaling(output.width, name=layer_name), class_lines(labels, predictions, weights)
+        curve.build((None, output.width))
         curve.set_weights([fitted.astype("float32")])
         outputs[task] = curve(outputs[task])
     return model_by_name(inputs, outputs, name)
@@ -89,15 +106,28 @@ def calibrated(
 
 def _methods(method: Any, schema: Schema) -> dict[str, Method]:
     """`{task: method}`, checked."""
-    binary = [task.name for task in schema.tasks if task.output.form == "probability"]
-    chosen: dict[str, Method] = dict(method) if isinstance(method, Mapping) else dict.fromkeys(binary, method)
-    if not chosen or not set(chosen) <= set(binary):
-        raise ValueError(
-            f"What is calibrated are the probabilities of binary tasks, of {binary}. Received: method={method!r}"
-        )
+    if not isinstance(method, Mapping):
+        check_option("method", method, Method)
+    fitting = {
+        each: [task.name for task in schema.tasks if task.output.form in forms and not _ranks(task)]
+        for each, forms in FITS.items()
+    }
+    chosen: dict[str, Method] = dict(method) if isinstance(method, Mapping) else dict.fromkeys(fitting[method], method)
     for task, each in chosen.items():
         check_option("method", each, Method, of=f"task {task!r}")
+    wrong = [task for task, each in chosen.items() if task not in fitting[each]]
+    if not chosen or wrong:
+        raise ValueError(
+            f"`method` must name tasks that it has a curve for: 'isotonic' {fitting['isotonic']}, 'platt' {fitting['platt']}. "
+            f"The classes of a task go with 'platt', a regression with 'isotonic', quantiles and scores that rank with neither. "
+            f"Received: method={method!r}"
+        )
     return chosen
+
+
+def _ranks(task: Task) -> bool:
+    """Whether a prediction says no more than where a row stands among others."""
+    return task.group is not None and task.output.form != "probability"
 
 
 class _Held:
@@ -138,10 +168,13 @@ class _Held:
             raise ValueError("`held` gave no batch.")
         labels, predictions, weights = (np.concatenate(column) for column in zip(*batches, strict=True))
         counted = weights > 0
-        if len(np.unique(labels[counted])) < 2 or not np.isfinite(predictions).all():
+        found = np.unique(labels[counted])
+        needed = predictions.shape[1] if predictions.ndim == 2 else 2
+        if len(found) < needed or not np.isfinite(predictions).all():
+            whose = f"all {needed} classes" if predictions.ndim == 2 else "two labels"
             raise ValueError(
-                f"Calibrating task {task!r} needs rows of both labels, and finite predictions. Received: {counted.sum()} "
-                f"labelled rows, {int(labels[counted].sum())} of them positive"
+                f"Calibrating task {task!r} needs rows of {whose}, and finite predictions. Received: {counted.sum()} "
+                f"labelled rows, of {found[:9].tolist()}"
             )
         return labels[counted], predictions[counted], weights[counted]
 

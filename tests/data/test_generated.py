@@ -11,8 +11,9 @@ import tensorflow as tf
 from tfmtl.data.generated import generated
 from tfmtl.data.preprocessing import Preprocessor
 from tfmtl.data.reading import read
-from tfmtl.schema import Numeric, Schema, Task
+from tfmtl.schema import Categorical, Numeric, Schema, Task
 
+as_it_is = tf.autograph.experimental.do_not_convert  # AutoGraph holds what it has converted
 SCHEMA = Schema([Numeric("x", transform=None)], [Task("click")])
 USES = {
     "unread": lambda dataset: None,
@@ -46,7 +47,7 @@ def test_a_table_is_freed_with_its_dataset(use, shuffle):
     "made_of",
     [
         lambda dataset: dataset.batch(3).prefetch(1),
-        lambda dataset: tf.data.Dataset.range(1).flat_map(tf.autograph.experimental.do_not_convert(lambda _: dataset)),
+        lambda dataset: tf.data.Dataset.range(1).flat_map(as_it_is(lambda _: dataset)),
         lambda dataset: tf.data.Dataset.sample_from_datasets([dataset]),
         lambda dataset: tf.distribute.OneDeviceStrategy("cpu:0").experimental_distribute_dataset(dataset),
         iter,
@@ -65,3 +66,31 @@ def test_what_is_made_of_a_dataset_holds_its_rows(made_of):
     del made
     gc.collect()
     assert memory() is None
+
+
+VOCABULARY = Categorical("city", vocabulary=("Rome", "Lima"))
+
+
+@pytest.mark.parametrize(
+    "hold",
+    [
+        lambda encoder, rows: rows.map(encoder),
+        lambda encoder, rows: rows.map(as_it_is(lambda x: encoder(x))),
+        lambda encoder, rows: tf.data.Dataset.range(1).flat_map(as_it_is(lambda _: rows.map(encoder))),
+        lambda encoder, rows: iter(rows.map(encoder)),
+    ],
+    ids=["mapped", "within a function", "captured", "iterated"],
+)
+def test_a_lookup_is_there_as_long_as_something_encodes(hold):
+    rows = tf.data.Dataset.from_tensors({"city": tf.constant(["Lima", "Oslo", "Rome"])})
+    encoder = Preprocessor([VOCABULARY])
+    handle = encoder.tables["city"].table.resource_handle
+    held = hold(encoder, rows)
+    del encoder
+    gc.collect()
+    assert [encoded["city"].numpy().tolist() for encoded in held] == [[2, 0, 1]]
+    assert tf.raw_ops.LookupTableSizeV2(table_handle=handle).numpy() == 2
+    del held
+    gc.collect()
+    with pytest.raises(tf.errors.OpError):
+        tf.raw_ops.LookupTableSizeV2(table_handle=handle)

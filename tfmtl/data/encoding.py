@@ -1,6 +1,7 @@
 """Raw tensors to row numbers: what `Preprocessor` is made of."""
 
 import math
+import weakref
 
 import tensorflow as tf
 
@@ -45,7 +46,17 @@ def _table(field: Categorical) -> tf.lookup.StaticHashTable:
     else:
         keys = tf.constant(vocabulary, tf.int64)
     rows = tf.range(1, len(vocabulary) + 1, dtype=tf.int64)
-    return tf.lookup.StaticHashTable(tf.lookup.KeyValueTensorInitializer(keys, rows), default_value=0)
+    table = tf.lookup.StaticHashTable(tf.lookup.KeyValueTensorInitializer(keys, rows), default_value=0)
+    if tf.executing_eagerly():
+        # TensorFlow keeps a table by its name until the process ends. One without a name would go by itself, but is
+        # empty in every session of a saved model that uses it.
+        weakref.finalize(table, _destroy, table.resource_handle).atexit = False
+    return table
+
+
+def _destroy(handle: Tensor) -> None:
+    with tf.init_scope():  # whatever is being traced when the collector comes by
+        tf.raw_ops.DestroyResourceOp(resource=handle, ignore_lookup_error=True)
 
 
 class BinEncoder(tf.Module):

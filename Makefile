@@ -19,7 +19,7 @@ FLOOR = $(VENV)/floor
 # The newest end: an environment for each Python.
 NEWEST = $(VENV)/newest-$(shell $(PYTHON) -c 'import platform; print(platform.python_version())')
 
-.PHONY: help demo demo-distributed test test-floor test-python test-release docs lint bench bench-peers clean
+.PHONY: help demo demo-distributed environments test test-floor test-python test-release docs lint bench bench-peers clean
 
 help:
 	@echo "make demo    a video feed: does sharing help, what is wrong, export, serve, ask (3 minutes on 2 cores)"
@@ -69,6 +69,9 @@ $(FLOOR)/.ready: setup.cfg constraints-floor.txt
 	$(OLDEST_PYTHON) -m venv $(FLOOR)
 	$(FLOOR)/bin/python $(INSTALL) --constraint constraints-floor.txt
 	@touch $@
+
+# What CI installs first, both at once.
+environments: $(READY) $(FLOOR)/.ready
 
 test-floor: $(FLOOR)/.ready
 	$(call test-end,$(FLOOR))

@@ -1,7 +1,9 @@
 """Keras 3 on JAX: two devices train as one does, on `read`'s batches, and TensorFlow takes the model over."""
 
+import re
+
 import pytest
-from harness import run_fresh
+from harness import ROOT, run_fresh
 
 pytestmark = pytest.mark.keras3
 
@@ -44,6 +46,23 @@ for found, wanted in zip(two[1:], one[1:], strict=True):
         np.testing.assert_allclose(found[name], wanted[name], rtol=1e-5, atol=1e-6, err_msg=name)
 for found, wanted in zip(two[0].get_weights(), one[0].get_weights(), strict=True):
     np.testing.assert_allclose(found, wanted, rtol=1e-5, atol=1e-6)
+
+# Tables and what Adam remembers of them in halves, as docs/scale.md says.
+exec(RECIPE, names := {"keras": keras})
+with names["distribution"].scope():
+    keras.utils.set_random_seed(7)
+    parts = tfmtl.models.shared_bottom(schema, units=(4,), tower_units=(3,))
+    parts.compile(keras.optimizers.Adam(0.02), **objectives(schema.tasks))
+    parts.fit(train, epochs=2, verbose=0)
+halves = [v for v in [*parts.variables, *parts.optimizer.variables] if v.value.addressable_shards[0].data.size < v.value.size]
+assert [tuple(v.shape) for v in halves] == [(22, 2)] * 3
+assert all(v.value.addressable_shards[0].data.shape == (22, 1) for v in halves)
+for found, wanted in zip(parts.get_weights(), one[0].get_weights(), strict=True):
+    np.testing.assert_allclose(found, wanted, rtol=1e-5, atol=1e-6)
+parts.save(f"{folder}/parts.keras")
+for found, wanted in zip(keras.models.load_model(f"{folder}/parts.keras").get_weights(), one[0].get_weights(), strict=True):
+    np.testing.assert_allclose(found, wanted, rtol=1e-5, atol=1e-6)
+
 two[0].save(f"{folder}/model.keras")
 x = {name: np.asarray(values) for name, values in next(iter(train))[0].items()}
 np.savez(f"{folder}/rows.npz", **x)
@@ -69,6 +88,11 @@ tfmtl.export(model, f"{folder}/served", Schema(features, [Task("click"), Task("s
 
 def test_two_devices_equal_one_and_tensorflow_takes_over(tmp_path):
     devices = {"KERAS_BACKEND": "jax", "XLA_FLAGS": "--xla_force_host_platform_device_count=2"}
-    run_fresh(TRAIN, tmp_path, env=devices)
+    page = (ROOT / "docs" / "scale.md").read_text()
+    recipe = "\n".join(
+        re.findall(r"^    (.*)$", page.partition("Tables in parts")[2].partition("## ")[0], re.MULTILINE)
+    )
+    assert "ModelParallel" in recipe
+    run_fresh(f"RECIPE = {recipe!r}\n{TRAIN}", tmp_path, env=devices)
     run_fresh(TAKE_OVER, tmp_path)
     assert (tmp_path / "served" / "1" / "saved_model.pb").exists()

@@ -14,7 +14,7 @@ from pyarrow import types
 from tfmtl.checks import check_count
 from tfmtl.data.columns import is_list, is_text
 from tfmtl.data.csv_format import CsvFormat
-from tfmtl.data.sources import head_of
+from tfmtl.data.sources import head_of, named_by_folders
 from tfmtl.schema import Categorical, Feature, Numeric, Schema, Sequence, Task
 
 _FEW = 100
@@ -44,7 +44,8 @@ def infer_schema(
     | lists of integers or text; texts most of which hold `\\|` or `;` | `Sequence` |
     | lists of floats, all of one length | `Numeric(size=...)` |
 
-    Times, structures and columns of one value alone are left out, with a warning that names them. A name that no feature
+    Columns that folders' names hold (`country=NO/part-0.parquet`) are proposed too, but for dates. Times, structures and columns
+    of one value alone are left out, with a warning that names them. A name that no feature
     can have is replaced, and the column stands in `column`. The proposal cannot know which columns are known only after the
     fact: leave those out, or the model learns from what it will not have. `print(schema.to_json())` shows it without
     defaults, `Schema.from_json` reads what was edited.
@@ -70,17 +71,22 @@ def infer_schema(
     table = head_of(source, check_count("rows", rows), csv, storage_options)
     tasks, left_out = tuple(tasks), {leave_out} if isinstance(leave_out, str) else set(leave_out)
     labels = {column for task in tasks for column in task.columns}
-    absent = sorted((labels | left_out) - set(table.column_names))
+    columns = {column: table[column].combine_chunks() for column in table.column_names}
+    of_folders = named_by_folders(source, storage_options)
+    columns |= {column: values for column, values in of_folders.items() if column not in columns}
+    absent = sorted((labels | left_out) - set(columns))
     if absent:
-        raise ValueError(f"Columns {absent} are missing. Received: {table.column_names}")
+        raise ValueError(f"Columns {absent} are missing. Received: {list(columns)}")
     features: list[Feature] = []
     unread: list[str] = []
-    for column in table.column_names:
+    for column, values in columns.items():
         if column not in labels | left_out:
             name = _name(column, {feature.name for feature in features} | {task.name for task in tasks})
-            feature = _feature(name, column, table[column].combine_chunks(), dim)
+            feature = (
+                None if column not in table.column_names and _are_dates(values) else _feature(name, column, values, dim)
+            )
             if feature is None:
-                unread.append(f"{column} ({table[column].type})")
+                unread.append(f"{column} ({values.type})")
             else:
                 features.append(feature)
     if unread:
@@ -153,6 +159,13 @@ def _separator(texts: pa.Array) -> str | None:
         if share is not None and share > 0.5:
             return separator
     return None
+
+
+def _are_dates(values: pa.Array) -> bool:
+    try:
+        return is_text(values.type) and values.cast(pa.date32()) is not None
+    except pa.ArrowInvalid:
+        return False
 
 
 def _is_number(kind: pa.DataType) -> bool:

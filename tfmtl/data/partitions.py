@@ -19,6 +19,13 @@ def folder_values(file: str) -> dict[str, str | None]:
     return {unquote(key): None if value == _NULL else unquote(value) for key, _, value in pairs}
 
 
+def folder_columns(files: Iterable[str]) -> dict[str, pa.Array]:
+    """The columns that the folders of all `files` name, a value for each file: numbers where all are some, else texts."""
+    of_files = [folder_values(file) for file in files]
+    names = [name for name in of_files[0] if all(name in values for values in of_files)]
+    return {name: _as_numbers(pa.array([values[name] for values in of_files], pa.string())) for name in names}
+
+
 def with_partitions(reader: Reader, names: Iterable[str]) -> Reader:
     """`reader`, and with it those of the columns `names` that no file has and all files' folders name.
 

@@ -17,7 +17,7 @@ from tfmtl.data.csv_format import CsvFormat
 from tfmtl.data.csv_reader import CsvReader
 from tfmtl.data.files import find_files
 from tfmtl.data.parquet_reader import ParquetReader
-from tfmtl.data.partitions import folder_values, with_partitions
+from tfmtl.data.partitions import folder_columns, folder_values, with_partitions
 from tfmtl.data.skipped import Skipped
 from tfmtl.data.tfrecord import TfrecordSource
 
@@ -112,6 +112,11 @@ def head_of(source: Any, rows: int, csv: CsvFormat | None, storage_options: Mapp
     if not seen:
         raise ValueError(f"There is no row to read. Received: {file}")
     return pa.Table.from_batches(head).slice(0, rows)
+
+
+def named_by_folders(source: Any, storage_options: Mapping[str, Any] | None) -> dict[str, pa.Array]:
+    """The columns of `source` that folders' names hold, a value for each file; of what is no files none."""
+    return folder_columns(find_files(source, storage_options).files) if _means_files(source) else {}
 
 
 def table_of(source: Any, wanted: Callable[[str], bool]) -> pa.Table:

@@ -1,4 +1,4 @@
-"""A table that was read is freed with the last dataset of it, and not before."""
+"""A table that was read is freed with the last dataset of it, a lookup with what encodes by it, and neither before."""
 
 import gc
 import weakref
@@ -91,6 +91,23 @@ def test_a_lookup_is_there_as_long_as_something_encodes(hold):
     assert [encoded["city"].numpy().tolist() for encoded in held] == [[2, 0, 1]]
     assert tf.raw_ops.LookupTableSizeV2(table_handle=handle).numpy() == 2
     del held
+    gc.collect()
+    with pytest.raises(tf.errors.OpError):
+        tf.raw_ops.LookupTableSizeV2(table_handle=handle)
+
+
+def test_a_lookup_goes_with_what_loaded_it(tmp_path):
+    saved = tf.Module()
+    saved.encoder = Preprocessor([VOCABULARY])
+    signature = {"city": tf.TensorSpec((None,), tf.string)}
+    saved.encode = tf.function(saved.encoder, input_signature=[signature])
+    tf.saved_model.save(saved, tmp_path)
+    del saved
+    loaded = tf.saved_model.load(tmp_path)
+    handle = loaded.encoder.tables["city"].table.resource_handle
+    assert loaded.encode({"city": tf.constant(["Lima", "Oslo", "Rome"])})["city"].numpy().tolist() == [2, 0, 1]
+    assert tf.raw_ops.LookupTableSizeV2(table_handle=handle).numpy() == 2
+    del loaded
     gc.collect()
     with pytest.raises(tf.errors.OpError):
         tf.raw_ops.LookupTableSizeV2(table_handle=handle)

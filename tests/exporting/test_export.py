@@ -212,6 +212,23 @@ def test_float32_is_compared_in_full(exported, loaded, rows):
         switch.enable_tensor_float_32_execution(before)
 
 
+def test_a_graph_is_compared_as_it_was_written(exported, loaded, rows):
+    """Its optimisation for each signature took most of an export of many tasks; the process gets its own settings back."""
+    options = tf.config.optimizer
+    seen = []
+
+    def predict(rows):
+        seen.append(options.get_experimental_options()["disable_meta_optimizer"])
+        return {task: y + len(seen) for task, y in loaded(rows, "click").items()}
+
+    for before in (True, False):
+        options.set_experimental_options({"disable_meta_optimizer": before})
+        with pytest.raises(ParityError, match="'click' differs from the model"):
+            check_parity(exported, {"click": ServedSignature(None, as_tensors)}, predict, [(rows, 1e-6)])
+        assert options.get_experimental_options()["disable_meta_optimizer"] is before
+    assert seen == [True, True]
+
+
 def test_the_schema_comes_back(exported):
     assert load_schema(exported) == SCHEMA
     assert load_schema(exported.parent) == SCHEMA

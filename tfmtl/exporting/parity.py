@@ -34,6 +34,23 @@ def _full_float32() -> Iterator[None]:
         tf.config.experimental.enable_tensor_float_32_execution(before)
 
 
+@contextmanager
+def _as_written() -> Iterator[None]:
+    """Functions that are called for the first time meanwhile run as they are written, in the whole process.
+
+    TensorFlow would optimise each for itself, which takes most of the time of its first call: with fifty tasks longer than all
+    comparisons.
+    """
+    option = "disable_meta_optimizer"
+    before = tf.config.optimizer.get_experimental_options().get(option, False)
+    tf.config.optimizer.set_experimental_options({option: True})
+    try:
+        yield
+    finally:
+        tf.config.optimizer.set_experimental_options({option: before})
+
+
+@_as_written()
 @_full_float32()
 def check_parity(
     folder: Path,
@@ -49,6 +66,8 @@ def check_parity(
 
     Both multiply float32 in full meanwhile. By default a GPU may round factors to TensorFloat-32, 10 bits of 23, for some
     shapes and not for others: `rank` multiplies the user's share apart, and would differ by about 1e-3 although it is right.
+
+    The graph is asked as it was written: what a server fuses as it prepares a graph is the server's.
 
     Args:
         folder: the SavedModel.

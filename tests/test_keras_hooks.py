@@ -14,6 +14,9 @@ READ = {
     "_build_learning_rate": "tf_keras asks each optimizer to call it: without it none is made",
     "_compile_loss": "Keras 3's losses of the tasks, made before a step is traced: without it the first step takes longer",
     "_losses": "what layers add in Keras 3 is kept apart by it for each replica: tried first, and refused where it is not there",
+    "_non_trainable_weights": "a layer's own in tf_keras, beside `_trainable_weights`: without it weights in parts are not saved",
+    "_sharded_container": "what a part of a weight knows of the whole: without it `tests/training/test_weights_in_parts.py` fails",
+    "_trainable_weights": "a layer's own in tf_keras: without it weights in parts are not saved",
     "_make_callable_from_options": "TensorFlow's session: without it the server answers no request",
 }
 """Names with an underscore that are read and that nothing in the package defines."""

@@ -60,7 +60,8 @@ class PPNet(keras.layers.Layer):
         Chang et al., "PEPNet: Parameter and Embedding Personalized Network for Infusing with Personalized Prior
         Information", KDD 2023, arXiv:2302.01115, section 3.4. There all tasks read one tensor, and one gate a layer, split by
         task, scales all towers; here a trunk may have given them streams of their own, so each has gates of its own. Every
-        hidden layer is scaled, and the tower's input is not: that is what `EPNet` does.
+        hidden layer is scaled, and the tower's input is not: that is what `EPNet` does. Gates by task, scaling after the
+        activation and the gates' widths are those of TorchEasyRec too.
     """
 
     side_streams = (PRIOR,)

@@ -16,6 +16,7 @@ from fresh import run_forked
 from harness import ROOT
 from training.models import SCHEMA, batches, rows, small_model
 
+import tfmtl
 from tfmtl.keras_host import keras
 from tfmtl.training import Resume, objectives
 
@@ -206,6 +207,21 @@ def ended(tmp_path_factory):
 @pytest.fixture
 def run_folder(ended, tmp_path):
     return shutil.copytree(ended[1], tmp_path / "run")
+
+
+@pytest.mark.parametrize("split", [False, True])
+def test_steps_that_found_no_batch_are_not_counted(split, tmp_path):
+    """In a graph of tf_keras they would be: the end of data of unknown length comes in the middle of a step."""
+    inputs = keras.Input(())
+    table = keras.layers.Embedding(8, 1)(inputs)
+    model = keras.Model(inputs, keras.layers.Dense(1, "sigmoid")(table))
+    parts = [keras.optimizers.Adam(0.01), keras.optimizers.Adam(0.01)]
+    model.compile(tfmtl.optimizer(embeddings=parts[0], dense=parts[1]) if split else parts[0], "binary_crossentropy")
+    data = tf.data.Dataset.from_tensor_slices((tf.range(6), tf.zeros((6, 1)))).batch(2).filter(lambda x, y: True)
+    for epochs in (1, 3):  # as two processes would
+        model.fit(data, epochs=epochs, verbose=0, callbacks=[Resume(tmp_path / "run")])
+    for part in parts if split else parts[:1]:
+        assert int(tf.convert_to_tensor(part.iterations)) == 9
 
 
 def test_a_run_that_ended_is_loaded_and_not_trained(ended, run_folder):

@@ -13,11 +13,11 @@ import tensorflow as tf
 from tfmtl import passes
 from tfmtl.checks import check_count
 from tfmtl.chief import is_chief, own_path
-from tfmtl.keras_host import BACKEND, begin_at, keras
+from tfmtl.keras_host import BACKEND, begin_at, keras, raw
 from tfmtl.paths import local_path
 from tfmtl.training.checkpoint_folder import CheckpointFolder
 from tfmtl.training.model_files import WEIGHTS
-from tfmtl.training.run_state import Arrays, gathered, restore, restore_history, restore_metrics
+from tfmtl.training.run_state import Arrays, clocks_of, gathered, restore, restore_history, restore_metrics
 
 _log = logging.getLogger(__name__)
 _WEIGHTS, _ARRAYS = f"model{WEIGHTS}", "arrays.npz"
@@ -92,6 +92,7 @@ class Resume(keras.callbacks.Callback):
         self._behind = 0  # batches of epochs before it in the same stream
         self._begins = False  # until the first step of an epoch
         self._iterator: Any = None  # of that step
+        self._clocks: list[tuple[Any, int]] = []  # the optimizer's, with what they would have shown before the epoch
         self._told: list[list[int]] = []  # passes over the data when this epoch's began
 
     @property
@@ -121,7 +122,7 @@ class Resume(keras.callbacks.Callback):
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         found, self._found = self._found, None
         self._epoch, self._batch, self._passed, self._behind = epoch, 0, 0, 0
-        self._begins = True
+        self._begins, self._clocks = True, []
         if found is not None:
             begin_at(self.model, None)
             if epoch != found["epoch"]:
@@ -167,7 +168,7 @@ class Resume(keras.callbacks.Callback):
             self._check_data(iterator)
             _skip(iterator, self._behind)
         if self._batch >= self._passed:
-            return train(iterator)
+            return self._trained(train, iterator)
         if self._batch == 0:
             # A step that evaluates takes as many batches as one that trains does, and makes the variables of the metrics.
             self.model.make_test_function()
@@ -176,6 +177,24 @@ class Resume(keras.callbacks.Callback):
             restore_metrics(self.model, self._arrays)
             self._arrays = {}
         return self._logs
+
+    def _trained(self, train: Callable[[Any], Any], iterator: Any) -> Any:
+        """A step of training.
+
+        Data that do not say how many batches they have end in the middle of a step. In a graph the optimizer has counted it by
+        then, and would count one more for each process that comes to the end of an epoch.
+        """
+        if not self._knows_position:
+            return train(iterator)
+        if not self._clocks:
+            self._clocks = [(clock, _count(clock) - self._batch) for clock in clocks_of(self.model.optimizer)]
+        try:
+            return train(iterator)
+        except (tf.errors.OutOfRangeError, StopIteration):
+            for clock, before in self._clocks:
+                if _count(clock) == before + self._batch + 1:
+                    clock.assign(before + self._batch)
+            raise
 
     def _check_data(self, iterator: Any) -> None:
         if self._knows_position and iterator is self._iterator and self.steps_per_epoch is None:
@@ -233,6 +252,10 @@ class _Steps:
 def _original(train: Any) -> Any:
     """Keras's function: a `fit` that raised an error leaves another in its place."""
     return train.train if isinstance(train, _Steps) else train
+
+
+def _count(clock: Any) -> int:
+    return int(tf.convert_to_tensor(raw(clock)))
 
 
 def _skip(iterator: Any, batches: int) -> None:

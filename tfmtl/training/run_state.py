@@ -67,6 +67,15 @@ def restore_metrics(model: keras.Model, arrays: Arrays) -> None:
     _assign("metric", _metrics(model), arrays)
 
 
+def clocks_of(optimizer: Any) -> list[Any]:
+    """The variables in which an optimizer, and those inside of it, count their steps."""
+    if not isinstance(optimizer, keras.optimizers.Optimizer):
+        return []
+    inner = [clock for part in list(vars(optimizer).values()) for clock in clocks_of(part)]
+    found = {id(clock): clock for clock in (optimizer.iterations, *inner)}
+    return list(found.values())
+
+
 def _random(model: keras.Model) -> list[Any]:
     """The states of the random numbers that layers draw. tf_keras keeps them in its operations, where nobody finds them."""
     if LEGACY:

@@ -23,10 +23,11 @@ from kuairand import contestants as known
 from study_rows import paired
 
 from tfmtl.analysis import Contestant
-from tfmtl.keras_host import keras
+from tfmtl.analysis.comparing.parts import held_parts
+from tfmtl.keras_host import inputs_by_name, keras
 from tfmtl.metrics import exact
 from tfmtl.models import mfh, routed
-from tfmtl.schema import Schema, TaskGrid
+from tfmtl.schema import Categorical, Schema, TaskGrid
 
 TABS = (0, 1, 2, 4, 6)
 """Those with 5,000 rows or more in the log, 97 % of it; rows of others are answered by the mean over these."""
@@ -58,6 +59,16 @@ def predicted(folder: Path, name: str, task: str, seed: int, labels: np.ndarray,
             if len(found) == len(labels) and abs(exact.auc(labels, found) - auc) < 1e-9:
                 return found
     raise SystemExit(f"{folder} holds no run of {name!r}, seed {seed}, that fits the report")
+
+
+def kept_rows(schema: Schema, test: Any) -> tuple[dict[str, np.ndarray], np.ndarray]:
+    """Labels by task, and the tab, of the test rows in the order in which `compare` keeps them."""
+    columns = sorted(inputs_by_name(known()[FLAT].make(schema)))
+    rows = held_parts(schema, columns, {"test": test}, None, "user_id")["test"]
+    ids = [batch[0]["tab"] for batch in rows.batches(8192, ["tab"], schema.task_names).as_numpy_iterator()]
+    feature = schema.feature("tab")
+    names = feature.vocabulary if isinstance(feature, Categorical) else ()
+    return dict(rows.labels), np.array([-1, *(names or ())])[np.concatenate(ids)]
 
 
 def places(tabs: np.ndarray, labels: np.ndarray, least: int) -> dict[str, np.ndarray]:
@@ -99,11 +110,11 @@ def main() -> None:
         print(table(json.loads(options.out.read_text())))
         return
     report, schema, test = compared(options, contestants())
-    tabs = test["tab"].to_numpy()
+    of_tasks, tabs = kept_rows(schema, test)
     names, seeds = [TWINS, *report.contestants], range(1, options.seeds + 1)
     found: dict[str, Any] = {"settings": report.settings, "names": names, "auc": {}, "counts": {}}
     for task in schema.tasks:
-        labels = test[task.label or task.name].to_numpy().astype("float32")
+        labels = of_tasks[task.name]
         judged = places(tabs, labels, options.positives)
         found["counts"][task.name] = {
             tab: {"rows": int(rows.sum()), "positives": int(labels[rows].sum())} for tab, rows in judged.items()

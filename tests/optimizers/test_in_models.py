@@ -30,6 +30,20 @@ def test_an_interrupted_fit_resumes_exactly(make, tmp_path):
         np.testing.assert_array_equal(mine, wanted)
 
 
+def test_the_end_of_data_is_no_step(make):
+    """Neither for what decays nor for the count: of data of unknown length a graph of tf_keras asks for one batch more."""
+    trained = []
+    for data in (clicks(4), clicks(4).filter(lambda *batch: True)):
+        model = click_model(make())
+        for part in getattr(model.optimizer, "optimizers", [model.optimizer]):
+            part.weight_decay = 0.5
+        model.fit(data, epochs=3, verbose=0)
+        assert int(raw(model.optimizer.iterations)) == 12
+        trained.append(model.get_weights())
+    for mine, wanted in zip(*trained, strict=True):
+        np.testing.assert_array_equal(mine, wanted)
+
+
 def test_survives_a_trip_through_its_config(make):
     first = make()
     second = type(first).from_config(first.get_config())

@@ -101,15 +101,16 @@ class HostOptimizer(keras.optimizers.Optimizer):
         pairs = [(None if gradient is None else next(prepared), variable) for gradient, variable in pairs]
         self.gradients_are_ready = True
         try:
-            with self.once_a_step.step():
+            with self.once_a_step.step(), _after(gradient for gradient, _ in pairs):
                 return super().apply_gradients(pairs, name=name, skip_gradients_aggregation=True)
         finally:
             self.gradients_are_ready = False
 
     def apply(self, grads: Iterable[Any], trainable_variables: Iterable[Any] | None = None) -> None:
         """Keras 3's way in."""
+        grads = list(grads)
         try:
-            with self.once_a_step.step():
+            with self.once_a_step.step(), _after(grads):
                 super().apply(grads, trainable_variables)
         finally:
             self.gradients_are_ready = False
@@ -158,3 +159,13 @@ def _outside_of_the_graph() -> contextlib.AbstractContextManager[Any]:
     Under a strategy Keras makes them before it traces, and a replica could not make them eagerly.
     """
     return contextlib.nullcontext() if tf.distribute.has_strategy() else tf.init_scope()
+
+
+def _after(gradients: Iterable[Any]) -> Any:
+    """Where operations wait for a gradient, and so for a batch.
+
+    Data of unknown length end in the middle of a step. By then a graph would have counted it, and weights would have decayed.
+    """
+    if BACKEND != "tensorflow":
+        return contextlib.nullcontext()
+    return tf.control_dependencies([gradient for gradient in gradients if gradient is not None][-1:])

@@ -37,9 +37,9 @@ class Resume(keras.callbacks.Callback):
     had. Those of `read` do, shuffled or not, if `seed` is given or `keras.utils.set_random_seed` was called; a
     `tf.data.Dataset.shuffle` of your own does so with `reshuffle_each_iteration=False`.
 
-    On tf_keras, data that do not say how many batches they have, as CSV and TFRecord files, end in the middle of a step: the
-    optimizer's count of it is taken back, but a `weight_decay` has been applied once more, by each process that comes to the
-    end of an epoch. With `steps_per_epoch` and repeated data there is no such step.
+    Data that do not say how many batches they have, as CSV and TFRecord files, end in the middle of a step. tfmtl's optimizers
+    neither count it nor let weights decay by it. Of Keras's own the count is taken back, but a `weight_decay` has been applied
+    once more, by each process that comes to the end of an epoch; with `steps_per_epoch` and repeated data there is no such step.
 
     A run that ended is not trained again: the same command loads its weights. To begin anew, delete the folder.
 

@@ -48,7 +48,7 @@ def presets(schema: tfmtl.Schema) -> dict[str, Callable[[], keras.Model]]:
         "mmoe": lambda: models.mmoe(schema, units=(256, 128), tower_units=(64,)),
         "adatt": lambda: models.adatt(schema, num_task_experts=2, num_shared_experts=2),
         "dselect_k": lambda: models.dselect_k(schema, units=(256, 128), num_experts=6, tower_units=(64,)),
-        "home": lambda: models.home(schema, units=(104, 64), groups=groups),
+        "home": lambda: models.home(schema, units=(64, 48), groups=groups),
         "snr": lambda: models.snr(schema, units=(256, 128), num_subnetworks=3),
         "pepnet": lambda: models.pepnet(schema, [SCENARIO], [USER, ITEM], tower_units=(192, 96, 64), domain_units=128),
         "star": lambda: models.star(schema, SCENARIO, tower_units=(96, 64)),

@@ -1,6 +1,7 @@
 """Raw tensors to row numbers: what `Preprocessor` is made of."""
 
 import math
+import weakref
 
 import tensorflow as tf
 
@@ -45,17 +46,17 @@ def _table(field: Categorical) -> tf.lookup.StaticHashTable:
     else:
         keys = tf.constant(vocabulary, tf.int64)
     rows = tf.range(1, len(vocabulary) + 1, dtype=tf.int64)
-    return _Vocabulary(tf.lookup.KeyValueTensorInitializer(keys, rows), default_value=0)
+    table = tf.lookup.StaticHashTable(tf.lookup.KeyValueTensorInitializer(keys, rows), default_value=0)
+    if tf.executing_eagerly():
+        # TensorFlow keeps a table by its name until the process ends. One without a name would go by itself, but is empty in
+        # every session of a saved model that uses it. What loads an export keeps its tables: signatures outlive it.
+        weakref.finalize(table, _destroy, table.resource_handle).atexit = False
+    return table
 
 
-class _Vocabulary(tf.lookup.StaticHashTable):
-    """A lookup that is freed with its object, here and in what loads an export: TensorFlow keeps one until the process ends.
-
-    One without a name would go by itself, but is empty in every session of a saved model that uses it.
-    """
-
-    def _destroy_resource(self) -> None:
-        tf.raw_ops.DestroyResourceOp(resource=self.resource_handle, ignore_lookup_error=True)
+def _destroy(handle: Tensor) -> None:
+    with tf.init_scope():  # whatever is being traced when the collector comes by
+        tf.raw_ops.DestroyResourceOp(resource=handle, ignore_lookup_error=True)
 
 
 class BinEncoder(tf.Module):

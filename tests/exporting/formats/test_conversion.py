@@ -76,6 +76,17 @@ def test_a_wrong_answer_is_noticed(loaded, wrong):
         check_converted(loaded, run, "ONNX")
 
 
+def test_a_difference_can_be_allowed_and_no_other(loaded):
+    def run(rows):
+        return {name: y.numpy() + 5e-4 for name, y in loaded(rows, conversion.CORE).items()}
+
+    with pytest.raises(ParityError, match="more than `tolerance=1e-05`"):
+        check_converted(loaded, run, "ONNX")
+    check_converted(loaded, run, "ONNX", tolerance=1e-3)
+    with pytest.raises(ValueError, match="`tolerance` must be a number > 0"):
+        export_litert(loaded.path, "ranker.tflite", tolerance=0.0)
+
+
 def test_a_file_is_replaced_whole_or_not_at_all(tmp_path):
     target = tmp_path / "model"
     target.write_text("old")

@@ -7,14 +7,16 @@ import pytest
 import tensorflow as tf
 from every_preset import FEATURES, PRESETS, SCHEMA, small
 
+from tfmtl import losses
 from tfmtl.exporting.export import export
 from tfmtl.exporting.exported_model import ExportedModel
 from tfmtl.exporting.formats.conversion import encoded_rows
 from tfmtl.exporting.formats.litert import export_litert
 from tfmtl.exporting.formats.onnx import export_onnx
 from tfmtl.keras_host import inputs_by_name
-from tfmtl.models import cross_stitch
-from tfmtl.schema import Categorical, Schema, Task
+from tfmtl.layers import FactorizationMachine
+from tfmtl.models import cross_stitch, shared_bottom
+from tfmtl.schema import Categorical, Schema, Sequence, Task
 
 # Stitches, trees, hypernetworks and gates of several levels: what no other of these is made of.
 QUICK = {"sluice", "dtrn", "ml_mmoe"}
@@ -58,6 +60,36 @@ def test_both_formats_from_an_export(preset, tmp_path):
     export(model, tmp_path / "ranker", schema)
     assert export_litert(tmp_path / "ranker", tmp_path / "ranker.tflite").exists()
     assert export_onnx(tmp_path / "ranker", tmp_path / "ranker.onnx").exists()
+
+
+OUTPUTS = [
+    Task("click"),
+    Task("stars", "multiclass", num_classes=4),
+    Task("tier", "multiclass", classes=("free", "plus", "pro"), ordered=True),
+    Task("wait", "regression", loss=losses.Quantile((0.1, 0.5, 0.9))),
+    Task("spent", "regression", loss=losses.ZeroInflatedLogNormal()),
+    Task("watched", "regression", loss=losses.WeightedLogistic()),
+]
+
+
+def test_every_kind_of_output(tmp_path):
+    pytest.importorskip("tf2onnx")
+    schema = Schema([Categorical("city", vocabulary=("Rome", "Lima"), dim=3)], OUTPUTS)
+    export(shared_bottom(schema, units=(3,), tower_units=(3,)), tmp_path / "ranker", schema)
+    assert export_onnx(tmp_path / "ranker", tmp_path / "ranker.onnx").exists()
+    assert export_litert(tmp_path / "ranker", tmp_path / "ranker.tflite").exists()
+
+
+@pytest.mark.slow
+def test_what_lies_below_a_trunk(tmp_path):
+    """A history that is read by the candidate, and products of fields."""
+    pytest.importorskip("tf2onnx")
+    item = Categorical("item", vocabulary=("a", "b", "c"), dim=4, table="items")
+    seen = Sequence("seen", [item], length=3, pooling="attention", target="item")
+    schema = Schema([item, Categorical("city", vocabulary=("Rome", "Lima"), dim=4), seen], [Task("click")])
+    export(shared_bottom(schema, units=(3,), interactions=[FactorizationMachine()]), tmp_path / "ranker", schema)
+    assert export_onnx(tmp_path / "ranker", tmp_path / "ranker.onnx").exists()
+    assert export_litert(tmp_path / "ranker", tmp_path / "ranker.tflite").exists()
 
 
 @pytest.mark.slow

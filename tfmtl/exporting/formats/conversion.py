@@ -16,7 +16,7 @@ from tfmtl.schema import Categorical, Numeric, Schema
 
 CORE = "serving_ids"
 CONVERSION_TOLERANCE = 1e-5
-"""In units of `max(1, |prediction|)`: another runtime adds up in another order."""
+"""By default, in units of `max(1, |prediction|)`: another runtime adds up in another order."""
 
 Arrays = Mapping[str, np.ndarray]
 
@@ -44,7 +44,11 @@ def encoded_rows(schema: Schema, count: int, seed: int = 0) -> dict[str, np.ndar
 
 
 def check_converted(
-    exported: ExportedModel, run: Callable[[Arrays], Arrays], format_name: str, count: int = 64
+    exported: ExportedModel,
+    run: Callable[[Arrays], Arrays],
+    format_name: str,
+    tolerance: float = CONVERSION_TOLERANCE,
+    count: int = 64,
 ) -> None:
     """Raises ParityError unless `run` answers encoded rows as the export does."""
     rows = encoded_rows(exported.schema, count)
@@ -55,9 +59,11 @@ def check_converted(
             shapes = {key: value.shape for key, value in answers.items()}
             raise ParityError(f"The {format_name} model must give {name!r} as {wanted.shape}. Received: {shapes}")
         difference = np.abs(answers[name] - wanted) / np.maximum(1.0, np.abs(wanted))
-        if not difference.max() <= CONVERSION_TOLERANCE:
+        if not difference.max() <= tolerance:
             raise ParityError(
-                f"The {format_name} model differs from the export on {name!r} by {difference.max():.3g}, tolerance {CONVERSION_TOLERANCE:.0e}."
+                f"The {format_name} model differs from the export on {name!r} by {difference.max():.3g}, more than "
+                f"`tolerance={tolerance:g}`. A steep output, as an isotonic curve's, magnifies rounding: allow more where "
+                "so much does not matter."
             )
 
 

@@ -8,12 +8,15 @@ import numpy as np
 import tensorflow as tf
 
 from tfmtl.atomic_file import replacing
+from tfmtl.exporting.argument_checks import check_tolerance
 from tfmtl.exporting.exported_model import ExportedModel
-from tfmtl.exporting.formats.conversion import CORE, Arrays, check_converted, core_signature
+from tfmtl.exporting.formats.conversion import CONVERSION_TOLERANCE, CORE, Arrays, check_converted, core_signature
 from tfmtl.paths import local_path
 
 
-def export_litert(export: str | os.PathLike[str], target: str | os.PathLike[str]) -> Path:
+def export_litert(
+    export: str | os.PathLike[str], target: str | os.PathLike[str], *, tolerance: float = CONVERSION_TOLERANCE
+) -> Path:
     """Converts an export, from encoded columns to predictions, to one LiteRT file.
 
     The file has one signature, `serving_ids`, with its inputs and outputs by name, and needs no operator but LiteRT's own.
@@ -22,12 +25,13 @@ def export_litert(export: str | os.PathLike[str], target: str | os.PathLike[str]
     Args:
         export: a base path, whose highest version is taken, or a version's folder.
         target: the file to write.
+        tolerance: how far its answers may be from the export's, in units of `max(1, |prediction|)`.
 
     Returns:
         `target`.
 
     Raises:
-        ValueError: `target` is a URL.
+        ValueError: `target` is a URL, or `tolerance` no number above 0.
         ParityError: the converted model answers otherwise; nothing is written.
 
     Example:
@@ -37,13 +41,14 @@ def export_litert(export: str | os.PathLike[str], target: str | os.PathLike[str]
     ```
     """
     file_path = local_path(target, "target").absolute()
+    check_tolerance(tolerance)
     loaded = ExportedModel(export)
     model = _converted(loaded)
 
     def run(rows: Arrays) -> dict[str, np.ndarray]:
         return dict(tf.lite.Interpreter(model_content=model).get_signature_runner(CORE)(**rows))
 
-    check_converted(loaded, run, "LiteRT")
+    check_converted(loaded, run, "LiteRT", tolerance)
     with replacing(file_path) as file:
         file.write_bytes(model)
     return file_path

@@ -8,12 +8,19 @@ import numpy as np
 import tensorflow as tf
 
 from tfmtl.atomic_file import replacing
+from tfmtl.exporting.argument_checks import check_tolerance
 from tfmtl.exporting.exported_model import ExportedModel
-from tfmtl.exporting.formats.conversion import Arrays, check_converted, core_signature
+from tfmtl.exporting.formats.conversion import CONVERSION_TOLERANCE, Arrays, check_converted, core_signature
 from tfmtl.paths import local_path
 
 
-def export_onnx(export: str | os.PathLike[str], target: str | os.PathLike[str], *, opset: int = 17) -> Path:
+def export_onnx(
+    export: str | os.PathLike[str],
+    target: str | os.PathLike[str],
+    *,
+    opset: int = 17,
+    tolerance: float = CONVERSION_TOLERANCE,
+) -> Path:
     """Converts an export, from encoded columns to predictions, to one ONNX file.
 
     Inputs and outputs are those of `serving_ids`, by name; the batch is of any size. ONNX Runtime has answered random rows
@@ -23,13 +30,14 @@ def export_onnx(export: str | os.PathLike[str], target: str | os.PathLike[str], 
         export: a base path, whose highest version is taken, or a version's folder.
         target: the file to write.
         opset: the version of ONNX's operators.
+        tolerance: how far its answers may be from the export's, in units of `max(1, |prediction|)`.
 
     Returns:
         `target`.
 
     Raises:
         ImportError: `tf2onnx` or `onnxruntime` is not installed.
-        ValueError: `target` is a URL.
+        ValueError: `target` is a URL, or `tolerance` no number above 0.
         ParityError: the converted model answers otherwise; nothing is written.
 
     Example:
@@ -39,6 +47,7 @@ def export_onnx(export: str | os.PathLike[str], target: str | os.PathLike[str], 
     ```
     """
     file_path = local_path(target, "target").absolute()
+    check_tolerance(tolerance)
     try:
         import onnxruntime
         import tf2onnx
@@ -61,7 +70,7 @@ def export_onnx(export: str | os.PathLike[str], target: str | os.PathLike[str], 
         wanted = {given.name: rows[given.name] for given in session.get_inputs()}
         return dict(zip(outputs, session.run(outputs, wanted), strict=True))
 
-    check_converted(loaded, run, "ONNX")
+    check_converted(loaded, run, "ONNX", tolerance)
     with replacing(file_path) as file:
         file.write_bytes(model.SerializeToString())
     return file_path

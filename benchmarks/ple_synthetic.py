@@ -127,6 +127,7 @@ def measure(options: Any) -> dict[str, Any]:
     for seed, correlation in product(range(options.seeds), options.correlations):
         if any((run["seed"], run["correlation"]) == (seed, correlation) for run in found["runs"]):
             continue
+        train = valid = test = None  # those of the run before, 3 GB at the paper's size
         started, processor = time.perf_counter(), time.process_time()
         count = options.rows + options.valid_rows + options.test_rows
         data = synthetic.correlated_regression(count, correlation=correlation, d=options.d, seed=seed)
@@ -135,7 +136,13 @@ def measure(options: Any) -> dict[str, Any]:
         schema = data.schema
         del data, first, rest  # at the paper's size the rows are 3 GB, and are held once more as arrays
         if not contestants:
-            of = {name: chosen(name, schema, train, valid, seed, options) for name in options.models}
+            known = found.get("rates", {})
+            of = {
+                name: (Contestant(MODELS[name], schema, options, known[name]["kept"]), known[name]["tried"])
+                if name in known
+                else chosen(name, schema, train, valid, seed, options)
+                for name in options.models
+            }
             contestants = {name: contestant for name, (contestant, _) in of.items()}
             found["parameters"] = {name: one.model.count_params() for name, one in contestants.items()}
             found["rates"] = {name: {"tried": tried, "kept": one.rate} for name, (one, tried) in of.items()}

@@ -199,8 +199,8 @@ def refuse_plain_step(layer: keras.layers.Layer) -> None:
     """
     frame = inspect.currentframe()
     while frame is not None:
-        model = frame.f_locals.get("self")
-        if frame.f_code.co_name == "train_step" and isinstance(model, keras.Model):
+        # The name first: reading a frame's locals keeps all of them, tensors too, as long as the frame runs.
+        if frame.f_code.co_name == "train_step" and isinstance(model := frame.f_locals.get("self"), keras.Model):
             break
         frame = frame.f_back
     else:

@@ -187,6 +187,7 @@ WRONG = [
     ({"method": "platt", "held": [(X, {**LABELS, "tier": LABELS["tier"] % 2})]}, "needs rows of all 3 classes"),
     ({"held": []}, "gave no batch"),
     ({"held": [(X, {"click": LABELS["click"]})]}, r"lacks columns or labels: \['buy', 'spend', 'worth'\]"),
+    ({"held": [(X, LABELS, {"click": WEIGHTS})]}, r"lacks weights: \['buy', 'spend', 'worth'\]"),
     ({"held": [X]}, "must give batches"),
     ({"held": [(X, {**LABELS, "click": LABELS["click"] + 2})]}, "labels of `click` must be 0, 1"),
 ]

@@ -45,10 +45,10 @@ def infer_schema(
     | lists of floats, all of one length | `Numeric(size=...)` |
 
     Columns that folders' names hold (`country=NO/part-0.parquet`) are proposed too, but for dates. Times, structures and columns
-    of one value alone are left out, with a warning that names them. A name that no feature
-    can have is replaced, and the column stands in `column`. The proposal cannot know which columns are known only after the
-    fact: leave those out, or the model learns from what it will not have. `print(schema.to_json())` shows it without
-    defaults, `Schema.from_json` reads what was edited.
+    of one value alone are left out, with a warning that names them. A name that no feature can have is replaced, and the column
+    stands in `column`. The proposal cannot know which columns are known only after the fact: leave those out, or the model
+    learns from what it will not have. `print(schema.to_json())` shows it without defaults, `Schema.from_json` reads what was
+    edited.
 
     Args:
         source, csv, storage_options: as in `read`.

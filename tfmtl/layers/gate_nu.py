@@ -39,8 +39,8 @@ class GateNU(keras.layers.Layer):
 
     Reference:
         Chang et al., "PEPNet: Parameter and Embedding Personalized Network for Infusing with Personalized Prior
-        Information", KDD 2023, arXiv:2302.01115, section 3.2. The paper leaves the width of the hidden layer open; the default is the one that
-        TorchEasyRec takes for the gates of towers.
+        Information", KDD 2023, arXiv:2302.01115, section 3.2. The paper leaves the width of the hidden layer open; the default
+        is the one that TorchEasyRec takes for the gates of towers.
     """
 
     def __init__(self, units: int, *, hidden_units: int | None = None, scale: float = 2.0, **kwargs: Any):

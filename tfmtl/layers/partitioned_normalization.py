@@ -24,8 +24,8 @@ class PartitionedNormalization(keras.layers.Layer):
 
     In training `m_p` and `v_p` are those of the scenario's rows in the global batch, over all replicas. Inference takes moving
     averages of them, kept as `GlobalBatchNormalization` says: weighted by rows, so that a batch with two rows of a scenario
-    counts little, and a batch without one leaves its averages as they are.
-    Scenario 0, the rows of unknown ids, is normalised by the statistics of all rows: it need not occur in training.
+    counts little, and a batch without one leaves its averages as they are. Scenario 0, the rows of unknown ids, is normalised
+    by the statistics of all rows: it need not occur in training.
 
     A scenario wants some dozen rows a batch: of a single one nothing is left but `b + b_p`.
 
@@ -53,8 +53,7 @@ class PartitionedNormalization(keras.layers.Layer):
     Reference:
         Sheng et al., "One Model to Serve All: Star Topology Adaptive Recommender for Multi-Domain CTR Prediction" (STAR),
         CIKM 2021, arXiv:2101.11427, section 4.2. The paper draws each batch from one scenario; here a batch holds rows of
-        several. What unknown scenarios take and how averages are kept is our
-        choice; `epsilon` is Keras's.
+        several. What unknown scenarios take and how averages are kept are our choices; `epsilon` is Keras's.
     """
 
     def __init__(self, *, momentum: float = MOMENTUM, epsilon: float = 1e-3, **kwargs: Any):

@@ -63,8 +63,8 @@ def calibrated(
 
     Raises:
         ValueError: a model that returns no dict, an unknown method, a task that is unknown or that the method has no curve for, none
-            at all, rows without two labels, or without a class, of a task, columns or labels that lack, or labels and weights
-            that a task cannot have.
+            at all, rows without two labels, or without a class, of a task, columns, labels or weights that lack, or labels and
+            weights that a task cannot have.
 
     Example:
 
@@ -80,7 +80,7 @@ def calibrated(
         see `tfmtl.layers.ClassScaling`.
     """
     if not isinstance(getattr(model, "output", None), dict):  # which a model that is no graph has not
-        raise ValueError(f"The model must be functional and give `{{task: (B, 1)}}`. Received: {type(model).__name__}")
+        raise ValueError(f"The model must be functional and return a dict by task. Received: {type(model).__name__}")
     methods = _methods(method, schema)
     rows = _Held(schema, list(methods))
     inputs = inputs_by_name(model)
@@ -145,15 +145,19 @@ class _Held:
                 f"Received: {type(batch).__name__}"
             )
         x, y = batch[0] if preprocessor is None else preprocessor(dict(batch[0])), batch[1]
-        missing = sorted({*inputs} - {*x}) + sorted({task.name for task in self.tasks} - {*y})
+        tasks = {task.name for task in self.tasks}
+        missing = sorted({*inputs} - {*x}) + sorted(tasks - {*y})
         if missing:
             raise ValueError(f"`held` lacks columns or labels: {missing}. Received: {sorted(x)} and {sorted(y)}")
+        by_task = batch[2] if len(batch) == 3 and isinstance(batch[2], Mapping) else None
+        if by_task is not None and not tasks <= {*by_task}:
+            raise ValueError(f"`held` lacks weights: {sorted(tasks - {*by_task})}. Received: {sorted(by_task)}")
         predictions = model({column: x[column] for column in inputs}, training=False)
         for task in self.tasks:
             labels = task.labels_of(y[task.name]).astype("float32")
             weights = np.ones(len(labels), "float32")
             if len(batch) == 3:
-                given = batch[2][task.name] if isinstance(batch[2], Mapping) else batch[2]
+                given = batch[2] if by_task is None else by_task[task.name]
                 weights = np.asarray(given, "float32").reshape(-1)
             known = ~np.isnan(labels)
             checked_labels(ops.convert_to_tensor(labels[known]), task.label_rule, task.name)

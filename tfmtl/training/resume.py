@@ -47,8 +47,8 @@ class Resume(keras.callbacks.Callback):
     servers go on with the epoch that the checkpoint holds from its beginning: which rows their workers have read is not known.
 
     Args:
-        folder: of this machine, or mounted, where checkpoints lie, `checkpoint-00000001` and so on, the last two. Each holds `model.weights.h5`,
-            which `model.load_weights` reads too. A damaged one is passed over with a warning.
+        folder: of this machine, or mounted, where checkpoints lie, `checkpoint-00000001` and so on, the last two. Each holds
+            `model.weights.h5`, which `model.load_weights` reads too. A damaged one is passed over with a warning.
         callbacks: the others of this `fit`. Their attributes that are numbers, texts, arrays, and lists, tuples and dicts of
             these come back: the patience of `EarlyStopping` and its best weights, what `BestCheckpoint` has kept.
         save_freq: `"epoch"`, or the number of batches after which a checkpoint is written, beside those at ends of epochs.

@@ -37,13 +37,15 @@ class DTRNRepresentation(Representation):
     Z_t = TaskSENet([X ; r_t])_t                                           (B, M0 + S, dim)
     stream_t = flatten(Z_t)
     stream_shared = flatten(mean_t Z_t)      or, "fixed", flatten([X ; mean_t r_t])
-                                with `interactions`: I_t = FieldInteractions_t(rows of Z_t), the streams [.. ; I_t], [.. ; mean_t I_t]
     ```
+
+    With `interactions`, `I_t = FieldInteractions_t(rows of Z_t)` stands beside them: `[stream_t ; I_t]` and
+    `[stream_shared ; mean_t I_t]`.
 
     Fields, histories and target that are not `dim` wide are projected to it.
 
     Args:
-        features: adapted features; every `Sequence` is a behaviour.
+        features: adapted features; every `Sequence` is a behaviour, whose `weights` count in the pooling of its events.
         tasks: names of the tasks.
         target: the feature, or features, that describe the item to score, which the histories are searched for; None
             pools them by their mean.
@@ -83,7 +85,8 @@ class DTRNRepresentation(Representation):
 
     Raises:
         ValueError: a target that is no feature or is itself a history, or that `pooling="target"` lacks, an unknown
-            option, no width to take, a column that is missing, or what the parts refuse.
+            option, histories with weights under `pooling="last"`, no width to take, a column that is missing, or what the
+            parts refuse.
 
     Example:
 
@@ -194,6 +197,11 @@ class DTRNRepresentation(Representation):
             )
         if self.extractor_options["pooling"] == "target" and not self.target:
             raise ValueError("`target` must name a feature where pooling='target'. Received: target=None")
+        weighed = [f.name for f in self.behaviors if f.weights is not None]
+        if self.extractor_options["pooling"] == "last" and weighed:
+            raise ValueError(
+                f"`weights` change nothing where pooling='last' reads one event. Received: weights of {weighed}"
+            )
         check_option("shared_input", self.shared_input, SharedInput)
 
     def build(self, input_shape: Any) -> None:
@@ -262,14 +270,17 @@ class DTRNRepresentation(Representation):
         return self.extract.attention(*self._searched(self.extract, encoded, self.embed(encoded)))
 
     def _searched(self, extract: HyperSequenceExtractor, encoded: Encoded, embedded: Encoded) -> list[Any]:
-        """The extractor's arguments: histories, masks and, where it searches for one, the target."""
+        """The extractor's arguments: histories, masks, the target where it searches for one, weights of events."""
         check_columns([f.mask for f in self.behaviors], encoded)
         sequences = {f.name: self._to_dim(f.name, embedded[f.name]) for f in self.behaviors}
-        arguments: list[Any] = [sequences, {f.name: encoded[f.mask] for f in self.behaviors}]
+        masks = {f.name: encoded[f.mask] for f in self.behaviors}
+        target = None
         if extract.pooling == "target":
             target = ops.concatenate([embedded[name] for name in self.target], axis=-1)
-            arguments.append(target if self.target_projection is None else self.target_projection(target))
-        return arguments
+            target = target if self.target_projection is None else self.target_projection(target)
+        weighed = {f.name: f.weights for f in self.behaviors if f.weights is not None}
+        check_columns(weighed.values(), encoded)
+        return [sequences, masks, target, {name: encoded[column] for name, column in weighed.items()} or None]
 
     def compute_output_shape(self, input_shape: Any) -> dict[str, tuple[int | None, ...]]:
         shapes = self.embed.compute_output_shape(input_shape)

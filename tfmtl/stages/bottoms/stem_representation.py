@@ -1,7 +1,6 @@
 """A representation for each task, from tables of its own."""
 
 from collections.abc import Callable, Iterable, Sequence
-from itertools import chain
 from typing import Any
 
 from tfmtl.keras_host import register_layer
@@ -99,17 +98,20 @@ class STEMRepresentation(Representation):
 
     def _joined(self, stream: str, fields: Encoded) -> Tensor:
         """The fields of a stream side by side, and what its interactions make of them."""
-        made = [layer([fields[name] for name in self.embedded]) for layer in self._of(stream)]
+        made = [layer([fields[name] for name in self.embedded]) for layer in self._interactions_of(stream)]
         return join_fields([*fields.values(), *made])
 
-    def _of(self, stream: str) -> list[FieldInteractions]:
+    def _interactions_of(self, stream: str) -> list[FieldInteractions]:
         return [self.interactions[stream]] if self.interactions else []
 
     def compute_output_shape(self, input_shape: Any) -> dict[str, tuple[int | None, ...]]:
         shapes = self.embed.compute_output_shape(input_shape)
         batch = next(iter(shapes[SHARED].values()))[0]
         joined = {
-            stream: (batch, total_width(fields.values()) + sum(chain(*(layer.widths for layer in self._of(stream)))))
+            stream: (
+                batch,
+                total_width(fields.values()) + sum(sum(layer.widths) for layer in self._interactions_of(stream)),
+            )
             for stream, fields in shapes.items()
         }
         return {**joined, **self.side.shapes(shapes[SHARED])}

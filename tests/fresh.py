@@ -56,13 +56,21 @@ exec(compile(request["script"], "<script>", "exec"), {"__name__": "__main__"})
 
 def run_forked(script: str, arguments: list[str], environment: dict[str, str], timeout: int) -> tuple[int, str, str]:
     """Runs `script` in a process of its own; returns its exit code and what it printed to either stream."""
+    usual = tuple(environment.get(name, value) for name, value in READ_BY_IMPORTS.items())
+    return run_forked_of(importer(usual), script, arguments, environment, timeout)
+
+
+def run_forked_of(
+    address: str, script: str, arguments: list[str], environment: dict[str, str], timeout: int
+) -> tuple[int, str, str]:
+    """As `run_forked`, in a fork of the process that listens at `address`."""
     with tempfile.TemporaryDirectory() as folder:
         files = {name: str(Path(folder, name)) for name in ("stdout", "stderr")}
         for file in files.values():
             Path(file).touch()
         request = {"script": script, "arguments": arguments, "environment": environment, "timeout": timeout, **files}
         with socket.socket(socket.AF_UNIX) as connection:
-            connection.connect(_address(tuple(environment.get(name, usual) for name, usual in READ_BY_IMPORTS.items())))
+            connection.connect(address)
             connection.sendall(json.dumps(request).encode() + b"\n")
             code = connection.makefile().read()
         assert code, "the process that imports TensorFlow has ended"
@@ -70,7 +78,7 @@ def run_forked(script: str, arguments: list[str], environment: dict[str, str], t
 
 
 @functools.cache
-def _address(choices: tuple[str, ...]) -> str:
+def importer(choices: tuple[str, ...] = tuple(READ_BY_IMPORTS.values())) -> str:
     """Where the process listens that imported TensorFlow under these choices."""
     folder = tempfile.TemporaryDirectory()
     atexit.register(folder.cleanup)

@@ -7,6 +7,8 @@ import os
 import subprocess
 import sys
 import textwrap
+from collections.abc import Iterable
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -26,10 +28,33 @@ def _environment() -> dict[str, str]:
 
 def run_fresh(script: str, *arguments: Any, env: dict[str, str] | None = None, timeout: int = 300) -> str:
     """Runs `script` in a new Python process of the same Keras host and returns what it printed; fails if it fails."""
-    environment = {**_environment(), **(env or {})}
-    code, stdout, stderr = run_forked(textwrap.dedent(script), [*map(str, arguments)], environment, timeout)
+    code, stdout, stderr = _run(script, arguments, env, timeout)
     assert code == 0, f"the process failed with exit code {code}:\n{stdout}\n{stderr[-6000:]}"
     return stdout
+
+
+def begin_fresh(script: str, *arguments: Any, timeout: int = 300) -> Future[int]:
+    """As `run_fresh`, but goes on while the script runs; the result is its exit code, that of a signal negative."""
+    thread = ThreadPoolExecutor(1)
+    code = thread.submit(lambda: _run(script, arguments, None, timeout)[0])
+    thread.shutdown(wait=False)
+    return code
+
+
+def run_file(path: Path, *arguments: Any, env: dict[str, str] | None = None, timeout: int = 300) -> str:
+    """As `run_fresh`, the script being a file with arguments of its own."""
+    script = """
+        import os, runpy, sys
+        sys.argv = sys.argv[1:]
+        sys.path[0] = os.path.dirname(sys.argv[0])
+        runpy.run_path(sys.argv[0], run_name="__main__")
+        """
+    return run_fresh(script, path, *arguments, env=env, timeout=timeout)
+
+
+def _run(script: str, arguments: Iterable[Any], env: dict[str, str] | None, timeout: int) -> tuple[int, str, str]:
+    environment = {**_environment(), **(env or {})}
+    return run_forked(textwrap.dedent(script), [*map(str, arguments)], environment, timeout)
 
 
 def gradients(loss: Any, variables: list[Any]) -> list[np.ndarray | None]:
@@ -105,4 +130,15 @@ def fit_callbackless(model: Any, *arguments: Any, **options: Any) -> Any:
     return model.fit(*arguments, **{"verbose": 0, **options}).history
 
 
-__all__ = ["ROOT", "assert_all_trained", "assert_reloads", "fit_callbackless", "gradients", "keras", "ops", "run_fresh"]
+__all__ = [
+    "ROOT",
+    "assert_all_trained",
+    "assert_reloads",
+    "begin_fresh",
+    "fit_callbackless",
+    "gradients",
+    "keras",
+    "ops",
+    "run_file",
+    "run_fresh",
+]

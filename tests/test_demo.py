@@ -2,23 +2,19 @@
 
 import os
 import re
-import subprocess
-import sys
 
 import pytest
 from census_rows import write_census
-from harness import ROOT
+from harness import ROOT, run_file
 
 pytestmark = pytest.mark.keras3
 
 
 def run(script, *arguments):
-    command = [sys.executable, ROOT / "examples" / script, *map(str, arguments)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=400, env={**os.environ, "COLUMNS": "160"})
-    assert done.returncode == 0, done.stdout + done.stderr[-4000:]
+    printed = run_file(ROOT / "examples" / script, *arguments, env={"COLUMNS": "160"}, timeout=400)
     for protocol in ("gRPC", "REST"):
-        assert f"{protocol}: 256 rows, equal to model.predict" in done.stdout
-    return done.stdout
+        assert f"{protocol}: 256 rows, equal to model.predict" in printed
+    return printed
 
 
 def test_demo_runs_from_rows_to_answers(tmp_path):

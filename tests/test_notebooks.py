@@ -1,10 +1,13 @@
 """Every notebook is stored with what it printed and drew, and runs top to bottom in a process of its own, on fewer rows."""
 
+import json
 import re
+import sys
 from pathlib import Path
 
 import nbformat
 import pytest
+from fresh import importer
 from harness import ROOT
 from nbclient import NotebookClient
 
@@ -25,11 +28,30 @@ def shortened(path: Path) -> nbformat.NotebookNode:
     return notebook
 
 
+@pytest.fixture
+def forked(tmp_path, monkeypatch):
+    """The name of a kernel that does not take seconds to import TensorFlow."""
+    spec = tmp_path / "jupyter" / "kernels" / "forked" / "kernel.json"
+    spec.parent.mkdir(parents=True)
+    command = [sys.executable, str(ROOT / "tests" / "forked_kernel.py"), importer(), "{connection_file}"]
+    spec.write_text(json.dumps({"argv": command, "display_name": "forked", "language": "python"}))
+    monkeypatch.setenv("JUPYTER_PATH", str(tmp_path / "jupyter"))
+    return "forked"
+
+
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
-def test_runs(path, tmp_path):
+def test_runs(path, tmp_path, forked):
     # The kernel imports tfmtl as any user's does: from the environment, not from the notebook's folder.
+    notebook, folder = shortened(path), tmp_path / "empty"
+    folder.mkdir()
+    sets_the_host = any(
+        "TF_USE_LEGACY_KERAS" in cell.source for cell in notebook.cells
+    )  # before TensorFlow is imported
     client = NotebookClient(
-        shortened(path), timeout=300, kernel_name="python3", resources={"metadata": {"path": tmp_path}}
+        notebook,
+        timeout=300,
+        kernel_name="python3" if sets_the_host else forked,
+        resources={"metadata": {"path": folder}},
     )
     done = client.execute()
     assert all(cell.execution_count for cell in done.cells if cell.cell_type == "code")

@@ -2,14 +2,13 @@
 
 import pickle
 import shutil
-import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 import tensorflow as tf
-from harness import run_fresh
+from harness import run_file, run_fresh
 from small_ranker import SCHEMA, as_tensors, random_rows, small_model
 
 from tfmtl.data.preprocessing import Preprocessor
@@ -144,11 +143,8 @@ def test_saved_model_cli_runs_it(exported):
     cli = Path(sys.executable).parent / "saved_model_cli"
     empty = tf.train.Example().SerializeToString()
     command = ["run", "--dir", exported, "--tag_set", "serve", "--signature_def", "examples"]
-    done = subprocess.run(
-        [cli, *command, "--input_exprs", f"inputs=[{empty!r}]"], capture_output=True, text=True, timeout=300
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
-    assert "Result for output key click:" in done.stdout
+    printed = run_file(cli, *command, "--input_exprs", f"inputs=[{empty!r}]")
+    assert "Result for output key click:" in printed
 
 
 def test_a_model_of_the_other_keras_is_exported_too(tmp_path, rows):

@@ -2,14 +2,12 @@
 
 import os
 import signal
-import subprocess
-import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from harness import ROOT
+from harness import begin_fresh
 
 from tfmtl.atomic_file import replacing
 from tfmtl.exporting.publishing import check_writable, choose_version, publish, remove_old, staging
@@ -127,11 +125,13 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path):
 
 
 EXPORT_FOR_EVER = """
-import sys
+import os, sys
+from pathlib import Path
 from exporting.small_ranker import SCHEMA, small_model
 from tfmtl.exporting.export import export
 
 model = small_model()
+Path(sys.argv[2]).write_text(str(os.getpid()))
 while True:
     export(model, sys.argv[1], SCHEMA, tasks=["click"])
 """
@@ -139,19 +139,13 @@ while True:
 
 def test_kill_9_leaves_only_whole_versions(tmp_path):
     """Killed while it writes version 2 and later: what has a number loads, what is half written has none."""
-    base = tmp_path / "models" / "ranker"
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "tests")])}
-    process = subprocess.Popen(
-        [sys.executable, "-c", EXPORT_FOR_EVER, str(base)], env=environment, stderr=subprocess.DEVNULL
-    )
-    try:
-        deadline = time.monotonic() + 240
-        while not (versions(base) and list(base.parent.glob(".ranker.export-*/variables"))):
-            assert process.poll() is None and time.monotonic() < deadline
-            time.sleep(0.001)
-    finally:
-        process.send_signal(signal.SIGKILL)
-        process.wait()
+    base, number = tmp_path / "models" / "ranker", tmp_path / "process"
+    code = begin_fresh(EXPORT_FOR_EVER, base, number)
+    while not (versions(base) and list(base.parent.glob(".ranker.export-*/variables"))):
+        assert not code.done()
+        time.sleep(0.001)
+    os.kill(int(number.read_text()), signal.SIGKILL)
+    assert code.result() == -signal.SIGKILL
     half_written = [child for child in base.parent.iterdir() if child != base]
     assert len(half_written) == 1 and not half_written[0].name.isdigit()
     for version, folder in versions(base).items():
@@ -161,38 +155,39 @@ def test_kill_9_leaves_only_whole_versions(tmp_path):
 
 
 LEAVE_HALF = """
-import os, sys
+import os, sys, time
 from pathlib import Path
 from tfmtl.atomic_file import replacing
 from tfmtl.exporting.publishing import staging
 
-base = Path(sys.argv[1])
+base, written, end = map(Path, sys.argv[1:])
 with staging(base) as folder, replacing(base / "models.config") as file:
     (folder / "saved_model.pb").write_text("half")
     file.write_text("half")
-    print("written", flush=True)
-    if sys.argv[2] == "dies":
+    written.touch()
+    if end.name == "dies":
         os._exit(1)
-    sys.stdin.read()
+    while not end.exists():
+        time.sleep(0.01)
 """
 
 
-def begin(base, how):
-    command = [sys.executable, "-c", LEAVE_HALF, str(base), how]
-    environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}
-    process = subprocess.Popen(
-        command, cwd=ROOT, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    )
-    assert process.stdout.readline() == "written\n"
-    return process
+def begin(base, end):
+    """A process that has written half of an export, and goes on when there is a file `end`."""
+    written = end.with_suffix(".written")
+    code = begin_fresh(LEAVE_HALF, base, written, end)
+    while not written.exists():
+        assert not code.done()
+        time.sleep(0.01)
+    return code
 
 
 def test_what_dead_exports_have_left_is_removed_and_nothing_else(tmp_path):
     base = tmp_path / "models" / "ranker"
     other = base.parent / ".ranker2.export-0123456789ab"
     other.mkdir(parents=True)
-    dead, alive = begin(base, "dies"), begin(base, "lives")
-    dead.wait()
+    dead, alive = begin(base, tmp_path / "dies"), begin(base, tmp_path / "lives")
+    assert dead.result() == 1
     old = base.parent / ".ranker.removed-0123456789ab"
     old.mkdir()
     with staging(base) as own, replacing(base / "models.config") as file:
@@ -200,7 +195,8 @@ def test_what_dead_exports_have_left_is_removed_and_nothing_else(tmp_path):
         assert len(there) == 1 and there.pop().startswith(".ranker.export-")  # of the one that lives
         assert len(list(base.iterdir())) == 2
         file.write_text("whole")
-    alive.communicate("")
+    (tmp_path / "lives").touch()
+    assert alive.result() == 0
     assert sorted(path.name for path in base.parent.iterdir()) == [other.name, "ranker"]
     assert [path.name for path in base.iterdir()] == ["models.config"]
 

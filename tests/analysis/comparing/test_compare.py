@@ -2,15 +2,13 @@
 
 import importlib
 import json
-import textwrap
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import tensorflow as tf
 from analysis.comparing.small_study import PARTS, SCHEMA, SMALL, batches, plain, table, wide
-from fresh import run_forked
-from harness import _environment
+from harness import begin_fresh
 from sklearn.metrics import log_loss, roc_auc_score
 
 import tfmtl
@@ -126,8 +124,7 @@ def test_a_killed_comparison_goes_on_where_it_stopped(report, tmp_path, capsys):
         Progress.epoch = killing
         compare(SCHEMA, {"plain": plain, "wide": wide}, *PARTS, seeds=2, group="user", folder=sys.argv[1], **SMALL)
     """
-    code, _, errors = run_forked(textwrap.dedent(script), [str(tmp_path)], _environment(), 300)
-    assert code == -9, errors[-3000:]
+    assert begin_fresh(script, tmp_path).result() == -9
     assert len(list(tmp_path.glob("*.json"))) == 3 and len(list(tmp_path.glob(".*"))) == 0
     resumed = compare(SCHEMA, BOTH, *PARTS, seeds=2, group="user", folder=tmp_path, **{**SMALL, "verbose": True})
     said = capsys.readouterr().out

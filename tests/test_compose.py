@@ -56,7 +56,7 @@ SCHEMA = Schema(
         Categorical("city", num_ids=5, dim=4),
         ITEM,
         Numeric("age", transform=None, dim=4),
-        Sequence("seen", (ITEM,), length=3),
+        Sequence("seen", (ITEM,), length=3, weights="watched"),
     ],
     [Task("view_new"), Task("keep_new")],
 )
@@ -68,6 +68,7 @@ ROWS = {
     "seen_item": RNG.integers(0, 7, (8, 3)).astype("int32"),
     "seen_mask": np.arange(3) < RNG.integers(0, 4, (8, 1)),
 }
+ROWS["watched"] = np.where(ROWS["seen_mask"], np.linspace(0, 2, 24).reshape(8, 3), 0).astype("float32")
 LABELS = {
     "view_new": np.array([0, 1, 1, 0, np.nan, 1, 0, 1], "float32"),
     "keep_new": np.array([np.nan, 1, 0, np.nan, 1, 0, np.nan, 0], "float32"),

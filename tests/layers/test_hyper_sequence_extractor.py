@@ -96,7 +96,8 @@ def reference_states(transformer, x, modulation):
     return x if transformer.norm_position == "post" else norm(x, 2 * transformer.num_blocks)
 
 
-def reference(layer, data):
+def reference(layer, data, weights=None):
+    """The interests `{task: (B, S, D)}`; `weights` `{behavior: (B, L)}` say how much each event counts."""
     sequences, masks, target = data
     modulation = reference_modulation(layer)
     interests = np.zeros((len(TASKS), BATCH, len(LENGTHS), WIDTH))
@@ -108,11 +109,12 @@ def reference(layer, data):
                 if len(events):
                     events = events + array(layer.positions)[: len(events)][::-1]
                     states = reference_states(transformer, events, modulation[t, s])
+                    shares = np.ones(len(events)) if layer.pooling != "last" else np.eye(len(events))[-1]
                     if layer.pooling == "target":
-                        query = target[row] @ array(layer.query.kernel)
-                        interests[t, row, s] = softmax(states @ query / np.sqrt(WIDTH)) @ states
-                    else:
-                        interests[t, row, s] = states.mean(axis=0) if layer.pooling == "mean" else states[-1]
+                        shares = softmax(states @ (target[row] @ array(layer.query.kernel)) / np.sqrt(WIDTH))
+                    if name in (weights or {}):
+                        shares = shares * weights[name][row][masks[name][row]]
+                    interests[t, row, s] = shares @ states / (shares.sum() or np.inf)
     return dict(zip(TASKS, interests, strict=True))
 
 
@@ -132,6 +134,24 @@ def test_follows_the_equations(data, options):
     expected = reference(layer, data)
     for task, interests in layer(*arguments(layer, data)).items():
         np.testing.assert_allclose(interests, expected[task], rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("pooling", ["target", "mean"])
+def test_events_count_as_their_weights_say(data, pooling):
+    """Behaviours without weights are as ever; weights of zero alone give zeros, and only ratios matter."""
+    layer = extractor(data, pooling=pooling)
+    given = data if pooling == "target" else (*data[:2], None)
+    weights = {name: np.random.default_rng(2).uniform(0.1, 3, data[1][name].shape) for name in ("cart", "buy")}
+    weights["cart"][2] = 0
+    expected = reference(layer, data, weights)
+    for scale in (1, 300):
+        scaled = {name: (scale * weight).astype("float32") for name, weight in weights.items()}
+        for task, interests in layer(*given, scaled).items():
+            np.testing.assert_allclose(interests, expected[task], rtol=1e-4, atol=1e-4)
+            np.testing.assert_array_equal(interests[2, layer.behaviors.index("cart")], np.zeros(WIDTH))
+    shown = layer.attention(*given, weights)["pay"]
+    np.testing.assert_allclose(np.sum(shown["cart"], -1), [1, 1, 0, 0, 1], rtol=1e-6)
+    np.testing.assert_allclose(shown["view"], layer.attention(*given)["pay"]["view"], rtol=1e-6)
 
 
 def test_a_fresh_layer_is_a_plain_transformer_for_every_task(data):
@@ -345,6 +365,9 @@ def test_refuses_what_does_not_fit(data):
         build(sequences, masks, target[:, :3])
     with pytest.raises(ValueError, match="does not read a target"):
         build(sequences, masks, target, pooling="mean")
+    for options, weights in (({"pooling": "last"}, "buy"), ({"pooling": "mean"}, "like")):
+        with pytest.raises(ValueError, match=rf"`weights` must be of behaviours.*\['{weights}'\], pooling='"):
+            HyperSequenceExtractor(TASKS, LENGTHS, **options)(sequences, masks, None, {weights: masks["buy"]})
     with pytest.raises(ValueError, match=r"must divide the width 4\. Received: num_heads=3"):
         build(sequences, masks, target, num_heads=3)
     with pytest.raises(ValueError, match="known length"):

@@ -23,6 +23,27 @@ def test_follows_the_rule(pooling):
     )
 
 
+@pytest.mark.parametrize("pooling", ["mean", "sum", "max"])
+def test_events_count_as_their_weights_say(pooling):
+    """Of the last row but one the weights sum to nothing, of the last there is no event."""
+    events = np.random.default_rng(0).normal(size=(5, 3, 2)).astype("float32")
+    mask = np.array([[1, 1, 1], [1, 1, 0], [1, 1, 0], [1, 1, 0], [0, 0, 0]], "int32")
+    weights = np.array([[0.5, 2, 0], [-1e6, -3e6, 0], [1, 1, 9], [1, -1, 0], [0, 0, 0]], "float32")
+    wanted = np.zeros((5, 2))
+    for row in range(4):
+        kept = mask[row] > 0
+        weighed = events[row][kept].astype("float64") * weights[row][kept, None]
+        wanted[row] = weighed.max(0) if pooling == "max" else weighed.sum(0)
+        if pooling == "mean":
+            whole = weights[row][kept].sum()
+            wanted[row] = wanted[row] / whole if whole else 0
+    given = [ops.convert_to_tensor(x) for x in (events, mask)]
+    found = pool_events(*given, pooling, ops.convert_to_tensor(weights))
+    np.testing.assert_allclose(np.asarray(found), wanted, rtol=1e-5, atol=1e-6)
+    alike = pool_events(*given, pooling, ops.ones((5, 3)))
+    np.testing.assert_allclose(np.asarray(alike), np.asarray(pool_events(*given, pooling)), rtol=1e-5, atol=1e-6)
+
+
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
 def test_long_histories_of_half_precision(dtype):
     """float16 counts to 2048 and sums to 65504."""

@@ -1,5 +1,7 @@
 """DTRNRepresentation: shapes, routes, ablations, and what is refused."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from dtrn_cases import LABELS, ROWS, SCHEMA
@@ -49,6 +51,29 @@ def test_attention_is_what_pooling_gives_to_the_events():
     bare = DTRNRepresentation(SCHEMA.features[:2], SCHEMA.task_names)
     bare(ROWS)
     assert bare.attention(ROWS) == {"click": {}, "buy": {}}
+
+
+def test_weights_count_in_what_is_pooled():
+    """An event of weight 0 has no share in an interest, though the transformer reads it; other histories are as ever."""
+    features = [replace(f, weights="seconds") if f.name == "view" else f for f in SCHEMA.features]
+    bottom = DTRNRepresentation(features, SCHEMA.task_names, target="item")
+    seconds = np.where(ROWS["view_mask"], [[30, 0, 90]], 0).astype("float32")
+    bottom({**ROWS, "seconds": seconds})
+    moved(bottom)
+    plain = DTRNRepresentation(SCHEMA.features, SCHEMA.task_names, target="item")
+    plain(ROWS)
+    plain.set_weights(bottom.get_weights())
+    for task, found in bottom.attention({**ROWS, "seconds": seconds}).items():
+        shares = plain.attention(ROWS)[task]
+        weighed = np.asarray(shares["view"]) * seconds
+        whole = weighed.sum(-1, keepdims=True)
+        wanted = np.divide(weighed, whole, out=np.zeros_like(weighed), where=whole > 0)
+        np.testing.assert_allclose(found["view"], wanted, rtol=1e-5, atol=1e-6)
+        np.testing.assert_allclose(found["bought"], shares["bought"], rtol=1e-5, atol=1e-6)
+    with pytest.raises(ValueError, match=r"lacks columns \['seconds'\]"):
+        bottom(ROWS)
+    with pytest.raises(ValueError, match=r"`weights` change nothing where pooling='last'.*weights of \['view'\]"):
+        DTRNRepresentation(features, SCHEMA.task_names, pooling="last")
 
 
 def test_importances_learn_from_their_own_task_and_tables_from_all():

@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from tfmtl.checks import check_count
 from tfmtl.data.label_statistics import LabelStatistics
-from tfmtl.data.splitting import NO_ID, split_fields
+from tfmtl.data.splitting import NO_ID, split_ids
 from tfmtl.data.summaries import IdCounts, Moments, Quantiles, as_array
 from tfmtl.data.target_rates import TargetRateCounts
 from tfmtl.paths import digest_of
@@ -262,14 +262,14 @@ class _Summaries:
 
 def _ids_of(feature: Sequence, x: Mapping[str, Any]) -> Mapping[str, tf.RaggedTensor]:
     """The ids that the texts of a history hold; ValueError where they should be integers and are not."""
-    texts = {column: tf.convert_to_tensor(x[column]) for column in feature.columns if column in x}
+    texts = {column: tf.convert_to_tensor(x[column]) for column in feature.id_columns if column in x}
     wrong = [column for column, values in texts.items() if values.dtype != tf.string]
     if wrong:
         raise ValueError(
             f"Columns {wrong} must hold texts with {feature.separator!r} between their ids. "
             f"Received: {[texts[column].dtype.name for column in wrong]}"
         )
-    found = split_fields(feature, texts)
+    found = split_ids(feature, texts)
     wrong = [column for column, ids in found.items() if ids.dtype == tf.int64 and NO_ID in ids.flat_values.numpy()]
     if wrong:
         raise ValueError(f"Columns {wrong} must hold integers with {feature.separator!r} between them.")

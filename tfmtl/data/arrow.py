@@ -68,6 +68,7 @@ class Reader(Protocol):
     files: tuple[str, ...]
     physical: list[Physical]
     pieces: tuple[Piece, ...]
+    skipped: Skipped | None
 
     def check(self, columns: Sequence[Column]) -> None:
         """Raises ValueError if a column does not hold what is needed."""

@@ -14,7 +14,8 @@ from tfmtl.data.arrow import Piece, Reader, shard_pieces
 from tfmtl.data.columns import Column
 from tfmtl.data.generated import generated
 from tfmtl.data.labels import FILE, ROW
-from tfmtl.data.splitting import first_without_integers
+from tfmtl.data.skipped import Skipped
+from tfmtl.data.splitting import holds_anything, items_in_words, items_of
 from tfmtl.passes import PassCounter
 from tfmtl.schema.categorical import MISSING_ID
 from tfmtl.typing import Tensor
@@ -64,7 +65,7 @@ class ArrowSource:
             table = None
             for table in tables if random is None else shuffled(tables, window, random):
                 for start in range(0, table.num_rows, _CHUNK_ROWS):
-                    yield _arrays(table.slice(start, _CHUNK_ROWS), columns, self.files)
+                    yield _arrays(table.slice(start, _CHUNK_ROWS), columns, self.files, self.reader.skipped)
             if table is None:  # a file that does not know its rows until it is read
                 raise ValueError(nothing)
 
@@ -151,11 +152,14 @@ def _words(column: Column) -> str:
     return f"words:{column.key}"
 
 
-def _arrays(table: pa.Table, columns: Sequence[Column], files: Sequence[str]) -> dict[str, np.ndarray]:
+def _arrays(
+    table: pa.Table, columns: Sequence[Column], files: Sequence[str], skipped: Skipped | None
+) -> dict[str, np.ndarray]:
     """The arrays of one chunk, as `_signature` describes them."""
     arrays = {name: table.column(name).to_numpy() for name in (FILE, ROW)}
     counts: dict[str, np.ndarray] = {}
     lists: dict[str, list[Column]] = {}  # the columns of each history; of a vector its own
+    texts: dict[str | None, list[Column]] = {}  # the columns of each history that holds its events in texts
     for column in columns:
         values = table.column(column.key).combine_chunks()
         if column.width is not None:
@@ -165,14 +169,18 @@ def _arrays(table: pa.Table, columns: Sequence[Column], files: Sequence[str]) ->
         arrays[column.key], words = _flat(values, column)
         if words is not None:
             arrays[_words(column)] = words
-            if column.items == "int64":
-                _check_items(column, arrays, words, files)
+        if column.separator is not None:
+            texts.setdefault(column.sequence, []).append(column)
+    for together in texts.values():
+        _check_texts(arrays, together, files, skipped)
     for together in lists.values():
         first = together[0]
         lengths, width = counts[first.key], first.width or 0
         expected = lengths if first.sequence is not None else np.where(lengths, width, 0)
         for column in together:
             _check_lengths(column, counts[column.key], first, expected, lambda row: _place(arrays, row, files))
+            if column.weighs:
+                arrays[column.key] = _filled_up(arrays[column.key], counts[column.key], lengths)
         if first.sequence is not None:
             lengths = _keep_events(arrays, together, lengths)
         for column in together:
@@ -210,7 +218,7 @@ def _keep_events(arrays: dict[str, np.ndarray], fields: Sequence[Column], length
     missing = np.ones(lengths.sum(), bool)
     for column in fields:
         items = arrays[column.key]
-        if column.dtype == "float32":  # a weight makes no event
+        if column.weighs:
             continue
         if column.dtype == "string":  # a file may hold the empty word itself
             words = arrays[_words(column)]
@@ -236,8 +244,8 @@ def _padded(items: np.ndarray, lengths: np.ndarray, width: int, missing: Any) ->
 
 
 def _check_lengths(column: Column, lengths: np.ndarray, other: Column, expected: np.ndarray, place: Callable) -> None:
-    """Raises ValueError at the first list that is not as long as it must be."""
-    bad = np.flatnonzero(lengths != expected)
+    """Raises ValueError at the first row that has not as many items as it must have; of weights it may have none."""
+    bad = np.flatnonzero((lengths != expected) & ((lengths > 0) | (not column.weighs)))
     if len(bad):
         wanted = f"as many as column {other.name!r}" if other is not column else "as the feature's `size`"
         raise ValueError(
@@ -245,15 +253,40 @@ def _check_lengths(column: Column, lengths: np.ndarray, other: Column, expected:
         )
 
 
-def _check_items(column: Column, arrays: dict[str, np.ndarray], words: np.ndarray, files: Sequence[str]) -> None:
-    """Raises ValueError at the first text that holds something else than integers between its separators."""
-    wrong = first_without_integers(words, column.separator or "")
-    if wrong is not None:
-        row = int(np.flatnonzero(arrays[column.key] == wrong)[0])
-        raise ValueError(
-            f"{_place(arrays, row, files)}: column {column.name!r} must hold integers with {column.separator!r} between them. "
-            f"Received: {words[wrong]!r}"
-        )
+def _filled_up(items: np.ndarray, counts: np.ndarray, lengths: np.ndarray) -> np.ndarray:
+    """The weights `items` of all rows, with missing ones for the rows that have none."""
+    found = np.full(lengths.sum(), np.nan, items.dtype)
+    found[np.repeat(counts > 0, lengths)] = items
+    return found
+
+
+def _check_texts(
+    arrays: dict[str, np.ndarray], together: Sequence[Column], files: Sequence[str], skipped: Skipped | None
+) -> None:
+    """Raises ValueError at the first text that holds what is no item, or not as many as the history's others.
+
+    With `skipped` a text that holds what is no item is noted there, and its row has no event, or no weights.
+    """
+    first, counts = together[0], dict[str, np.ndarray]()
+    if len(together) == 1 and holds_anything(first):
+        return
+    for column in together:
+        codes, words = arrays[column.key], arrays[_words(column)]
+        of_words, wrong = items_of(words, column)
+        counts[column.key] = of_words[codes]
+        rows = np.flatnonzero(wrong[codes])
+        if len(rows):
+            message = (
+                f"{_place(arrays, rows[0], files)}: column {column.name!r} must hold {items_in_words(column)}. "
+                f"Received: {words[codes[rows[0]]]!r}"
+            )
+            if skipped is None:
+                raise ValueError(message)
+            skipped.note(len(rows), message)
+            for other in [column] if column.weighs else together:
+                arrays[other.key] = np.where(wrong[codes], len(arrays[_words(other)]) - 1, arrays[other.key])
+    for column in together:
+        _check_lengths(column, counts[column.key], first, counts[first.key], lambda row: _place(arrays, row, files))
 
 
 def _place(arrays: dict[str, np.ndarray], row: int, files: Sequence[str]) -> str:

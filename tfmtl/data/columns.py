@@ -15,6 +15,7 @@ from tfmtl.schema.label_source import question
 from tfmtl.typing import IdDtype
 
 Dtype: TypeAlias = Literal["string", "int64", "float32", "float64"]
+Items: TypeAlias = IdDtype | Literal["float32"]
 Physical: TypeAlias = dict[str, pa.DataType]
 """The columns of a file and their types."""
 
@@ -31,10 +32,11 @@ class Column:
         name: its name in the file.
         dtype: what it becomes. Labels are whatever compares exactly with what the column holds.
         width: entries of a list; None for a scalar.
-        sequence: the history that a list of events belongs to. Its last `width` events are kept. Without it every row
-            must hold exactly `width` numbers.
-        separator: what stands between several ids in one text.
-        items: what these ids are.
+        sequence: the history that a column of events belongs to. Of a list the last `width` events are kept; without a
+            history every row must hold exactly `width` numbers.
+        separator: what stands between several items in one text.
+        items: what these items are: ids, or weights.
+        weight_separator: what stands between an id and its weight within an item.
         guessed: whether `dtype` comes from the files: the schema leaves it open.
         label: whether labels are made of it.
     """
@@ -45,9 +47,15 @@ class Column:
     width: int | None = None
     sequence: str | None = None
     separator: str | None = None
-    items: IdDtype | None = None
+    items: Items | None = None
+    weight_separator: str | None = None
     guessed: bool = False
     label: bool = False
+
+    @property
+    def weighs(self) -> bool:
+        """Whether it holds the weights of a history's events: they make no event, and a row may have none."""
+        return self.sequence is not None and "float32" in (self.dtype, self.items)
 
     @property
     def missing_integer(self) -> int:
@@ -149,7 +157,7 @@ def _expected(column: Column, found: pa.DataType) -> str:
     if column.label and column.dtype != "string":
         items = f"numbers (text is compared with text: `({column.name!r}, '1')`)"
     if column.separator is not None:
-        items = f"texts of ids with {column.separator!r} between them"
+        items = f"texts of {'numbers' if column.weighs else 'ids'} with {column.separator!r} between them"
     return items if column.width is None else f"lists of {items}"
 
 
@@ -226,9 +234,24 @@ def _events(feature: Histories, physical: Sequence[Physical]) -> Iterator[Column
         if feature.separator is None:
             yield _ids(key, name, field, physical, feature.length, feature.name)
         else:
-            yield Column(key, name, "string", separator=feature.separator, items=field.dtype or "string")
-    if feature.weights is not None:
+            yield _texts(feature, key, name, field.dtype or "string")
+    if feature.weights is not None and feature.separator is None:
         yield Column(feature.weights, feature.weights, "float32", feature.length, feature.name)
+    elif feature.weights is not None:
+        yield _texts(feature, feature.weights, feature.weights, "float32")
+
+
+def _texts(feature: Histories, key: str, name: str, items: Items) -> Column:
+    """A column of a history that holds all events of a row in one text."""
+    return Column(
+        key,
+        name,
+        "string",
+        sequence=feature.name,
+        separator=feature.separator,
+        items=items,
+        weight_separator=feature.weight_separator,
+    )
 
 
 def _dtype(found: Iterable[pa.DataType]) -> Literal["string", "int64"] | None:

@@ -113,9 +113,12 @@ def pack_events(fields: dict[str, tuple[Tensor, IdEncoder]], length: int) -> tup
 
 
 def pack_weights(fields: dict[str, tuple[Tensor, IdEncoder]], weights: Tensor, length: int) -> Tensor:
-    """The weights `(B, L')` of the events that `pack_events` keeps, in their places: `(B, length)`, 1 if missing, 0 for padding."""
+    """The weights `(B, L')` of the events that `pack_events` keeps, in their places: `(B, length)`, 0 for padding.
+
+    A weight that is missing, or not finite, is 1.
+    """
     source, target, _ = _places(fields, length)
-    return _moved(tf.where(tf.math.is_nan(weights), 1.0, weights), source, target, length)
+    return _moved(tf.where(tf.math.is_finite(weights), weights, 1.0), source, target, length)
 
 
 def _places(fields: dict[str, tuple[Tensor, IdEncoder]], length: int) -> tuple[Tensor, Tensor, Tensor]:

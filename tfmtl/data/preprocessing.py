@@ -7,7 +7,7 @@ from typing import Any
 import tensorflow as tf
 
 from tfmtl.data.encoding import BinEncoder, IdEncoder, NumberEncoder, pack_events, pack_weights
-from tfmtl.data.splitting import split_fields
+from tfmtl.data.splitting import split_ids, split_weights
 from tfmtl.data.target_rates import TargetRateEncoder, folds
 from tfmtl.schema import Categorical, Feature, Numeric, Sequence, TargetRates
 from tfmtl.schema.categorical import MISSING_ID
@@ -127,20 +127,21 @@ class Preprocessor(tf.Module):
         if isinstance(feature, TargetRates):
             fold = folds(feature, x) if counted else None
             return {feature.name: self.rates[feature.name](raw[feature.column], fold)}
-        lists = {column: x[column] for column in raw}
+        lists, weights = {column: x[column] for column in raw}, feature.encoded_weights
         if feature.separator is not None:
-            lists = split_fields(feature, raw)
-            raw = {column: ids.to_tensor(MISSING_ID[ids.dtype.name]) for column, ids in lists.items()}
-        if feature.weights is not None:
-            raw[feature.weights] = _or_missing(raw[feature.weights], next(iter(raw.values())))
-        _check_lengths(feature.name, {column: (lists[column], ids) for column, ids in raw.items()})
+            lists = split_ids(feature, raw)
+            if weights is not None:
+                lists[weights] = split_weights(feature, raw)
+            raw = {name: items.to_tensor(MISSING_ID.get(items.dtype.name, math.nan)) for name, items in lists.items()}
+        _check_lengths(feature.name, {name: (lists[name], items) for name, items in raw.items()}, weights)
         fields = {
             feature.column(field): (raw[feature.column(field)], self.tables[feature.table_name(field)])
             for field in feature.fields
         }
         packed, mask = pack_events(fields, feature.length)
-        if feature.weights is not None:
-            packed[feature.weights] = pack_weights(fields, raw[feature.weights], feature.length)
+        if weights is not None:
+            filled = _filled_up(raw[weights], raw[feature.id_columns[0]])
+            packed[weights] = pack_weights(fields, filled, feature.length)
         return {**packed, feature.mask: mask}
 
 
@@ -166,10 +167,10 @@ def _raw_columns(feature: Feature) -> dict[str, _Column]:
 def encoded_columns(feature: Feature) -> dict[str, _Column]:
     """Shape and type of each encoded column that `feature` gives."""
     if isinstance(feature, Sequence):
-        shape, weights = (None, feature.length), [] if feature.weights is None else [feature.weights]
-        return dict.fromkeys((*feature.id_columns, feature.mask), (shape, tf.int32)) | dict.fromkeys(
-            weights, (shape, tf.float32)
-        )
+        shape = (None, feature.length)
+        columns: dict[str, _Column] = dict.fromkeys((*feature.id_columns, feature.mask), (shape, tf.int32))
+        weights = feature.encoded_weights
+        return columns if weights is None else {**columns, weights: (shape, tf.float32)}
     if isinstance(feature, Numeric) and feature.transform != "buckets":
         return _raw_columns(feature)
     if isinstance(feature, TargetRates):
@@ -201,20 +202,22 @@ def _check(column: str, value: Any, shape: tuple[int | None, ...], dtype: tf.DTy
     return tensor
 
 
-def _or_missing(weights: Tensor, ids: Tensor) -> Tensor:
-    """`weights`, or as many missing ones as there are ids, where a request leaves them out."""
+def _filled_up(weights: Tensor, ids: Tensor) -> Tensor:
+    """`weights`, with missing ones where rows have fewer of them than there are ids: their padding, or none at all."""
     rows, events = tf.unstack(tf.shape(ids))
-    absent = tf.fill((rows, tf.where(tf.shape(weights)[1] > 0, 0, events)), math.nan)
-    return tf.concat([weights, absent], axis=1)
+    return tf.concat([weights, tf.fill((rows, tf.maximum(events - tf.shape(weights)[1], 0)), math.nan)], axis=1)
 
 
-def _check_lengths(name: str, columns: dict[str, tuple[Any, Tensor]]) -> None:
-    """All columns of a history, each as given and as padded, must be equally long; a difference fails when the batch
-    is read."""
+def _check_lengths(name: str, columns: dict[str, tuple[Any, Tensor]], weights: str | None) -> None:
+    """All columns of a history, each as given and as padded, must be equally long, but for rows without weights; a
+    difference fails when the batch is read."""
     (first, ids), *others = columns.items()
     for column, other in others:
+        wanted, found = _lengths(ids, other)
+        if column == weights:
+            found = tf.where(found == 0, wanted, found)
         message = f"The columns of sequence {name!r} must be equally long; {first!r} and {column!r} are not."
-        tf.debugging.assert_equal(*_lengths(ids, other), message=message)
+        tf.debugging.assert_equal(wanted, found, message=message)
 
 
 def _lengths(first: tuple[Any, Tensor], second: tuple[Any, Tensor]) -> tuple[Tensor, Tensor]:

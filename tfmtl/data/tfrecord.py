@@ -19,6 +19,7 @@ from google.protobuf.message import DecodeError
 from tfmtl.data.columns import NO_INTEGER, Column, Physical, check_types
 from tfmtl.data.generated import generated
 from tfmtl.data.labels import FILE, ROW
+from tfmtl.data.splitting import items_in_words, items_of_tensor
 from tfmtl.data.store import LOCAL, Store
 from tfmtl.data.workers import under_parameter_servers
 from tfmtl.passes import PassCounter
@@ -69,7 +70,7 @@ class TfrecordSource:
         """Raises ValueError if a column is of another type than needed, or of different types in different files."""
         for file, physical in zip(self.files, self.physical, strict=True):
             # Every feature is a list in a tf.train.Example.
-            scalars = [replace(column, width=None, sequence=None) for column in columns]
+            scalars = [replace(column, width=None) for column in columns]
             check_types(file, scalars, physical)
             for column in columns:
                 if physical[column.name] != self.physical[0][column.name]:
@@ -130,7 +131,9 @@ class TfrecordSource:
             if column.sequence is not None:
                 histories.setdefault(column.sequence, {})[column.name] = column
         for fields in histories.values():
-            parsed |= _events({name: parsed[name] for name in fields}, names)
+            values = {name: parsed[name] for name in fields}
+            texts = next(iter(fields.values())).separator is not None
+            parsed |= _checked_texts(fields, values, names) if texts else _events(fields, values, names)
         return origin | {column.key: _converted(column, parsed[column.name]) for column in columns}
 
 
@@ -211,7 +214,7 @@ def _feature(column: Column, found: pa.DataType) -> tf.io.FixedLenFeature | tf.i
         pa.int64(): (tf.int64, NO_INTEGER),
         pa.float32(): (tf.float32, math.nan),
     }[_OF_DTYPE[column.dtype] if found == pa.null() else found]
-    if column.sequence is not None:
+    if column.sequence is not None and column.width is not None:
         return tf.io.RaggedFeature(dtype)
     if column.width is not None:
         return tf.io.FixedLenFeature((column.width,), dtype, [missing] * column.width)
@@ -232,20 +235,52 @@ def _converted(column: Column, values: Tensor) -> Tensor:
     return tf.where(values == NO_INTEGER, missing, numbers) if values.dtype == tf.int64 else numbers
 
 
-def _events(fields: dict[str, Tensor], names: Tensor) -> dict[str, Tensor]:
+def _events(fields: dict[str, Column], values: dict[str, Tensor], names: Tensor) -> dict[str, Tensor]:
     """The fields of a history without the positions where every one is missing, as `pack_events` drops them.
 
-    They must be equally long; a difference fails when the batch is read.
+    They must be equally long, but for a row without weights; a difference fails when the batch is read.
     """
-    (first, lists), *others = fields.items()
+    lengths = {name: lists.row_lengths() for name, lists in values.items()}
+    first = next(iter(values))
+    with tf.control_dependencies(_equally_long(fields, lengths, names)):
+        present = [
+            lists.flat_values != MISSING_ID[lists.dtype.name]
+            for name, lists in values.items()
+            if not fields[name].weighs
+        ]
+        event = tf.reduce_any(tf.stack(present), axis=0)
+        for name, column in fields.items():
+            if column.weighs:
+                absent = lengths[first] - lengths[name]
+                missing = tf.fill([tf.reduce_sum(absent)], math.nan)
+                values[name] = tf.concat([values[name], tf.RaggedTensor.from_row_lengths(missing, absent)], axis=1)
+    return {name: tf.ragged.boolean_mask(lists, lists.with_flat_values(event)) for name, lists in values.items()}
+
+
+def _checked_texts(fields: dict[str, Column], texts: dict[str, Tensor], names: Tensor) -> dict[str, Tensor]:
+    """The texts of a history, which must hold what they should, and equally many items; others fail when the batch is read."""
+    lengths, checks = dict[str, Tensor](), []
+    for name, column in fields.items():
+        lengths[name], wrong = items_of_tensor(texts[name], column)
+        message = f": column {name} must hold {items_in_words(column)}. Received: ".replace(
+            "'", ""
+        )  # TensorFlow escapes them
+        row = tf.argmax(tf.cast(wrong, tf.int32))
+        received = tf.strings.join([names[row], message, texts[name][row]])
+        checks.append(tf.debugging.Assert(~tf.reduce_any(wrong), [received]))
+    with tf.control_dependencies(checks + _equally_long(fields, lengths, names)):
+        return {name: tf.identity(values) for name, values in texts.items()}
+
+
+def _equally_long(fields: dict[str, Column], lengths: dict[str, Tensor], names: Tensor) -> list[Tensor]:
+    """Checks that all columns of a history hold as many items as the first, or, of weights, none."""
+    (first, wanted), *others = lengths.items()
     checks = []
-    for other, ids in others:
-        equal = ids.row_lengths() == lists.row_lengths()
+    for other, found in others:
+        equal = found == wanted
+        if fields[other].weighs:
+            equal |= found == 0
         bad = names[tf.argmin(tf.cast(equal, tf.int32))]
         message = f": columns {first} and {other} must hold equally many items"
         checks.append(tf.debugging.Assert(tf.reduce_all(equal), [tf.strings.join([bad, message])]))
-    with tf.control_dependencies(checks):
-        ids_alone = [ids for ids in fields.values() if not ids.dtype.is_floating]  # a weight makes no event
-        present = [ids.flat_values != MISSING_ID[ids.dtype.name] for ids in ids_alone]
-        event = tf.reduce_any(tf.stack(present), axis=0)
-    return {name: tf.ragged.boolean_mask(ids, ids.with_flat_values(event)) for name, ids in fields.items()}
+    return checks

@@ -31,12 +31,7 @@ def awkward_rows(features: tuple[Feature, ...]) -> Iterator[RawRows]:
         elif isinstance(feature, TargetRates):
             rows.setdefault(feature.column, _cycle(_awkward_ids(feature.ids()), shift))
         else:
-            for field in feature.fields:
-                histories = _awkward_histories(field, feature.length, shift)
-                rows[feature.column(field)] = _joined(histories, feature.separator) if feature.separator else histories
-            if feature.weights is not None:
-                weights = _cycle([0.0, 1.0, float("nan"), 2.5, 1e3], shift).astype(np.float32)
-                rows[feature.weights] = np.stack([np.roll(weights, i) for i in range(feature.length + 3)], 1)
+            rows |= _awkward_sequence(feature, shift)
     yield rows
     yield take(rows, slice(1))
     of_histories = {column for feature in features if isinstance(feature, Sequence) for column in feature.columns}
@@ -45,10 +40,30 @@ def awkward_rows(features: tuple[Feature, ...]) -> Iterator[RawRows]:
         yield {name: column[:, :0] if name in lists else column for name, column in rows.items()}
 
 
+def _awkward_sequence(feature: Sequence, shift: int) -> RawRows:
+    """The columns of a history, lists or texts."""
+    rows = {feature.column(field): _awkward_histories(field, feature.length, shift) for field in feature.fields}
+    numbers = _cycle([0.0, 1.0, float("nan"), 2.5, 1e3], shift).astype(np.float32)
+    weights = np.stack([np.roll(numbers, i) for i in range(feature.length + 3)], 1)
+    if feature.weights is not None:
+        rows[feature.weights] = weights
+    if feature.separator is None:
+        return rows
+    if feature.weight_separator is not None:
+        (column, events), *_ = rows.items()
+        pairs = zip(events.flat, weights.flat, strict=True)
+        weighed = [feature.weight_separator.encode().join(map(_text, pair)) for pair in pairs]
+        rows[column] = np.array([*weighed, None], object)[:-1].reshape(events.shape)
+    return {column: _joined(events, feature.separator) for column, events in rows.items()}
+
+
 def _joined(histories: np.ndarray, separator: str) -> np.ndarray:
     """Each history as one text."""
-    texts = [[event if isinstance(event, bytes) else str(event).encode() for event in events] for events in histories]
-    return np.array([separator.encode().join(events) for events in texts], object)
+    return np.array([separator.encode().join(map(_text, events)) for events in histories], object)
+
+
+def _text(item: Any) -> bytes:
+    return item if isinstance(item, bytes) else str(item).encode()
 
 
 def _awkward_ids(field: Categorical) -> list[Any]:

@@ -26,15 +26,15 @@ class EncodedHistories(NamedTuple):
     recency: Tensor
 
     def pooled(self, weights: Tensor) -> Tensor:
-        """The weighted sum of the events, `(T, S, B, D)`; zeros for an empty history.
+        """The weighted sum of the events, `(T, S, B, D)`; zeros where there is no weight, as in an empty history.
 
-        Weights `(T, S, B, L)` sum to 1, so the last norm's gamma and beta act on the sum instead of on L states:
+        Weights `(T, S, B, L)` else sum to 1, so the last norm's gamma and beta act on the sum instead of on L states:
         `sum_l w_l (gamma o_l + beta) = gamma sum_l w_l o_l + beta`.
         """
         total = ops.matmul(ops.cast(weights, self.states.dtype)[..., None, :], self.states)[..., 0, :]
         pooled = total * self.gamma + self.beta
-        present = ops.any(self.mask, axis=-1)  # (S, B)
-        return ops.where(present[..., None], pooled, ops.zeros_like(pooled))
+        some = ops.any(ops.not_equal(weights, 0.0), axis=-1)
+        return ops.where(some[..., None], pooled, ops.zeros_like(pooled))
 
 
 def recency_of(mask: Tensor) -> Tensor:

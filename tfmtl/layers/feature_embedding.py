@@ -28,7 +28,8 @@ class FeatureEmbedding(FieldEmbedding):
 
     Args:
         features: adapted features.
-        pool_sequences: False returns a sequence's events unpooled, its fields side by side.
+        pool_sequences: False returns a sequence's events unpooled, its fields side by side; their `weights`, if they have
+            some, are for what pools them.
         embeddings_initializer: of the tables.
         embeddings_regularizer: of the tables, as a whole at every step.
 

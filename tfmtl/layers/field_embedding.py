@@ -40,11 +40,6 @@ class FieldEmbedding(keras.layers.Layer):
         super().__init__(autocast=False, **kwargs)
         self.features = tuple(feature_from_dict(feature).encoded() for feature in features)
         check_features(self.features)
-        weighted = [f.name for f in self.features if isinstance(f, Sequence) and f.weights is not None]
-        if weighted and not pools:
-            raise ValueError(
-                f"The events of a history that is read one by one have no `weights`. Received: weights of {weighted}"
-            )
         self.embeddings_initializer = keras.initializers.get(embeddings_initializer)
         self.embeddings_regularizer = keras.regularizers.get(embeddings_regularizer)
         self.tables = FusedTables(

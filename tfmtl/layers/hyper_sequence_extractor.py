@@ -9,6 +9,7 @@ from tfmtl.keras_host import add_uncast, keras, ops, register_layer
 from tfmtl.layers.conditional_transformer import ConditionalTransformer, NormPosition
 from tfmtl.layers.encoded_histories import EncodedHistories, recency_of
 from tfmtl.layers.norm_hypernetwork import BETA, GAMMA, Condition, NormHypernetwork
+from tfmtl.layers.pooling import divided
 from tfmtl.layers.self_attention import MASKED
 from tfmtl.typing import Tensor
 
@@ -33,7 +34,8 @@ class HyperSequenceExtractor(keras.layers.Layer):
     once for each behaviour, not for each task; behaviours of one length are encoded as one batch.
 
     Positions are counted from the most recent event, so padding changes nothing, on whichever side and however long it
-    is. An empty history gives zeros.
+    is. An empty history gives zeros. Where events come with weights v, the interest is the mean by `w * v`:
+    `sum_l w_l v_l O_l / sum_l w_l v_l`, zeros where these sum to 0.
 
     Args:
         tasks: names of the tasks, the keys of the output.
@@ -54,13 +56,16 @@ class HyperSequenceExtractor(keras.layers.Layer):
         sequences: `{behavior: (B, L, D)}`; L may differ by behaviour.
         masks: `{behavior: (B, L)}`, 1 or true for events.
         target: `(B, D)`, the item to score; for `pooling="target"` alone.
+        weights: `{behavior: (B, L)}` of the behaviours whose events count by a number each, `v` above; the transformer
+            reads their events alike.
 
     Output shape:
         `{task: (B, S, D)}`, S behaviours.
 
     Raises:
         ValueError: no or repeated names, an unknown option, a count below 1; sequences or masks that lack a behaviour or
-            hold another, sequences of several widths, a target that is missing, of another width, or not read.
+            hold another, weights of no behaviour or for `pooling="last"`, which reads one event, sequences of several widths, a
+            target that is missing, of another width, or not read.
 
     Example:
 
@@ -156,22 +161,30 @@ class HyperSequenceExtractor(keras.layers.Layer):
         return ops.broadcast_to(found, (len(self.tasks), len(self.behaviors), *found.shape[2:]))
 
     def attention(
-        self, sequences: Mapping[str, Tensor], masks: Mapping[str, Tensor], target: Tensor | None = None
+        self,
+        sequences: Mapping[str, Tensor],
+        masks: Mapping[str, Tensor],
+        target: Tensor | None = None,
+        weights: Mapping[str, Tensor] | None = None,
     ) -> dict[str, dict[str, Tensor]]:
-        """The weights `{task: {behavior: (B, L)}}` that pooling gives to the events: what a task looks at."""
+        """The shares `{task: {behavior: (B, L)}}` that events have in the pooled interest: what a task looks at."""
         found: list[dict[str, Tensor]] = [{} for _ in self.tasks]
-        for histories, weights in self._read(sequences, masks, target):
-            every = ops.broadcast_to(weights, (len(self.tasks), *ops.shape(weights)[1:]))
+        for histories, shares in self._read(sequences, masks, target, weights or {}):
+            every = ops.broadcast_to(shares, (len(self.tasks), *ops.shape(shares)[1:]))
             for task, (index, name) in product(range(len(self.tasks)), enumerate(histories.behaviors)):
                 found[task][name] = every[task, index]
         return dict(zip(self.tasks, found, strict=True))
 
     def call(
-        self, sequences: Mapping[str, Tensor], masks: Mapping[str, Tensor], target: Tensor | None = None
+        self,
+        sequences: Mapping[str, Tensor],
+        masks: Mapping[str, Tensor],
+        target: Tensor | None = None,
+        weights: Mapping[str, Tensor] | None = None,
     ) -> dict[str, Tensor]:
         interests: dict[str, Tensor] = {}
-        for histories, weights in self._read(sequences, masks, target):
-            pooled = ops.unstack(histories.pooled(weights), len(histories.behaviors), axis=1)
+        for histories, shares in self._read(sequences, masks, target, weights or {}):
+            pooled = ops.unstack(histories.pooled(shares), len(histories.behaviors), axis=1)
             interests.update(zip(histories.behaviors, pooled, strict=True))
         stacked = ops.stack([interests[name] for name in self.behaviors], axis=2)  # (T, B, S, D)
         if self.hypernetwork.reads_task:
@@ -179,10 +192,14 @@ class HyperSequenceExtractor(keras.layers.Layer):
         return dict.fromkeys(self.tasks, stacked[0])
 
     def _read(
-        self, sequences: Mapping[str, Tensor], masks: Mapping[str, Tensor], target: Tensor | None
+        self,
+        sequences: Mapping[str, Tensor],
+        masks: Mapping[str, Tensor],
+        target: Tensor | None,
+        weights: Mapping[str, Tensor],
     ) -> Iterator[tuple[EncodedHistories, Tensor]]:
-        """`O_{t,s}` and `w_{t,s}`, one entry for all behaviours that are encoded together."""
-        self._check(sequences, masks, target)
+        """`O_{t,s}` and how much of each event is pooled, one entry for all behaviours that are encoded together."""
+        self._check(sequences, masks, target, weights)
         query = None if target is None else self.query(ops.cast(target, self.compute_dtype))
         modulation = self._modulation()
         for names, transformer in self._batches(sequences):
@@ -190,7 +207,8 @@ class HyperSequenceExtractor(keras.layers.Layer):
             if self.hypernetwork.reads_behavior:
                 chosen = ops.take(modulation, [self.behaviors.index(name) for name in names], axis=1)
             histories = self._encode(names, transformer, sequences, masks, chosen)
-            yield histories, self._weights(histories, query)
+            shares = self._shares(histories, query)
+            yield histories, _weighed(shares, histories, weights) if set(names) & set(weights) else shares
 
     def _batches(self, sequences: Mapping[str, Tensor]) -> Iterator[tuple[tuple[str, ...], Any]]:
         """The behaviours that go through a transformer together: those of one length, where they share it."""
@@ -222,7 +240,7 @@ class HyperSequenceExtractor(keras.layers.Layer):
         last = ops.cast(modulation[:, :, -1, :, None], states.dtype)  # (T, S, 2, 1, D)
         return EncodedHistories(names, states, last[:, :, GAMMA], last[:, :, BETA], mask, recency)
 
-    def _weights(self, histories: EncodedHistories, query: Tensor | None) -> Tensor:
+    def _shares(self, histories: EncodedHistories, query: Tensor | None) -> Tensor:
         """`w_{t,s}`, how much each event counts in the interest: `(T, S, B, L)` float32; T is 1 where all tasks agree."""
         mask, states = histories.mask, histories.states
         events = ops.cast(mask, "float32")
@@ -243,9 +261,16 @@ class HyperSequenceExtractor(keras.layers.Layer):
         written = self.hypernetwork(pairs)
         return ops.reshape(written, (num_tasks, num_behaviors, *written.shape[1:]))
 
-    def _check(self, sequences: Mapping[str, Any], masks: Mapping[str, Any], target: Any) -> None:
+    def _check(
+        self, sequences: Mapping[str, Any], masks: Mapping[str, Any], target: Any, weights: Mapping[str, Any]
+    ) -> None:
         _check_keys("sequences", sequences, self.behaviors)
         _check_keys("masks", masks, self.behaviors)
+        if weights and (self.pooling == "last" or not set(weights) <= set(self.behaviors)):
+            raise ValueError(
+                "`weights` must be of behaviours, and change nothing where pooling='last' reads one event. "
+                f"Received: weights of {sorted(weights)}, pooling={self.pooling!r}; known: {sorted(self.behaviors)}"
+            )
         width = self.positions.shape[-1]
         if self.pooling != "target" and target is not None:
             raise ValueError(
@@ -276,6 +301,14 @@ class HyperSequenceExtractor(keras.layers.Layer):
             "condition_on": self.condition_on,
             "share_transformer_across_behaviors": self.share_transformer_across_behaviors,
         }
+
+
+def _weighed(shares: Tensor, histories: EncodedHistories, weights: Mapping[str, Tensor]) -> Tensor:
+    """`shares` times the weights of the events, made to sum to 1 again; zeros where they sum to 0."""
+    alike = ops.ones_like(histories.mask[0], dtype="float32")
+    counts = ops.stack([ops.cast(weights.get(name, alike), "float32") for name in histories.behaviors])  # (S, B, L)
+    weighed = shares * counts
+    return divided(weighed, ops.sum(weighed, axis=-1, keepdims=True))
 
 
 def _check_keys(what: str, given: Mapping[str, Any], names: tuple[str, ...]) -> None:

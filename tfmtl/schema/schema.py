@@ -142,10 +142,11 @@ def check_features(features: Iterable[Feature]) -> None:
                 f"A feature is a `Categorical`, `Numeric`, `Sequence` or `TargetRates`. Received: {feature!r}"
             )
     check_distinct("feature", (feature.name for feature in features))
-    masks = [feature.mask for feature in features if isinstance(feature, Sequence)]
+    histories = [feature for feature in features if isinstance(feature, Sequence)]
+    made = [name for f in histories for name in (f.mask, f.encoded_weights) if name and name != f.weights]
     rates = [feature for feature in features if isinstance(feature, TargetRates)]
     columns = [column for feature in features if feature not in rates for column in feature.columns]
-    check_distinct("column", columns + masks + [feature.name for feature in rates])
+    check_distinct("column", columns + made + [feature.name for feature in rates])
     _check_rates(rates, features)
     _check_targets(features)
     first: dict[str, Categorical] = {}

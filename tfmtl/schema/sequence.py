@@ -24,6 +24,20 @@ class Sequence:
     `Sequence("film", [Categorical("genres", ...)], prefix="", ...)` takes it from the column `genres`. Where that column holds
     one text, `action|drama`, `separator="|"` takes it apart, in files, tables and requests alike.
 
+    Events may count by a number each: tags that come with a score, ids with a dwell time. The numbers stand in a column of
+    their own, `weights`, or beside the ids in one text, `action:0.3|drama:0.7`, with `weight_separator=":"`. With weights w
+    and vectors e
+
+    ```
+    sum         sum_l w_l e_l
+    mean        sum_l w_l e_l / sum_l w_l          zeros where the weights sum to 0
+    max         max_l w_l e_l                      entry by entry; a weight of 0 stands for a vector of zeros
+    attention   sum_l w_l a_l e_l
+    ```
+
+    and `DTRNRepresentation`, which pools for every task, takes a mean by the products of weights and attention. A weight that
+    is missing, or not finite, is 1, and so are all of a row that has none.
+
     Args:
         name: the history.
         fields: what describes an event; a field that shares its `table` with a feature is embedded like it.
@@ -34,17 +48,20 @@ class Sequence:
         target: with `pooling="attention"`, name of the feature that describes the item at hand as an event is described, or
             names, together as wide as the fields. They usually share the fields' tables.
         attention_units, attention_activation, attention_softmax: of the activation unit.
-        weights: a column of numbers, one for each event: how much it counts in a sum, a mean (`sum w e / sum w`) or beside its
-            score in an attention. A missing one is 1. Tags that come with a score, or ids with a dwell time, are such lists.
+        weights: a column of numbers, one for each event: how much it counts. It holds lists where the columns of ids do, and
+            texts, `0.3|0.7`, where there is a `separator`.
         prefix: what stands before a field's name in the name of its column; `"{name}_"` by default.
-        separator: what stands between the ids where a column holds them in one text; None where it holds lists. A text
-            between two separators that is no integer, where ids are integers, is an unknown id.
+        separator: what stands between the ids where a column holds them in one text; None where it holds lists. In a request
+            a text between two separators that is no integer, where ids are integers, is an unknown id, and one that is no
+            number, where it should be a weight, a missing one; files that hold such texts are refused.
+        weight_separator: what stands between an id and its weight where one text holds both; the last one counts where ids
+            hold it too. Models read these weights as the encoded column `{name}_weights`.
         side: as in `Categorical`.
 
     Raises:
         ValueError: no field, a field given twice, a column called `{name}_mask` or otherwise no name, `length < 1`, an
-            unknown pooling, a `target` where there is no attention or the other way round, or `weights` of a maximum or of
-            ids in one text.
+            unknown pooling, a `target` where there is no attention or the other way round, or a `weight_separator` without a
+            `separator`, beside `weights`, or of several fields.
     """
 
     name: str
@@ -59,6 +76,7 @@ class Sequence:
     weights: str | None = None
     prefix: str | None = None
     separator: str | None = None
+    weight_separator: str | None = None
     side: Side = "context"
 
     def __post_init__(self) -> None:
@@ -73,22 +91,39 @@ class Sequence:
             check_name(f"column of sequence {self.name!r}", column)
         if self.mask in self.columns:
             raise ValueError(f"No column of sequence {self.name!r} may be called {self.mask!r}: that is its mask.")
-        if self.separator is not None and (not isinstance(self.separator, str) or not self.separator):
-            raise ValueError(
-                f"`separator` of {self.name!r} must be a text of one character or more. Received: separator={self.separator!r}"
-            )
+        for option, given in (("separator", self.separator), ("weight_separator", self.weight_separator)):
+            if given is not None and (not isinstance(given, str) or not given):
+                raise ValueError(
+                    f"`{option}` of {self.name!r} must be a text of one character or more. Received: {option}={given!r}"
+                )
+        self._check_weights()
         check_option("pooling", self.pooling, Pooling, of=repr(self.name))
         object.__setattr__(self, "target", (self.target,) if isinstance(self.target, str) else tuple(self.target))
         object.__setattr__(self, "attention_units", check_units("attention_units", self.attention_units, least=1))
         check_option("attention_activation", self.attention_activation, AttentionActivation, of=repr(self.name))
-        if self.weights is not None and (self.pooling == "max" or self.separator is not None):
-            raise ValueError(
-                f"`weights` of {self.name!r} go with lists whose events are added up. Received: pooling={self.pooling!r}, "
-                f"separator={self.separator!r}"
-            )
         if bool(self.target) != (self.pooling == "attention"):
             raise ValueError(
                 f"`target` of {self.name!r} goes with pooling='attention'. Received: target={self.target}, pooling={self.pooling!r}"
+            )
+
+    def _check_weights(self) -> None:
+        """Raises ValueError unless weights stand in one place, and a separator of theirs tells them from ids."""
+        between, inside = self.separator, self.weight_separator
+        if inside is None:
+            return
+        if self.weights is not None or len(self.fields) > 1:
+            raise ValueError(
+                f"`weight_separator` of {self.name!r} goes with one field, and without a column of weights. "
+                f"Received: weight_separator={inside!r}, weights={self.weights!r}, {len(self.fields)} fields"
+            )
+        if between is None or between in inside or inside in between:
+            raise ValueError(
+                f"`weight_separator` of {self.name!r} goes with a `separator`, and neither may hold the other. "
+                f"Received: separator={between!r}, weight_separator={inside!r}"
+            )
+        if self.encoded_weights in self.columns:
+            raise ValueError(
+                f"No column of sequence {self.name!r} may be called {self.encoded_weights!r}: those are its weights."
             )
 
     @property
@@ -97,8 +132,13 @@ class Sequence:
         return f"{self.name}_mask"
 
     @property
+    def encoded_weights(self) -> str | None:
+        """Name of the encoded weights, `(B, L)` float32, 0 for padding; None where all events count alike."""
+        return self.weights if self.weight_separator is None else f"{self.name}_weights"
+
+    @property
     def columns(self) -> tuple[str, ...]:
-        """The raw columns that the feature reads: one a field, and the one of the weights."""
+        """The raw columns that the feature reads: one a field, and the one of the weights if they have one."""
         return (*self.id_columns, *([] if self.weights is None else [self.weights]))
 
     @property
@@ -126,5 +166,6 @@ class Sequence:
         return all(field.is_adapted for field in self.fields)
 
     def encoded(self) -> "Sequence":
-        """The feature as the model sees it, once ids are row numbers."""
-        return replace(self, separator=None, fields=tuple(field.encoded() for field in self.fields))
+        """The feature as the model sees it, once ids are row numbers and weights a column."""
+        fields = tuple(field.encoded() for field in self.fields)
+        return replace(self, fields=fields, weights=self.encoded_weights, separator=None, weight_separator=None)

@@ -207,6 +207,10 @@ def test_an_export_takes_weights_and_does_without(form, preset, tmp_path):
     found = served["rank"](item=tf.constant([1, 3], tf.int64), **{n: tf.constant(text) for n, text in ones.items()})
     rows = {name: text * 2 for name, text in ones.items()} | {"item": [1, 3]}
     np.testing.assert_allclose(found["click"], model(Preprocessor(schema.features)(rows))["click"], atol=1e-6)
+    if form == "texts":  # a served model takes what lacks for missing weights, and no more than there are ids
+        for score in ("3", "3|1|9", "3|one"):
+            again = served["rank"](item=tf.constant([1, 3], tf.int64), user_tag=["0|2"], score=[score])
+            np.testing.assert_array_equal(again["click"], found["click"])
 
 
 @pytest.mark.parametrize(

@@ -73,6 +73,28 @@ def test_what_it_proposes_can_be_read_and_learned(tmp_path):
         assert "clicks" not in x and x["genres"].shape == (64, 2), source
 
 
+def test_numbers_beside_ids_are_their_weights(tmp_path):
+    """Also where most rows have none, and where empty texts are most."""
+    tags, scores = ["a|b", "c|a", "", "", "b"] * 20, ["0.5|2", "", "", "", ".25"] * 20
+    table = {"tags": tags, "scores": scores, "other": ["1.5", "1|2", "3", "4", "5"] * 20}
+    table |= {"likes": ["x:1|b:2.5", "", "x:3", "", "b:1"] * 20, "click": [0, 1] * 50}
+    pa.csv.write_csv(pa.table(table), tmp_path / "rows.csv")
+    with pytest.warns(UserWarning, match=r"No feature .*numbers of no sequence: \['other \(string\)'\]"):
+        schema = infer_schema(tmp_path / "rows.csv", [Task("click")], dim=4)
+
+    def texts(name, **options):
+        field = Categorical(name, vocabulary="adapt", dtype="string", dim=4)
+        return Sequence(name, [field], prefix="", length=2, separator="|", **options)
+
+    assert schema.features == (texts("tags", weights="scores"), texts("likes", weight_separator=":"))
+    adapted = adapt(schema, read(tmp_path / "rows.csv", schema, batch_size=50))
+    x, _ = next(iter(read(tmp_path / "rows.csv", adapted, batch_size=5, encode=True)))
+    assert x["scores"].numpy().tolist() == [[0.5, 2], [1, 1], [0, 0], [0, 0], [0.25, 0]]
+    lists = {"seen": [[1], [], [2, 3]], "dwell": [[0.5], [], [1.0, 2.0]], "click": [0, 1, 0]}
+    (seen,) = infer_schema(lists, [Task("click")]).features
+    assert seen.weights == "dwell"
+
+
 def test_columns_that_are_not_there_are_named():
     with pytest.raises(ValueError, match=r"Columns \['b'\] are missing"):
         infer_schema({"a": [1, 2]}, [Task("b")])

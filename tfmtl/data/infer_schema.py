@@ -4,6 +4,7 @@ import keyword
 import re
 import warnings
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -20,7 +21,8 @@ from tfmtl.schema import Categorical, Feature, Numeric, Schema, Sequence, Task
 _FEW = 100
 """Integers of at most so many values are codes; of more they are numbers, unless their name says otherwise."""
 _IDS = re.compile(r"(?i)(^|[^a-z])(id|ids|code|key|type|zip|category|cat)$|[a-z](Id|ID|Code|Key|Type)$")
-_SEPARATORS = "|;"
+_SEPARATORS, _PAIR = "|;", ":"
+_NUMBER = r"\s*[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?\s*"
 _LONGEST = 50
 
 
@@ -41,14 +43,16 @@ def infer_schema(
     | text; integers called like ids, or of at most 100 values | `Categorical(vocabulary="adapt")` |
     | booleans | `Categorical(num_ids=2)` |
     | other integers, floats, decimals | `Numeric(transform="buckets")` |
-    | lists of integers or text; texts most of which hold `\\|` or `;` | `Sequence` |
+    | lists of integers or text; texts most of which hold `\\|` or `;`, empty ones aside | `Sequence` |
+    | texts whose items all end in `:` and a number | `Sequence(weight_separator=":")` |
+    | lists or texts of numbers with a point, in every row as many as a sequence has ids, or none | its `weights` |
     | lists of floats, all of one length | `Numeric(size=...)` |
 
-    Columns that folders' names hold (`country=NO/part-0.parquet`) are proposed too, but for dates. Times, structures and columns
-    of one value alone are left out, with a warning that names them. A name that no feature can have is replaced, and the column
-    stands in `column`. The proposal cannot know which columns are known only after the fact: leave those out, or the model
-    learns from what it will not have. `print(schema.to_json())` shows it without defaults, `Schema.from_json` reads what was
-    edited.
+    Columns that folders' names hold (`country=NO/part-0.parquet`) are proposed too, but for dates. Times, structures, columns of
+    one value alone and lists of numbers that fit no sequence are left out, with a warning that names them. A name that no
+    feature can have is replaced, and the column stands in `column`. The proposal cannot know which columns are known only after
+    the fact: leave those out, or the model learns from what it will not have. `print(schema.to_json())` shows it without
+    defaults, `Schema.from_json` reads what was edited.
 
     Args:
         source, csv, storage_options: as in `read`.
@@ -79,18 +83,27 @@ def infer_schema(
         raise ValueError(f"Columns {absent} are missing. Received: {list(columns)}")
     features: list[Feature] = []
     unread: list[str] = []
+    numbers: list[str] = []
     for column, values in columns.items():
         if column not in labels | left_out:
             name = _name(column, {feature.name for feature in features} | {task.name for task in tasks})
             feature = (
                 None if column not in table.column_names and _are_dates(values) else _feature(name, column, values, dim)
             )
-            if feature is None:
-                unread.append(f"{column} ({values.type})")
-            else:
+            if feature is not None:
                 features.append(feature)
+            elif _counts_of_numbers(values) is not None:
+                numbers.append(column)
+            else:
+                unread.append(f"{column} ({values.type})")
+    unread += [
+        f"{column} ({columns[column].type})" for column in numbers if not _taken_as_weights(column, features, columns)
+    ]
     if unread:
-        warnings.warn(f"No feature is proposed for columns of times, structures or one value: {unread}", stacklevel=2)
+        warnings.warn(
+            f"No feature is proposed for columns of times, structures, one value or numbers of no sequence: {unread}",
+            stacklevel=2,
+        )
     return Schema(features, tasks)
 
 
@@ -122,10 +135,13 @@ def _feature(name: str, column: str, values: pa.Array, dim: int) -> Feature | No
     if types.is_boolean(kind):
         return Categorical(name, num_ids=2, dim=dim, **renamed)
     if is_text(kind):
-        separator = _separator(values)
+        separator, weight_separator = _separators(values)
         if separator:
+            if _counts_of_numbers(values) is not None:
+                return None
             length = pc.max(pc.count_substring(values.cast(pa.string()), separator)).as_py() + 1
-            return _sequence(name, renamed, length, dim, "string", separator=separator)
+            options = {} if weight_separator is None else {"weight_separator": weight_separator}
+            return _sequence(name, renamed, length, dim, "string", separator=separator, **options)
         return Categorical(name, vocabulary="adapt", dtype="string", dim=dim, **renamed)
     if types.is_integer(kind) and (distinct <= _FEW or _IDS.search(column)):
         return Categorical(name, vocabulary="adapt", dtype="int64", dim=dim, **renamed)
@@ -151,14 +167,62 @@ def _sequence(name: str, renamed: dict[str, Any], length: int, dim: int, dtype: 
     return Sequence(name, (field,), prefix="", length=min(max(length, 1), _LONGEST), **options)
 
 
-def _separator(texts: pa.Array) -> str | None:
-    """What most texts hold, of the usual separators."""
-    plain = texts.cast(pa.string()).drop_null()
+def _separators(texts: pa.Array) -> tuple[str | None, str | None]:
+    """What stands between items, of the usual separators, and between an id and its weight.
+
+    Most texts hold it; or some, and all items have a weight or are numbers with a point.
+    """
+    plain = _filled(texts)
     for separator in _SEPARATORS:
-        share = pc.mean(pc.match_substring(plain, separator)).as_py()
-        if share is not None and share > 0.5:
-            return separator
-    return None
+        share = pc.mean(pc.match_substring(plain, separator)).as_py() or 0.0
+        items = pc.split_pattern(plain, separator).flatten()
+        paired = share > 0 and pc.all(pc.match_substring_regex(items, rf"^.+{_PAIR}{_NUMBER}$")).as_py()
+        if share > 0.5 or paired or (share > 0 and _are_numbers(items)):
+            return separator, _PAIR if paired else None
+    return None, None
+
+
+def _filled(texts: pa.Array) -> pa.Array:
+    """Those that are not empty."""
+    plain = texts.cast(pa.string()).drop_null()
+    return plain.filter(pc.not_equal(plain, ""))
+
+
+def _are_numbers(items: pa.Array) -> bool:
+    """Whether all of them are numbers, and one has a point; integers are ids."""
+    numbers = pc.all(pc.match_substring_regex(items, f"^(?:{_NUMBER})?$")).as_py()
+    return numbers and pc.any(pc.match_substring(items, ".")).as_py()
+
+
+def _counts_of_numbers(values: pa.Array) -> np.ndarray | None:
+    """How many numbers each row lists, in a list or a text; None if the column holds something else."""
+    if is_list(values.type):
+        return _counts(values, None) if types.is_floating(values.type.value_type) else None
+    separator = _separators(values)[0] if is_text(values.type) else None
+    if separator is None or not _are_numbers(pc.split_pattern(_filled(values), separator).flatten()):
+        return None
+    return _counts(values, separator)
+
+
+def _counts(values: pa.Array, separator: str | None) -> np.ndarray:
+    """How many items each row has."""
+    if separator is None:
+        return pc.list_value_length(values).fill_null(0).to_numpy()
+    plain = values.cast(pa.string()).fill_null("")
+    return pc.if_else(pc.equal(plain, ""), 0, pc.add(pc.count_substring(plain, separator), 1)).to_numpy()
+
+
+def _taken_as_weights(column: str, features: list[Feature], columns: dict[str, pa.Array]) -> bool:
+    """Makes the numbers of `column` the weights of the first of `features` that they fit; False where they fit none."""
+    counts, as_texts = _counts_of_numbers(columns[column]), is_text(columns[column].type)
+    for place, feature in enumerate(features):
+        if not isinstance(feature, Sequence) or feature.encoded_weights or _name(column, set()) != column:
+            continue
+        items = _counts(columns[feature.sources[0]], feature.separator)
+        if (feature.separator is not None) == as_texts and np.all((counts == items) | (counts == 0)):
+            features[place] = replace(feature, weights=column)
+            return True
+    return False
 
 
 def _are_dates(values: pa.Array) -> bool:

@@ -51,9 +51,9 @@ class Sequence:
         weights: a column of numbers, one for each event: how much it counts. It holds lists where the columns of ids do, and
             texts, `0.3|0.7`, where there is a `separator`.
         prefix: what stands before a field's name in the name of its column; `"{name}_"` by default.
-        separator: what stands between the ids where a column holds them in one text; None where it holds lists. In a request
-            a text between two separators that is no integer, where ids are integers, is an unknown id, and one that is no
-            number, where it should be a weight, a missing one; files that hold such texts are refused.
+        separator: what stands between the ids where a column holds them in one text; None where it holds lists. A file is
+            refused whose text has no integer between two separators, where ids are integers, no number for a weight, or more
+            or fewer weights than ids. A served model takes them for an unknown id, a missing weight, and missing or no weights.
         weight_separator: what stands between an id and its weight where one text holds both; the last one counts where ids
             hold it too. Models read these weights as the encoded column `{name}_weights`.
         side: as in `Categorical`.

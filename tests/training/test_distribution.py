@@ -193,37 +193,6 @@ def test_refuses_parameter_servers_that_nobody_named(monkeypatch):
         strategy("parameter_server")
 
 
-def test_a_step_sends_the_rows_it_looked_up_and_all_dense_weights():
-    """What `docs/scale.md` reckons with, of the gradients themselves: a table's size is not in it."""
-    import tensorflow as tf
-
-    from tfmtl.models import shared_bottom
-    from tfmtl.schema import Categorical, Schema, Task
-
-    width, rows, features = 16, 32, 3
-    schema = Schema(
-        [Categorical(f"f{i}", num_ids=5000, dim=width) for i in range(features)], [Task("click"), Task("buy")]
-    )
-    model = shared_bottom(schema, units=(8,), tower_units=(4,))
-    x = {f"f{i}": tf.random.uniform((rows,), 1, 5000, "int32") for i in range(features)}
-    variables = [getattr(v, "value", v) if not isinstance(v, tf.Variable) else v for v in model.trainable_variables]
-    with tf.GradientTape() as tape:
-        loss = sum(tf.reduce_sum(said) for said in model(x).values())
-    tables, dense = [], 0
-    for gradient in tape.gradient(loss, variables):
-        if isinstance(gradient, tf.IndexedSlices):
-            tables.append(gradient)
-        else:
-            dense += 4 * int(tf.size(gradient))
-    sent = sum(
-        int(tf.size(each.values)) * each.values.dtype.size + int(tf.size(each.indices)) * each.indices.dtype.size
-        for each in tables
-    )
-    assert tables and sent <= rows * features * (4 * width + 8)
-    assert sent >= rows * features * (4 * width + 4)
-    assert dense == 4 * sum(int(tf.size(v)) for v in variables if v.shape[0] < 5000)
-
-
 def test_default_and_auto():
     import tensorflow as tf
 

@@ -3,6 +3,8 @@
 import json
 import os
 import socket
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -47,9 +49,9 @@ OPTIMIZERS = {
 }
 
 
-def made(kind, balancer=None):
+def made(kind, balancer=None, regularizer=None):
     keras.utils.set_random_seed(7)
-    model = tfmtl.models.shared_bottom(schema, units=(6,), tower_units=(4,))
+    model = tfmtl.models.shared_bottom(schema, units=(6,), tower_units=(4,), embeddings_regularizer=regularizer)
     model = model if balancer is None else balanced(model, balancer)
     optimizer = OPTIMIZERS[kind]()
     model.compile(optimizer, **objectives(TASKS, optimizer=optimizer, decay_steps=6))
@@ -103,7 +105,14 @@ model.save(f"{folder}/model.keras")
 model.save_weights(f"{folder}/model.weights.h5")
 if options.get("export"):
     tfmtl.export(model if balancer is None else model.plain(), f"{folder}/served", schema)
-print(json.dumps({"figures": figures, "index": index}, default=float))
+told = {"figures": figures, "index": index, "weights": [(v.name, v.shape.num_elements()) for v in model.trainable_variables]}
+if options.get("traffic"):
+    from step_traffic import collectives, given, step
+
+    with workers.scope():
+        dense = made("lazy", regularizer="l2")  # whose table's gradient is as large as the table
+    told |= {"sent": given(collectives(step(model, mine))), "sent_dense": given(collectives(step(dense, mine)))}
+print(json.dumps(told, default=float))
 """
 
 
@@ -160,7 +169,7 @@ def environment(cluster, role, index):
     return {
         **os.environ,
         "TF_CPP_MIN_LOG_LEVEL": "3",
-        "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'tests'}",
+        "PYTHONPATH": os.pathsep.join(map(str, (ROOT, ROOT / "tests", ROOT / "benchmarks"))),
         "TF_USE_LEGACY_KERAS": "1",
         "CUDA_VISIBLE_DEVICES": "-1",
         "TF_CONFIG": json.dumps(config),
@@ -182,18 +191,19 @@ def run_workers(count, script, *arguments, timeout=540):
 
 
 def train(count, folder, **options):
-    """Runs `WORKER`; all must succeed, with the same figures."""
+    """Runs `WORKER`; all must succeed, with the same figures. Returns what one of them tells."""
     done = run_workers(count, WORKER, folder, json.dumps(options))
     for code, printed, errors in done:
         assert code == 0, f"{printed}\n{errors[-6000:]}"
     told = [json.loads(printed.splitlines()[-1]) for _, printed, _ in done]
     assert sorted(each["index"] for each in told) == list(range(count))
     assert all(each["figures"] == told[0]["figures"] for each in told)
+    return told[0]
 
 
 def test_two_workers_with_shards_equal_one_process(tmp_path):
-    """And the chief alone writes what all save and export."""
-    train(2, tmp_path, optimizers=["lazy"], export=True)
+    """The chief alone writes what all save and export, and a step sends what `docs/scale.md` reckons with."""
+    told = train(2, tmp_path, optimizers=["lazy"], export=True, traffic=True)
     assert sorted(path.name for path in tmp_path.iterdir()) == [
         "best.keras",
         "best.keras.json",
@@ -202,6 +212,16 @@ def test_two_workers_with_shards_equal_one_process(tmp_path):
         "served",
     ]
     assert [path.name for path in (tmp_path / "served").iterdir() if path.name.isdigit()] == ["1"]
+    sent, planted, weights = told["sent"], told["sent_dense"], told["weights"]
+    (table,) = (4 * size for name, size in weights if "table" in name)
+    dense = 4 * sum(size for name, size in weights) - table
+    assert sent["rows of tables"] == [4, 2 * 4 + 4]  # their number; of each row its two weights and where it lies
+    assert sent["dense gradients"] == [dense, 0]
+    assert sent["losses and balancers"] == [3 * 2 * 4, 0]
+    # Two areas under the curve, read once; of other metrics a few sums.
+    assert 0 <= sent["metrics"][0] - 2 * 2 * 16_384 * 8 < 500 and sent["metrics"][1] == 0
+    assert set(sent) - set(planted) == {"rows of tables"} and not set(planted) - set(sent)
+    assert planted["dense gradients"] == [dense + table, 0]
 
 
 @pytest.mark.slow
@@ -225,6 +245,20 @@ def test_a_lost_worker_is_named_and_all_go_on_after_a_restart(fault, tmp_path):
 @pytest.mark.parametrize("count", [2, 3])
 def test_workers_with_every_optimizer_equal_one_process(count, tmp_path):
     train(count, tmp_path, optimizers=["sgd", "adam", "lazy", "rows", "split"])
+
+
+@pytest.mark.slow
+def test_the_page_says_what_a_step_of_its_example_sends():
+    printed = subprocess.run(
+        [sys.executable, ROOT / "benchmarks" / "step_traffic.py"],
+        capture_output=True,
+        text=True,
+        timeout=540,
+        check=True,
+    )
+    page = (ROOT / "docs" / "scale.md").read_text()
+    lines = printed.stdout.split("\n")
+    assert len(lines) > 12 and [line for line in lines if line not in page] == []
 
 
 @pytest.mark.slow

@@ -67,7 +67,8 @@ class MaskedMetric(keras.metrics.Metric):
         self.sums.assign_add(ops.cast(self.measure(rows), PRECISE))
 
     def result(self) -> Tensor:
-        return ops.cast(self.figure(ops.convert_to_tensor(self.sums)), "float32")
+        # On tf_keras each look at the variable would sum it over all replicas once more; a cast is one look.
+        return ops.cast(self.figure(ops.cast(self.sums, PRECISE)), "float32")
 
     def reset_state(self) -> None:
         self.sums.assign(np.zeros(self.sums.shape, PRECISE))

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from harness import assert_reloads, gradients, ops, run_fresh
+from harness import assert_reloads, gradients, ops
 from references import assert_follows, relu, shaken, softmax
 
 from tfmtl.keras_host import keras
@@ -116,46 +116,3 @@ def test_refuses():
         DSelectK(4, entropy=-1)
     with pytest.raises(ValueError, match="num_experts=1"):
         DSelectK(4, num_experts=1)
-
-
-@pytest.mark.keras3
-@pytest.mark.parametrize("host", ["0", "1"], ids=["keras3", "tf_keras"])
-def test_penalties_of_two_replicas_are_those_of_one_device(host):
-    """Of rows that differ, in a last batch that splits 2 to 1; the penalties are as large as the losses."""
-    run_fresh(
-        """
-        import numpy as np
-        import tensorflow as tf
-        import tfmtl
-        from tfmtl import Categorical, Schema, Task
-        from tfmtl.keras_host import keras
-        from tfmtl.stages import DSelectK, SharedBottomRepresentation, Towers
-
-        cpu = tf.config.list_physical_devices("CPU")[0]
-        tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
-        schema = Schema([Categorical("item", num_ids=12, dim=3)], [Task("click", mean=0.5), Task("buy", mean=0.5)])
-        random = np.random.default_rng(0)
-        labels = {task: random.integers(0, 2, 11).astype("float32") for task in schema.task_names}
-        data = tf.data.Dataset.from_tensor_slices(({"item": np.arange(11, dtype="int32")}, labels)).batch(4)
-
-        def train(strategy, entropy=1.0):
-            keras.utils.set_random_seed(7)
-            with strategy.scope():
-                bottom = SharedBottomRepresentation(schema.features, schema.task_names)
-                trunk = DSelectK(3, num_experts=3, entropy=entropy)
-                model = tfmtl.build(schema, bottom, trunk, Towers(schema.tasks, units=()))
-                for gate in trunk.mixers.values():  # beside 0, where digits stand still
-                    gate.digit_kernel.assign(random_kernels[: gate.digit_kernel.shape[0]])
-                model.compile(keras.optimizers.SGD(0.3), loss=tfmtl.objectives(schema.tasks, normalize=False)["loss"])
-            return model.fit(data, verbose=0).history["loss"], model.get_weights()
-
-        random_kernels = random.normal(size=(3, 4)).astype("float32")
-        one, two = train(tf.distribute.get_strategy()), train(tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"]))
-        for ours, theirs in zip(two[1], one[1], strict=True):
-            np.testing.assert_allclose(ours, theirs, rtol=2e-4, atol=2e-5)
-        np.testing.assert_allclose(two[0], one[0], rtol=2e-4)
-        without = train(tf.distribute.get_strategy(), entropy=0.0)
-        assert max(np.abs(a - b).max() for a, b in zip(one[1], without[1])) > 1e-2
-        """,
-        env={"TF_USE_LEGACY_KERAS": host},
-    )

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from harness import assert_reloads, run_fresh
+from harness import assert_reloads
 from references import assert_follows, shaken
 
 from tfmtl.keras_host import dtype_of, keras
@@ -61,40 +61,6 @@ def test_reloads(x, tmp_path):
     half = GlobalBatchNormalization(dtype="mixed_bfloat16")
     assert dtype_of(half(x, training=True)) == "bfloat16"
     assert {dtype_of(weight) for weight in half.weights} == {"float32"}
-
-
-@pytest.mark.keras3
-@pytest.mark.parametrize("host", ["0", "1"], ids=["keras3", "tf_keras"])
-def test_two_replicas_equal_one_device(host):
-    """A stack with `batch_norm`: its weights and its averages."""
-    run_fresh(
-        """
-        import numpy as np
-        import tensorflow as tf
-        from tfmtl.keras_host import keras
-        from tfmtl.layers import MLP
-
-        cpu = tf.config.list_physical_devices("CPU")[0]
-        tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
-        random = np.random.default_rng(0)
-        rows = random.normal(3, 2, (16, 5)).astype("float32")
-        data = tf.data.Dataset.from_tensor_slices((rows, rows[:, :1])).batch(8)
-
-        def train(strategy):
-            keras.utils.set_random_seed(7)
-            with strategy.scope():
-                inputs = keras.Input((5,))
-                model = keras.Model(inputs, keras.layers.Dense(1)(MLP([4], batch_norm=True, activation="gelu")(inputs)))
-                model.compile(keras.optimizers.SGD(0.05), loss="mse")
-            model.fit(data, verbose=0)
-            return model.get_weights()
-
-        two = train(tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"]))
-        for ours, theirs in zip(two, train(tf.distribute.get_strategy()), strict=True):
-            np.testing.assert_allclose(ours, theirs, rtol=2e-4, atol=2e-5)
-        """,
-        env={"TF_USE_LEGACY_KERAS": host},
-    )
 
 
 def test_refuses():

@@ -1,9 +1,9 @@
-"""StarDense, PartitionedNormalization and STARHead against their equations and routes, also over replicas."""
+"""StarDense, PartitionedNormalization and STARHead against their equations and routes."""
 
 import numpy as np
 import pytest
 import tensorflow as tf
-from harness import assert_reloads, gradients, ops, run_fresh
+from harness import assert_reloads, gradients, ops
 from references import assert_follows, relu, shaken, sigmoid
 
 from tfmtl.keras_host import keras
@@ -168,47 +168,6 @@ def test_reloads(x, tmp_path):
     assert STARHead.from_config(bare.get_config()).get_config() == bare.get_config()
     half = STARHead(TASKS[:1], dtype="mixed_bfloat16")(rows, training=True)
     assert np.asarray(half["click"]).dtype == np.float32
-
-
-@pytest.mark.keras3
-@pytest.mark.parametrize("host", ["0", "1"], ids=["keras3", "tf_keras"])
-def test_two_replicas_equal_one_device(host):
-    """What is normalised over rows is so over those of the global batch: STAR's scenarios, one of which has all its rows on one
-    replica, and HoME's experts."""
-    run_fresh(
-        """
-        import numpy as np
-        import tensorflow as tf
-        import tfmtl
-        from tfmtl import Categorical, Schema, SharedBottomRepresentation, Task, build
-        from tfmtl.keras_host import keras
-        from tfmtl.stages import HoME, STARHead
-
-        cpu = tf.config.list_physical_devices("CPU")[0]
-        tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
-        SCHEMA = Schema([Categorical("tab", num_ids=3, dim=2), Categorical("item", num_ids=9, dim=2)], [Task("click", mean=0.5)])
-        random = np.random.default_rng(0)
-        rows = {"tab": np.array([1, 1, 2, 2, 0, 3, 3, 3] * 2, "int32"), "item": np.arange(16, dtype="int32") % 10}
-        data = tf.data.Dataset.from_tensor_slices((rows, {"click": random.integers(0, 2, 16).astype("float32")})).batch(8)
-
-        def train(strategy):
-            keras.utils.set_random_seed(7)
-            with strategy.scope():
-                bottom = SharedBottomRepresentation(SCHEMA.features, SCHEMA.task_names, scenario="tab")
-                # Without a kink: a scenario whose rows are alike is normalised to 0, give or take what rounding leaves.
-                head = STARHead(SCHEMA.tasks, units=(3,), auxiliary_units=(2,), scenario_dim=2, activation="gelu")
-                trunk = HoME((3, 3), num_shared_experts=1, num_group_experts=1, num_feature_gates=1)
-                model = build(SCHEMA, bottom, trunk, head)
-                model.compile(keras.optimizers.SGD(0.2), loss=tfmtl.objectives(SCHEMA.tasks)["loss"])
-            model.fit(data, verbose=0)
-            return model.get_weights()
-
-        two = train(tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"]))
-        for ours, theirs in zip(two, train(tf.distribute.get_strategy()), strict=True):
-            np.testing.assert_allclose(ours, theirs, rtol=2e-4, atol=2e-5)
-        """,
-        env={"TF_USE_LEGACY_KERAS": host},
-    )
 
 
 def test_refuses(x):

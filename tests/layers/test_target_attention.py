@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import tensorflow as tf
-from harness import assert_all_trained, assert_reloads, gradients, ops, run_fresh
+from harness import assert_all_trained, assert_reloads, gradients, ops
 
 import tfmtl
 from tfmtl.keras_host import dtype_of
@@ -153,34 +153,6 @@ def test_an_export_answers_as_the_model_and_ranks_as_full_rows(preset, tmp_path)
     # Of one task: of STEM's tables and units those of the streams that it reads.
     path = tfmtl.export(model, tmp_path, SCHEMA, examples=raw, tasks=["buy"])
     assert "rank" in tf.saved_model.load(str(path)).signatures
-
-
-def test_two_replicas_equal_one_device():
-    run_fresh(
-        """
-        import numpy as np
-        import tensorflow as tf
-        from layers.test_target_attention import LABELS, ROWS, SCHEMA
-        from tfmtl import objectives
-        from tfmtl.keras_host import keras
-        from tfmtl.models import shared_bottom
-
-        cpu = tf.config.list_physical_devices("CPU")[0]
-        tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
-
-        def trained(strategy):
-            keras.utils.set_random_seed(0)
-            with strategy.scope():
-                model = shared_bottom(SCHEMA, units=(4,), tower_units=())
-                model.compile(keras.optimizers.SGD(0.2), loss=objectives(SCHEMA.tasks)["loss"])
-            model.fit(tf.data.Dataset.from_tensor_slices((ROWS, LABELS)).batch(4), epochs=2, verbose=0)
-            return model.get_weights()
-
-        one, two = trained(tf.distribute.get_strategy()), trained(tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"]))
-        for ours, theirs in zip(two, one, strict=True):
-            np.testing.assert_allclose(ours, theirs, rtol=2e-4, atol=1e-5)
-        """
-    )
 
 
 @pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])

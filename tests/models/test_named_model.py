@@ -101,10 +101,10 @@ def test_what_layers_add_counts_once_under_replicas():
         from tfmtl.keras_host import keras
         from tfmtl.named_model import NamedModel
         from tfmtl.losses import MaskedMeanSquaredError
+        from replicas import assert_replicas_agree, split_cpu
         from training.models import AddedLoss
 
-        cpu = tf.config.list_physical_devices("CPU")[0]
-        tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
+        split_cpu()
         x = np.random.default_rng(0).normal(size=(8, 3)).astype("float32")
         data = tf.data.Dataset.from_tensor_slices((x, {"a": x[:, 0], "b": x[:, 1]})).batch(8)
 
@@ -118,10 +118,7 @@ def test_what_layers_add_counts_once_under_replicas():
             model.fit(data, epochs=3, verbose=0)
             return model.get_weights()
 
-        one = weights(tf.distribute.get_strategy())
-        two = weights(tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"]))
-        for ours, theirs in zip(two, one, strict=True):
-            np.testing.assert_allclose(ours, theirs, atol=1e-6)
+        assert_replicas_agree(weights, rtol=1e-7, atol=1e-6)
         """
     )
 

@@ -2,20 +2,13 @@
 
 from typing import Any
 
-from tfmtl.keras_host import add_uncast, keras, ops, register_layer
-from tfmtl.layers.moving_moments import (
-    MOMENTUM,
-    add_moving_moments,
-    check_averaging,
-    global_moments,
-    moving_moments,
-    take_in,
-)
+from tfmtl.keras_host import add_uncast, ops, register_layer
+from tfmtl.layers.moving_moments import MOMENTUM, MovingMoments
 from tfmtl.typing import Tensor
 
 
 @register_layer
-class GlobalBatchNormalization(keras.layers.Layer):
+class GlobalBatchNormalization(MovingMoments):
     """Normalises each unit by its mean and variance over the global batch.
 
     ```
@@ -60,31 +53,21 @@ class GlobalBatchNormalization(keras.layers.Layer):
     """
 
     def __init__(self, *, momentum: float = MOMENTUM, epsilon: float = 1e-3, **kwargs: Any):
-        super().__init__(**kwargs)
+        super().__init__(momentum=momentum, epsilon=epsilon, **kwargs)
         self.supports_masking = True
-        check_averaging(momentum, epsilon)
-        self.momentum = momentum
-        self.epsilon = epsilon
 
     def build(self, input_shape: Any) -> None:
         width = input_shape[-1]
         self.gamma = add_uncast(self, "gamma", (width,), "ones")
         self.beta = add_uncast(self, "beta", (width,), "zeros")
-        add_moving_moments(self, (width,))
+        self.add_averages((width,))
         self.built = True
 
     def call(self, x: Tensor, training: bool | None = None, mask: Tensor | None = None) -> Tensor:
         x = ops.cast(x, "float32")
-        if training and self.trainable:
-            mean, variance, rows = global_moments(x, mask)
-            take_in(self, mean, variance, rows, self.momentum)
-        else:
-            mean, variance = moving_moments(self)
+        mean, variance = self.moments(x, mask, training)
         scale = ops.convert_to_tensor(self.gamma) * ops.rsqrt(variance + self.epsilon)
         return ops.cast((x - mean) * scale + ops.convert_to_tensor(self.beta), self.compute_dtype)
 
     def compute_output_shape(self, input_shape: Any) -> tuple[int | None, ...]:
         return tuple(input_shape)
-
-    def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "momentum": self.momentum, "epsilon": self.epsilon}

@@ -3,35 +3,15 @@
 from typing import Any
 
 from tfmtl.cross_replica import num_replicas, sum_over_replicas
-from tfmtl.keras_host import add_statistic, ops
+from tfmtl.keras_host import add_statistic, keras, ops
 from tfmtl.typing import Tensor
 
 MOMENTUM = 0.9
 """The default of every layer here. Keras's 0.99 goes by hundreds of steps, in which the layers below become others."""
 
 
-def check_averaging(momentum: float, epsilon: float) -> None:
-    """Raises ValueError unless `momentum` is in [0, 1) and `epsilon`, which is added to variances, above 0."""
-    if not 0 <= momentum < 1:
-        raise ValueError(f"`momentum` must be in [0, 1). Received: momentum={momentum}")
-    if not epsilon > 0:
-        raise ValueError(f"`epsilon` must be > 0. Received: epsilon={epsilon}")
-
-
-def add_moving_moments(layer: Any, shape: tuple[int, ...]) -> None:
-    """Gives `layer` the weights `moving_mean`, `moving_variance` and `moving_rows`: how many rows either stands for."""
-    layer.moving_mean = add_statistic(layer, "moving_mean", shape, "zeros")
-    layer.moving_variance = add_statistic(layer, "moving_variance", shape, "ones")
-    layer.moving_rows = add_statistic(layer, "moving_rows", shape, "zeros")
-
-
-def moving_moments(layer: Any) -> tuple[Tensor, Tensor]:
-    """The averages for inference: 0 and 1 where nothing was seen yet."""
-    return ops.convert_to_tensor(layer.moving_mean), ops.convert_to_tensor(layer.moving_variance)
-
-
-def take_in(layer: Any, mean: Tensor, variance: Tensor, rows: Tensor, momentum: float) -> None:
-    """Takes the moments of a batch into the moving averages of `layer`.
+class MovingMoments(keras.layers.Layer):
+    """Base of the layers that read means and variances: of the batch in training, and moving averages of them in inference.
 
     ```
     n       <- momentum n + (1 - momentum) rows
@@ -39,23 +19,56 @@ def take_in(layer: Any, mean: Tensor, variance: Tensor, rows: Tensor, momentum: 
     ```
 
     So an average is the mean of all values seen, weighted by their rows and by `momentum` to the power of their age. The
-    start weighs nothing, as after the division by `1 - momentum^t` in Adam. Where there are no rows nothing changes.
+    start, 0 and 1, weighs nothing, as after the division by `1 - momentum^t` in Adam. Where there are no rows nothing changes.
 
     Args:
-        layer: has what `add_moving_moments` gives.
-        mean: of the batch, of the averages' shape.
-        variance: likewise.
-        rows: that they were taken from; of a shape that broadcasts with theirs.
-        momentum: in [0, 1).
+        momentum: of the moving averages.
+        epsilon: added to variances.
+
+    Raises:
+        ValueError: `momentum` outside [0, 1) or an `epsilon` that is not above 0.
     """
-    share = (1 - momentum) * rows
-    # Without rows there is no decay either: rare ones would be forgotten.
-    old = ops.convert_to_tensor(layer.moving_rows)
-    total = ops.where(rows > 0, momentum * old + share, old)
-    step = share / ops.maximum(total, 1e-12)
-    layer.moving_rows.assign(total)
-    for average, value in ((layer.moving_mean, mean), (layer.moving_variance, variance)):
-        average.assign(average + step * (ops.stop_gradient(value) - average))
+
+    def __init__(self, *, momentum: float = MOMENTUM, epsilon: float = 1e-3, **kwargs: Any):
+        super().__init__(**kwargs)
+        if not 0 <= momentum < 1:
+            raise ValueError(f"`momentum` must be in [0, 1). Received: momentum={momentum}")
+        if not epsilon > 0:
+            raise ValueError(f"`epsilon` must be > 0. Received: epsilon={epsilon}")
+        self.momentum = momentum
+        self.epsilon = epsilon
+
+    def add_averages(self, shape: tuple[int, ...]) -> None:
+        """Adds the weights `moving_mean`, `moving_variance` and `moving_rows`: how many rows either stands for."""
+        self.moving_mean = add_statistic(self, "moving_mean", shape, "zeros")
+        self.moving_variance = add_statistic(self, "moving_variance", shape, "ones")
+        self.moving_rows = add_statistic(self, "moving_rows", shape, "zeros")
+
+    def moments(self, x: Tensor, mask: Tensor | None, training: bool | None) -> tuple[Tensor, Tensor]:
+        """Mean and variance of each unit of `x` `(B, ..., D)`, float32, over what `mask` `(B, ...)` counts; both `(D,)`."""
+        if not training or not self.trainable:
+            return self.averages()
+        mean, variance, rows = global_moments(x, mask)
+        self.take_in(mean, variance, rows)
+        return mean, variance
+
+    def averages(self) -> tuple[Tensor, Tensor]:
+        """The moving averages: 0 and 1 where nothing was seen yet."""
+        return ops.convert_to_tensor(self.moving_mean), ops.convert_to_tensor(self.moving_variance)
+
+    def take_in(self, mean: Tensor, variance: Tensor, rows: Tensor) -> None:
+        """Takes the moments of a batch, and how many rows they were taken from, into the averages."""
+        share = (1 - self.momentum) * rows
+        # Without rows there is no decay either: rare ones would be forgotten.
+        old = ops.convert_to_tensor(self.moving_rows)
+        total = ops.where(rows > 0, self.momentum * old + share, old)
+        step = share / ops.maximum(total, 1e-12)
+        self.moving_rows.assign(total)
+        for average, value in ((self.moving_mean, mean), (self.moving_variance, variance)):
+            average.assign(average + step * (ops.stop_gradient(value) - average))
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "momentum": self.momentum, "epsilon": self.epsilon}
 
 
 def global_moments(x: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:

@@ -2,20 +2,13 @@
 
 from typing import Any
 
-from tfmtl.keras_host import add_uncast, keras, ops, register_layer
-from tfmtl.layers.moving_moments import (
-    MOMENTUM,
-    add_moving_moments,
-    check_averaging,
-    global_sum,
-    moving_moments,
-    take_in,
-)
+from tfmtl.keras_host import add_uncast, ops, register_layer
+from tfmtl.layers.moving_moments import MOMENTUM, MovingMoments, global_sum
 from tfmtl.typing import Tensor
 
 
 @register_layer
-class PartitionedNormalization(keras.layers.Layer):
+class PartitionedNormalization(MovingMoments):
     """Normalises a row by the mean and variance of the rows of its scenario.
 
     ```
@@ -57,10 +50,7 @@ class PartitionedNormalization(keras.layers.Layer):
     """
 
     def __init__(self, *, momentum: float = MOMENTUM, epsilon: float = 1e-3, **kwargs: Any):
-        super().__init__(**kwargs)
-        check_averaging(momentum, epsilon)
-        self.momentum = momentum
-        self.epsilon = epsilon
+        super().__init__(momentum=momentum, epsilon=epsilon, **kwargs)
 
     def build(self, input_shape: Any) -> None:
         (_, width), (_, num) = (tuple(shape) for shape in input_shape)
@@ -68,7 +58,7 @@ class PartitionedNormalization(keras.layers.Layer):
         self.gammas = add_uncast(self, "scenario_gammas", (num, width), "ones")
         self.beta = add_uncast(self, "beta", (width,), "zeros")
         self.betas = add_uncast(self, "scenario_betas", (num, width), "zeros")
-        add_moving_moments(self, (num, width))
+        self.add_averages((num, width))
         self.built = True
 
     def call(self, inputs: list[Tensor], training: bool | None = None) -> Tensor:
@@ -76,7 +66,7 @@ class PartitionedNormalization(keras.layers.Layer):
         if training and self.trainable:
             mean, variance = self._of_batch(x, scenario)
         else:
-            mean, variance = moving_moments(self)
+            mean, variance = self.averages()
         centred = x - ops.matmul(scenario, mean)
         normalized = centred * ops.rsqrt(ops.matmul(scenario, variance) + self.epsilon)
         y = normalized * (self.gamma * ops.matmul(scenario, ops.convert_to_tensor(self.gammas)))
@@ -94,11 +84,8 @@ class PartitionedNormalization(keras.layers.Layer):
         centre = ops.stop_gradient(mean[:1])
         squares = global_sum(ops.matmul(members, ops.square(x - centre))) / rows
         variance = ops.maximum(squares - ops.square(mean - centre), 0.0)
-        take_in(self, mean, variance, counts, self.momentum)
+        self.take_in(mean, variance, counts)
         return mean, variance
 
     def compute_output_shape(self, input_shape: Any) -> tuple[int | None, ...]:
         return tuple(input_shape[0])
-
-    def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "momentum": self.momentum, "epsilon": self.epsilon}

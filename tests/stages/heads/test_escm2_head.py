@@ -150,13 +150,13 @@ def test_two_replicas_equal_one_device():
         """
         import numpy as np
         import tensorflow as tf
+        from replicas import assert_replicas_agree, split_cpu
         from stages.heads.test_escm2_head import CHAIN, SCHEMA, SMALL, TASKS
         from tfmtl import objectives
         from tfmtl.keras_host import keras
         from tfmtl.models import escm2
 
-        cpu = tf.config.list_physical_devices("CPU")[0]
-        tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
+        split_cpu()
         rng = np.random.default_rng(0)
         count = 19
         click = np.where(np.arange(count) % 8 < 4, 1.0, 0.0)
@@ -174,10 +174,7 @@ def test_two_replicas_equal_one_device():
             history = model.fit(tf.data.Dataset.from_tensor_slices(rows).batch(8), verbose=0).history
             return history["loss"], model.get_weights()
 
-        one, two = trained(tf.distribute.get_strategy()), trained(tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"]))
-        for ours, theirs in zip(two[1], one[1], strict=True):
-            np.testing.assert_allclose(ours, theirs, rtol=2e-4, atol=1e-5)
-        np.testing.assert_allclose(two[0], one[0], rtol=2e-4)
+        assert_replicas_agree(trained, atol=1e-5)
         """
     )
 

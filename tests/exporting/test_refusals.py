@@ -188,3 +188,12 @@ def test_weights_that_are_not_finite(base):
     model.set_weights(weights)
     with pytest.raises(ValueError, match="holds NaN or infinite numbers"):
         export(model, base, TINY)
+
+
+def test_inside_a_strategys_scope(tiny, base):
+    with (
+        tf.distribute.OneDeviceStrategy("CPU:0").scope(),
+        pytest.raises(RuntimeError, match=r"outside of `strategy.scope\(\)`.*Received: OneDeviceStrategy"),
+    ):
+        export(tiny, base, TINY)
+    assert not base.exists()

@@ -42,7 +42,14 @@ def size_of(tasks, folder, **options):
     return sum(len(function.node_def) for function in saved.meta_graphs[0].graph_def.library.function)
 
 
+def weights_of(signature, base):
+    """How many weights and tables a signature is handed."""
+    return len(ExportedModel(base).signatures[signature].captured_inputs)
+
+
 def test_signatures_of_many_tasks_share_one_core(tmp_path):
     """A model's size grows with its tasks; so does its export, and not with their square."""
     four, eight = size_of(4, tmp_path), size_of(8, tmp_path)
     assert eight < 2.1 * four
+    # Of a level that all tasks read, experts are one weight: a server hands every weight to every signature.
+    assert weights_of("t0", tmp_path / "8") == weights_of("t0", tmp_path / "4") < 20

@@ -99,8 +99,10 @@ def test_any_number_of_experts(streams, experts, cross_task, one_tensor):
         outputs = layer(given, training=True)
         expected = reference(layer, {name: np.asarray(stream) for name, stream in given.items()})
         assert set(outputs) == set(expected)
+        served = layer(given)
         for name, y in expected.items():
             np.testing.assert_allclose(np.asarray(outputs[name]), y, rtol=1e-5, atol=1e-6)
+            np.testing.assert_allclose(np.asarray(served[name]), y, rtol=1e-5, atol=1e-6)
         assert_all_trained(layer, lambda: sum(ops.sum(y**2) for y in layer(given, training=True).values()))  # noqa: B023
 
 
@@ -208,6 +210,20 @@ def test_outside_of_training_a_task_needs_no_other_tasks_gate(streams, make, pro
             found.add(op.name)
             needed += [x.op for x in op.inputs]
     assert sum(buy.graph.get_operation_by_name(name).type == "MatMul" for name in found) == products
+
+
+@pytest.mark.parametrize(("update_shared", "products"), [(True, 1 + 3), (False, 3 + 2)], ids=["level", "last"])
+def test_outside_of_training_experts_that_all_are_read_are_one_product(streams, update_shared, products):
+    """Experts and gates of a level that all tasks read; of a last level none may pay for the experts of others."""
+    layer = CGCLayer(5, update_shared=update_shared)
+    same = dict.fromkeys(STREAMS, ops.convert_to_tensor(streams[SHARED]))
+    layer(same)
+    graph = (
+        tf.function(lambda x: layer(dict.fromkeys(STREAMS, x)))
+        .get_concrete_function(tf.constant(streams[SHARED]))
+        .graph
+    )
+    assert sum(op.type == "MatMul" for op in graph.get_operations()) == products
 
 
 def test_detached_experts_still_count_forward(streams):

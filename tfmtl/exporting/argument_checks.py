@@ -56,6 +56,15 @@ def check_arguments(
     return served
 
 
+def check_scope() -> None:
+    """Raises RuntimeError inside a strategy's scope, in which TensorFlow traces graphs that no single device can answer."""
+    if tf.distribute.has_strategy():
+        raise RuntimeError(
+            "`export` must be called outside of `strategy.scope()`; a model that was made in one is exported as any other. "
+            f"Received: {type(tf.distribute.get_strategy()).__name__}"
+        )
+
+
 def check_tolerance(tolerance: float | None) -> None:
     """Raises ValueError unless `tolerance` is a positive number, or None."""
     if tolerance is not None and not (hasattr(tolerance, "__float__") and 0.0 < tolerance < inf):

@@ -7,7 +7,7 @@ from typing import Any
 
 from tfmtl.chief import own_path
 from tfmtl.data.preprocessing import Preprocessor
-from tfmtl.exporting.argument_checks import check_arguments, check_layers, check_tolerance
+from tfmtl.exporting.argument_checks import check_arguments, check_layers, check_scope, check_tolerance
 from tfmtl.exporting.compared_batches import compared_batches
 from tfmtl.exporting.example_rows import RawRows, length, rows_of, tensors
 from tfmtl.exporting.graph.traced_function import concrete_function
@@ -111,6 +111,7 @@ def export(
             adapted, a model that does not fit it (columns, tasks, and where layers of ours say so the rows of tables and the
             kinds of tasks), `negatives_kept` of other tasks or outside (0, 1], weights that are not finite, unknown tasks or signatures, examples that are no rows of it, or a
             `batching.config` or `models.config` that a server refuses.
+        RuntimeError: it is called inside a strategy's scope.
         FileExistsError: the version exists.
         OSError: `path` cannot be written, or is a mount point, beside which nothing can be prepared. TensorFlow raises its
             own errors where a disk is full.
@@ -127,6 +128,7 @@ def export(
     >>> version.name
     '1'
     """
+    check_scope()
     if preprocessor is None:
         preprocessor = Preprocessor(schema.features)
     elif isinstance(preprocessor, Preprocessor) and preprocessor.passthrough:

@@ -40,7 +40,12 @@ class Rounding:
         self._step = max((MOVES[dtype] for dtype in floats), default=MOVES[tf.float32])
         needed = traced.function.needed_operations(traced.outputs(traced.tasks), ())
         read = [tensor for op in needed if op.type in _READS for tensor in _numbers_of(op)]
-        self._read = [tensor for tensor in (*read, *traced.encoded.values()) if tensor.dtype.is_floating]
+        folded = [
+            graph.get_tensor_by_name(name)
+            for name, value in traced.function.folded.items()
+            if isinstance(value, tf.Variable)
+        ]
+        self._read = [tensor for tensor in (*read, *folded, *traced.encoded.values()) if tensor.dtype.is_floating]
         self._answer = tf.function(self._moved_answer, autograph=False)
 
     def __call__(self, rows: RawRows) -> dict[str, np.ndarray]:

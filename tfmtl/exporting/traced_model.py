@@ -7,6 +7,7 @@ from typing import Any, Protocol
 
 import tensorflow as tf
 
+from tfmtl.exporting.graph.folded_weights import fold_weights
 from tfmtl.exporting.graph.shared_parts import SharedParts
 from tfmtl.exporting.graph.traced_function import Signature, Tensors, TracedFunction, tensors_read, trace
 from tfmtl.exporting.score import SCORE, Score
@@ -106,7 +107,8 @@ def trace_model(
 
     function = trace(predict, preprocessor.raw_signature)
     traced = TracedModel(function, encoded, preprocessor.raw_signature, preprocessor.encoded_signature, tasks, score)
-    return _without_unread_streams(traced, zip(layers, tf.nest.pack_sequence_as(streams, inside), strict=True))
+    traced = _without_unread_streams(traced, zip(layers, tf.nest.pack_sequence_as(streams, inside), strict=True))
+    return replace(traced, function=fold_weights(traced.function, traced.outputs(tasks)))
 
 
 def _separable_layers(model: keras.Model, inputs: Mapping[str, Any]) -> list[Any]:

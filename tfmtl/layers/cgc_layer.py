@@ -7,7 +7,7 @@ from tfmtl.checks import check_count, check_dropout, check_option, check_units
 from tfmtl.initializers import fresh
 from tfmtl.keras_host import keras, ops, register_layer
 from tfmtl.layers.experts import Experts
-from tfmtl.layers.fast.cgc import Cell, train_cell
+from tfmtl.layers.fast.cgc import Cell, reads_one_input, serve_one_input, train_cell
 from tfmtl.layers.gate import Gate
 from tfmtl.layers.stream_checks import check_streams, task_names
 from tfmtl.layers.weighted_sum import weighted_sum
@@ -216,6 +216,8 @@ class CGCLayer(keras.layers.Layer):
         check_streams(self, streams)
         if training:
             return train_cell(self._cell(), streams, self._selectors(streams))
+        if reads_one_input(self._cell(), streams, self._selectors(streams)):
+            return serve_one_input(self._cell(), streams[next(iter(self.experts))])
         experts = {source: layer(streams[source]) for source, layer in self.experts.items()}  # E_k
         weights = self.gates(streams)  # w_k
         mixed = {}

@@ -1,10 +1,11 @@
 """A traced computation whose parts can be built into other functions, each with only the operations it needs."""
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 
 from tfmtl.typing import Tensor
@@ -22,6 +23,8 @@ class TracedFunction:
         inputs, outputs: its ends, by name.
         captures: `(outside, inside)`: a variable's handle, a table's handle or a constant, and where the graph reads it.
         variables: the variables whose handles are captured.
+        folded: what is known of tensors of the graph, by name: the constant or the variable that is read in their place. What they
+            are computed from is not needed any more (`fold_weights`).
     """
 
     graph: tf.Graph
@@ -29,11 +32,22 @@ class TracedFunction:
     outputs: Tensors
     captures: tuple[tuple[Tensor, Tensor], ...]
     variables: tuple[tf.Variable, ...]
+    folded: Mapping[str, np.ndarray | tf.Variable] = field(default_factory=dict)
 
     @cached_property
-    def captured(self) -> Tensors:
-        """What is read from outside, by the name of the tensor that the graph reads it as."""
+    def _captured(self) -> Tensors:
+        """What is captured, by the name of the tensor that the graph reads it as."""
         return {inside.name: outside for outside, inside in self.captures}
+
+    def from_outside(self, read: Iterable[str]) -> Tensors:
+        """Of the tensors named in `read` those that come from outside, read into the function being traced."""
+        graph, found = tf.compat.v1.get_default_graph(), {}
+        for name in sorted(read):
+            if name in self._captured:
+                found[name] = graph.capture(self._captured[name])
+            elif name in self.folded:
+                found[name] = tf.convert_to_tensor(self.folded[name])
+        return found
 
     @cached_property
     def operations(self) -> tuple[tf.Operation, ...]:
@@ -60,15 +74,15 @@ class TracedFunction:
             The copies of `fetched`.
         """
         fetched = list(fetched)
-        outer = next(iter(replaced.values())).graph
         operations = self.needed_operations(fetched, replaced)
         read = tensors_read(operations, fetched)
         mapped = {name: tensor for name, tensor in replaced.items() if name in read}
-        mapped |= {name: outer.capture(outside) for name, outside in self.captured.items() if name in read}
+        mapped |= self.from_outside(read - mapped.keys())
         copied = [tensor.name for tensor in fetched if tensor.name not in mapped]
         if copied:
             part = self._part(self._nodes[op.name] for op in operations)
-            mapped |= zip(copied, tf.graph_util.import_graph_def(part, mapped, copied), strict=True)
+            inputs = {name: mapped[name] for name in tensors_read(operations, ()) if name in mapped}
+            mapped |= zip(copied, tf.graph_util.import_graph_def(part, inputs, copied), strict=True)
         for tensor in fetched:
             mapped[tensor.name].set_shape(tensor.shape)  # which Python code may have told the graph
         return [mapped[tensor.name] for tensor in fetched]
@@ -89,7 +103,7 @@ class TracedFunction:
 
         In the order in which they were created: what an operation reads comes before it.
         """
-        there = {*given, *self.captured}
+        there = {*given, *self._captured, *self.folded}
         needed: set[tf.Operation] = set()
         waiting = [tensor.op for tensor in fetched if tensor.name not in there]
         while waiting:

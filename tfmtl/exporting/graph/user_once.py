@@ -43,8 +43,8 @@ class UserOnce:
         fetched = {name: self.traced.outputs[name] for name in outputs}
         tensors = list(fetched.values())
         operations = self.traced.needed_operations(tensors, self.values)
-        for name in tensors_read(operations, tensors) & set(self.traced.captured):
-            self.values[name] = Constant(self.count.graph.capture(self.traced.captured[name]))
+        outside = self.traced.from_outside(tensors_read(operations, tensors) - self.values.keys())
+        self.values |= {name: Constant(tensor) for name, tensor in outside.items()}
         for op in operations:
             results = self._evaluate(op, [self.values[x.name] for x in op.inputs])
             self.values |= zip((y.name for y in op.outputs), results, strict=True)

@@ -1,4 +1,4 @@
-"""A CGC cell in training: the numbers of `CGCLayer.call` from fewer, wider products.
+"""A CGC cell: the numbers of `CGCLayer.call` from fewer, wider products.
 
 ```
 w_r = softmax(W_r z_r)            a reader's gate
@@ -8,13 +8,14 @@ y_r = sum_s w_{r,s} E_s(x_s)      over its candidates, the experts of the source
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from itertools import groupby
+from itertools import accumulate, groupby
 from typing import Any
 
 from tfmtl.keras_host import ops
 from tfmtl.layers.experts import Experts
 from tfmtl.layers.fast.weighted_sums import sums_in_one_product, weighted_sums
 from tfmtl.layers.gate import Gate
+from tfmtl.layers.weighted_sum import weighted_sum
 from tfmtl.typing import SHARED, Streams, Tensor
 
 
@@ -106,7 +107,7 @@ def mix_one_input(cell: Cell, x: Tensor) -> Streams:
 
     A reader's gate is minus infinity, its weight zero, where an expert is no candidate of its.
     """
-    experts = _all_experts(cell, x)  # (B, E, U)
+    experts = _all_experts(cell, x, training=True)  # (B, E, U)
     dtype = experts.dtype
     kernels, masks = zip(*(_over_all_experts(cell, reader) for reader in cell.gates), strict=True)
     logits = ops.matmul(x, ops.cast(ops.concatenate(kernels, axis=1), dtype))
@@ -115,13 +116,35 @@ def mix_one_input(cell: Cell, x: Tensor) -> Streams:
     return dict(zip(cell.gates, sums_in_one_product(ops.cast(weights, dtype), experts), strict=True))
 
 
-def _all_experts(cell: Cell, x: Tensor) -> Tensor:
+def reads_one_input(cell: Cell, streams: Streams, selectors: Streams) -> bool:
+    """Whether all experts are one product outside of training: all read one tensor, and one reader reads them all.
+
+    Where none does, as in a last level, an export of one task would pay for the experts of others.
+    """
+    inputs = [*(streams[source] for source in cell.experts), *selectors.values()]
+    joins = len(cell.experts) > 1 and any(set(sources) == set(cell.experts) for sources in cell.candidates.values())
+    return joins and all(x is inputs[0] for x in inputs)
+
+
+def serve_one_input(cell: Cell, x: Tensor) -> Streams:
+    """All experts read `x`, `(B, D)`, in one product; each reader sums its own, so that an export of some leaves the others out."""
+    experts = _all_experts(cell, x, training=False)  # (B, E, U)
+    edges = dict(zip(cell.experts, accumulate(layer.num for layer in cell.experts.values()), strict=True))
+    blocks = {source: experts[:, edge - cell.experts[source].num : edge] for source, edge in edges.items()}
+    mixed = {}
+    for reader, sources in cell.candidates.items():
+        selected = [experts] if sources == tuple(cell.experts) else [blocks[source] for source in sources]
+        mixed[reader] = weighted_sum(cell.gates[reader](x), selected) if reader in cell.gates else selected[0][:, 0]
+    return mixed
+
+
+def _all_experts(cell: Cell, x: Tensor, *, training: bool) -> Tensor:
     """The experts of all sources, which are alike but for their number."""
     layers = list(cell.experts.values())
     depths = range(len(layers[0].units))
     kernels = [ops.concatenate([layer.kernels[depth] for layer in layers]) for depth in depths]
     biases = [ops.concatenate([layer.biases[depth] for layer in layers]) for depth in depths]
-    return layers[0].apply(x, kernels, biases, training=True)
+    return layers[0].apply(x, kernels, biases, training=training)
 
 
 def _over_all_experts(cell: Cell, reader: str) -> tuple[Tensor, Tensor]:

@@ -43,7 +43,21 @@ BACKEND: str = "tensorflow" if LEGACY else keras.config.backend()
 
 def register(cls: C) -> C:
     """Class decorator: makes a layer, loss, metric or optimizer loadable from a `.keras` file once `tfmtl` is imported."""
+    _leave_as_written(cls)
     return keras.saving.register_keras_serializable("tfmtl")(cls)
+
+
+def _leave_as_written(cls: type[Any]) -> None:
+    """Keeps AutoGraph away from the methods that tf_keras hands to it, as Keras 3 does from all of a model.
+
+    It rewrites Python's control flow over tensors, of which we have none, and takes longer than building a model by itself.
+    Layers of others within ours are rewritten as before, which `tf.autograph.experimental.do_not_convert` would end. The name is
+    not a public one of TensorFlow's: without it everything is as right, and slower.
+    """
+    for kind in cls.__mro__ if LEGACY else ():
+        if kind.__module__.startswith("tfmtl."):
+            for name in {"call", "update_state", "result"} & {*vars(kind)}:
+                vars(kind)[name].autograph_info__ = {}
 
 
 def register_layer(cls: C) -> C:

@@ -241,20 +241,32 @@ def compared(options: Any, known: dict[str, Contestant]) -> tuple[Comparison, Sc
     return report, schema, test
 
 
-def main() -> None:
-    parser = arguments(__doc__)
-    parser.add_argument("--out", type=Path, default=Path("docs/studies/data/kuairand.json"))
-    parser.add_argument("--report", type=Path, default=Path("runs/kuairand.html"))
+def asked(parser: argparse.ArgumentParser, out: str, table: Callable[[dict[str, Any]], str]) -> Any:
+    """The options, with the file that keeps what is found; ends the script where only its table is asked for."""
+    parser.add_argument("--out", type=Path, default=Path(out))
     parser.add_argument("--table", action="store_true", help="only print what --out holds")
     options = parser.parse_args()
     if options.table:
         print(table(json.loads(options.out.read_text())))
-        return
+        raise SystemExit
+    return options
+
+
+def keep(found: dict[str, Any], file: Path) -> None:
+    """Writes what was found."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(json.dumps(found, indent=1, ensure_ascii=False) + "\n")
+
+
+def main() -> None:
+    parser = arguments(__doc__)
+    parser.add_argument("--report", type=Path, default=Path("runs/kuairand.html"))
+    options = asked(parser, "docs/studies/data/kuairand.json", table)
     report, _, _ = compared(options, contestants())
     print(report)
-    options.out.parent.mkdir(parents=True, exist_ok=True)
-    kept = {name: value for name, value in report.to_dict().items() if name not in ("curves", "calibration")}
-    options.out.write_text(json.dumps(kept, indent=1, ensure_ascii=False) + "\n")
+    keep(
+        {name: value for name, value in report.to_dict().items() if name not in ("curves", "calibration")}, options.out
+    )
     options.report.parent.mkdir(parents=True, exist_ok=True)
     report.to_html(options.report)
 

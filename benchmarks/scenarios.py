@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from kuairand import DROPOUT, TOWER, TWINS, UNITS, arguments, compared
+from kuairand import DROPOUT, TOWER, TWINS, UNITS, arguments, asked, compared, keep
 from kuairand import contestants as known
 from study_rows import paired
 
@@ -103,12 +103,7 @@ def table(found: dict[str, Any]) -> str:
 def main() -> None:
     parser = arguments(__doc__)
     parser.add_argument("--positives", type=int, default=40, help="on the test day, of a tab that is judged")
-    parser.add_argument("--out", type=Path, default=Path("docs/studies/data/scenarios.json"))
-    parser.add_argument("--table", action="store_true", help="only print what --out holds")
-    options = parser.parse_args()
-    if options.table:
-        print(table(json.loads(options.out.read_text())))
-        return
+    options = asked(parser, "docs/studies/data/scenarios.json", table)
     report, schema, test = compared(options, contestants())
     of_tasks, tabs = kept_rows(schema, test)
     names, seeds = [TWINS, *report.contestants], range(1, options.seeds + 1)
@@ -127,8 +122,7 @@ def main() -> None:
                 for tab, rows in judged.items():
                     by_tab[tab][name].append(float(exact.auc(labels[rows], said[rows])))
         found["auc"][task.name] = by_tab
-    options.out.parent.mkdir(parents=True, exist_ok=True)
-    options.out.write_text(json.dumps(found, indent=1, ensure_ascii=False) + "\n")
+    keep(found, options.out)
     print(table(found))
 
 

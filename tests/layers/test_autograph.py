@@ -34,12 +34,8 @@ class Branching(keras.layers.Layer):
     """As people write layers for tf_keras: Python's `if` over a tensor."""
 
     def call(self, fields):
-        if ops.sum(fields[0]) > 0:
-            made = fields[0]
-        else:
-            made = -fields[0]
         note_callers()
-        return made
+        return fields[0] if ops.sum(fields[0]) > 0 else -fields[0]
 
 
 def over_fields(layer):

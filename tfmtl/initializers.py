@@ -4,7 +4,10 @@ import zlib
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
+
 from tfmtl.keras_host import keras, ops, register
+from tfmtl.typing import Tensor
 
 
 def fresh(initializer: Any, *salt: Any) -> Any:
@@ -46,6 +49,15 @@ def _reseeded(config: Any, salt: tuple[str, ...]) -> Any:
 
 def _other_seed(seed: int, *salt: Any) -> int:
     return zlib.crc32(repr((seed, *salt)).encode())
+
+
+def starting_at(values: Any) -> Any:
+    """An initializer of one weight, which gives it these values; an array, or what makes one."""
+
+    def initial(shape: Any, dtype: Any = None, **options: Any) -> Tensor:
+        return ops.convert_to_tensor(np.array(values, "float32"))
+
+    return initial
 
 
 @register

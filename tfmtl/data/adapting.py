@@ -16,7 +16,7 @@ from tfmtl.paths import digest_of
 from tfmtl.progress import Verbose, number_of_batches, with_progress
 from tfmtl.row_errors import as_raised
 from tfmtl.schema import Categorical, Feature, Numeric, Schema, Sequence, TargetRates
-from tfmtl.schema.schema import table_readers
+from tfmtl.schema.schema import lookups, table_readers
 
 Summary = IdCounts | Moments | Quantiles
 
@@ -204,13 +204,7 @@ class _Summaries:
         self.readers: list[tuple[str, Summary]] = []  # (column, summary)
         self.columns_of: dict[str, list[str]] = {}  # table: its columns, for messages
         self.split = [feature for feature in schema.features if isinstance(feature, Sequence) and feature.separator]
-        columns = [
-            column
-            for feature in schema.features
-            if isinstance(feature, (Categorical, Sequence))
-            for column in (feature.columns if isinstance(feature, Categorical) else feature.id_columns)
-        ]
-        for column, (table, field) in zip(columns, table_readers(schema.features), strict=True):
+        for column, table, field in lookups(schema.features):
             if not field.is_adapted:
                 self.columns_of.setdefault(table, []).append(column)
                 self.readers.append((column, self.by_table.setdefault(table, IdCounts(field.dtype))))

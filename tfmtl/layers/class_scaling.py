@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 
 from tfmtl.checks import check_count
+from tfmtl.initializers import starting_at
 from tfmtl.keras_host import keras, ops, register_layer
 from tfmtl.masked_rows import EPSILON
 from tfmtl.typing import Tensor
@@ -55,13 +56,10 @@ class ClassScaling(keras.layers.Layer):
 
     def build(self, input_shape: Any) -> None:
         identity = np.eye(1, self.num_classes + 1, dtype="float32")[0]
-
-        def initial(shape: Any, dtype: Any = None, **options: Any) -> Tensor:
-            return ops.convert_to_tensor(identity)
-
+        # a, b_1 .. b_C
         self.lines = self.add_weight(
-            name="lines", shape=(self.num_classes + 1,), initializer=initial, trainable=False
-        )  # a, b_1 .. b_C
+            name="lines", shape=identity.shape, initializer=starting_at(identity), trainable=False
+        )
         self.built = True
 
     def call(self, probabilities: Tensor) -> Tensor:

@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 
 from tfmtl.checks import check_count
+from tfmtl.initializers import starting_at
 from tfmtl.keras_host import keras, ops, register_layer
 from tfmtl.typing import Tensor
 
@@ -48,13 +49,10 @@ class IsotonicCurve(keras.layers.Layer):
 
     def build(self, input_shape: Any) -> None:
         diagonal = np.tile(np.linspace(0, 1, self.num_points, dtype="float32"), (2, 1))
-
-        def initial(shape: Any, dtype: Any = None, **options: Any) -> Tensor:
-            return ops.convert_to_tensor(diagonal)
-
+        # p_k, q_k
         self.points = self.add_weight(
-            name="points", shape=(2, self.num_points), initializer=initial, trainable=False
-        )  # p_k, q_k
+            name="points", shape=diagonal.shape, initializer=starting_at(diagonal), trainable=False
+        )
         self.built = True
 
     def call(self, predictions: Tensor) -> Tensor:

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from tfmtl.initializers import starting_at
 from tfmtl.keras_host import keras, ops, register_layer
 from tfmtl.masked_rows import EPSILON
 from tfmtl.typing import Tensor
@@ -41,10 +42,7 @@ class PlattScaling(keras.layers.Layer):
         super().__init__(**{**kwargs, "dtype": "float32"})  # as predictions are under every policy
 
     def build(self, input_shape: Any) -> None:
-        def identity(shape: Any, dtype: Any = None, **options: Any) -> Tensor:
-            return ops.convert_to_tensor([1.0, 0.0], "float32")
-
-        self.line = self.add_weight(name="line", shape=(2,), initializer=identity, trainable=False)
+        self.line = self.add_weight(name="line", shape=(2,), initializer=starting_at([1.0, 0.0]), trainable=False)
         self.built = True
 
     def call(self, probabilities: Tensor) -> Tensor:

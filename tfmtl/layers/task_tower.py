@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from tfmtl.checks import check_option
+from tfmtl.initializers import starting_at
 from tfmtl.keras_host import add_uncast, keras, ops, register_layer
 from tfmtl.layers.mlp import MLP
 from tfmtl.layers.output_links import can_start_at, predict, raw_width, start_of
@@ -101,7 +102,7 @@ class TaskTower(keras.layers.Layer):
         self.output_layer = keras.layers.Dense(
             raw_width(self.gives),
             use_bias=not ordered,
-            bias_initializer=None if ordered else _starting_at(self._start),
+            bias_initializer=None if ordered else starting_at(self._start),
             dtype="float32",
             name="output",
         )
@@ -111,7 +112,7 @@ class TaskTower(keras.layers.Layer):
         self.output_layer.build(self.hidden.compute_output_shape(input_shape))
         if self.gives.form == "ordered":
             steps = [math.log(math.expm1(max(gap, 1e-6))) for gap in np.diff(self._start)]
-            start = _starting_at([self._start[0], *steps])
+            start = starting_at([self._start[0], *steps])
             self.thresholds = add_uncast(self, "thresholds", (self.gives.width - 1,), start, dtype="float32")
         self.built = True
 
@@ -135,14 +136,3 @@ class TaskTower(keras.layers.Layer):
         options = {key: hidden[key] for key in ("units", "activation", "dropout", "batch_norm")}
         mean = list(self.label_mean) if isinstance(self.label_mean, Sequence) else self.label_mean
         return {**super().get_config(), **options, "kind": self.kind, "output": list(self.gives), "label_mean": mean}
-
-
-def _starting_at(values: Sequence[float]) -> Any:
-    """An initializer of one weight with these values."""
-    if len(values) == 1:
-        return keras.initializers.Constant(values[0])
-
-    def initial(shape: Any, dtype: Any = None, **kwargs: Any) -> Tensor:
-        return ops.convert_to_tensor(np.array(values, "float32"))
-
-    return initial

@@ -14,7 +14,7 @@ from tfmtl.models.transfer.model_meanings import meanings_of
 from tfmtl.models.transfer.stage_meanings import vectors_of
 from tfmtl.models.transfer.warm_start_report import WarmStartReport
 from tfmtl.schema import Categorical, Feature, Numeric, Sequence, TargetRates
-from tfmtl.schema.schema import Schema, table_readers
+from tfmtl.schema.schema import Schema, lookups, table_readers
 
 
 def warm_start(model: keras.Model, schema: Schema, source: keras.Model, source_schema: Schema) -> WarmStartReport:
@@ -135,21 +135,10 @@ def _old_tables(schema: Schema, source_schema: Schema) -> dict[str, str]:
     """`{table: the table of source that it starts from}`: that of its name, or else the one that a column of it read."""
     known = table_fields(source_schema)
     found = {table: table for table in table_fields(schema) if table in known}
-    read = dict(_readers(source_schema))
-    for column, table in _readers(schema):
+    read = {column: table for column, table, _ in lookups(source_schema.features)}
+    for column, table, _ in lookups(schema.features):
         if column in read:
             found.setdefault(table, read[column])
-    return found
-
-
-def _readers(schema: Schema) -> list[tuple[str, str]]:
-    """`(column, table)` of everything that is looked up by an id."""
-    found: list[tuple[str, str]] = []
-    for feature in schema.features:
-        if isinstance(feature, Categorical):
-            found.append((feature.name, feature.table_name))
-        elif isinstance(feature, Sequence):
-            found += [(feature.column(field), feature.table_name(field)) for field in feature.fields]
     return found
 
 

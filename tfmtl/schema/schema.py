@@ -4,7 +4,7 @@ import json
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 from tfmtl.schema.categorical import Categorical
 from tfmtl.schema.features import Feature, feature_from_dict, feature_to_dict
@@ -196,15 +196,34 @@ def _check_targets(features: Iterable[Feature]) -> None:
                 )
 
 
-def table_readers(features: Iterable[Feature]) -> list[tuple[str, Categorical]]:
-    """`(table, field)` for every categorical feature and every field of a sequence."""
-    readers: list[tuple[str, Categorical]] = []
+class Lookup(NamedTuple):
+    """Ids that are looked up in a table.
+
+    Args:
+        column: which holds them.
+        table: its name.
+        field: what they are.
+    """
+
+    column: str
+    table: str
+    field: Categorical
+
+
+def lookups(features: Iterable[Feature]) -> list[Lookup]:
+    """Of every categorical feature and every field of a sequence."""
+    found: list[Lookup] = []
     for feature in features:
         if isinstance(feature, Categorical):
-            readers.append((feature.table_name, feature))
+            found.append(Lookup(feature.name, feature.table_name, feature))
         elif isinstance(feature, Sequence):
-            readers.extend((feature.table_name(field), field) for field in feature.fields)
-    return readers
+            found += [Lookup(feature.column(field), feature.table_name(field), field) for field in feature.fields]
+    return found
+
+
+def table_readers(features: Iterable[Feature]) -> list[tuple[str, Categorical]]:
+    """`(table, field)` for every categorical feature and every field of a sequence."""
+    return [(table, field) for _, table, field in lookups(features)]
 
 
 def _ids(field: Categorical) -> dict[str, Any]:

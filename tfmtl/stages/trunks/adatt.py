@@ -1,10 +1,10 @@
 """Adaptive task-to-task fusion as a trunk: a stack of its levels."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from tfmtl.initializers import fresh
-from tfmtl.keras_host import keras, register_layer
+from tfmtl.keras_host import register_layer
 from tfmtl.layers.adatt_layer import AdaTTLayer
 from tfmtl.stages.trunks.levels import Levels
 
@@ -67,11 +67,7 @@ class AdaTT(Levels):
         name: str = "trunk",
         **kwargs: Any,
     ):
-        super().__init__(name=name, **kwargs)
-        self.units = tuple(units) if isinstance(units, Iterable) else ()
-        if not self.units:
-            raise ValueError(f"`units` needs one entry a level. Received: units={units}")
-        self.kernel_initializer = keras.initializers.get(kernel_initializer)
+        super().__init__(units, kernel_initializer=kernel_initializer, name=name, **kwargs)
         self.levels = [
             AdaTTLayer(
                 width,
@@ -88,14 +84,3 @@ class AdaTT(Levels):
             )
             for level, width in enumerate(self.units)
         ]
-
-    def get_config(self) -> dict[str, Any]:
-        level = self.levels[0].get_config()
-        for own in ("name", "dtype", "trainable", "update_shared"):
-            level.pop(own, None)
-        return {
-            **level,
-            **super().get_config(),
-            "units": [list(each.units) for each in self.levels],
-            "kernel_initializer": keras.initializers.serialize(self.kernel_initializer),
-        }

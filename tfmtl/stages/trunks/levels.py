@@ -1,6 +1,6 @@
 """What trunks have in common that stack levels of experts and gates."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from tfmtl.keras_host import keras
@@ -14,10 +14,24 @@ class Levels(keras.layers.Layer):
     ```
     streams_0 = input,   streams_j = level_j(streams_{j-1}),   j = 1 .. J
     ```
+
+    Args:
+        units: an entry a level.
+        kernel_initializer: what the levels' own are drawn from.
+
+    Raises:
+        ValueError: no level.
     """
 
     levels: Sequence[CGCLayer]
     """The first one first."""
+
+    def __init__(self, units: Sequence[int | Sequence[int]], *, kernel_initializer: Any, **kwargs: Any):
+        super().__init__(**kwargs)
+        self.units = tuple(units) if isinstance(units, Iterable) else ()
+        if not self.units:
+            raise ValueError(f"`units` needs one entry a level. Received: units={units}")
+        self.kernel_initializer = keras.initializers.get(kernel_initializer)
 
     @property
     def reads_own(self) -> bool:
@@ -59,3 +73,14 @@ class Levels(keras.layers.Layer):
 
     def compute_output_shape(self, input_shape: Mapping[str, Any]) -> dict[str, tuple[int | None, ...]]:
         return self.levels[-1].compute_output_shape(input_shape)
+
+    def get_config(self) -> dict[str, Any]:
+        level = self.levels[0].get_config()
+        for own in ("name", "dtype", "trainable", "update_shared"):
+            level.pop(own, None)
+        return {
+            **level,
+            **super().get_config(),
+            "units": [list(each.units) for each in self.levels],
+            "kernel_initializer": keras.initializers.serialize(self.kernel_initializer),
+        }

@@ -1,10 +1,10 @@
 """Progressive layered extraction: a stack of CGC levels."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from tfmtl.initializers import fresh
-from tfmtl.keras_host import keras, register_layer
+from tfmtl.keras_host import register_layer
 from tfmtl.layers.cgc_layer import CGCLayer, CrossTask, GateInput
 from tfmtl.stages.trunks.levels import Levels
 
@@ -75,11 +75,7 @@ class PLE(Levels):
         name: str = "trunk",
         **kwargs: Any,
     ):
-        super().__init__(name=name, **kwargs)
-        self.units = tuple(units) if isinstance(units, Iterable) else ()
-        if not self.units:
-            raise ValueError(f"`units` needs one entry a level. Received: units={units}")
-        self.kernel_initializer = keras.initializers.get(kernel_initializer)
+        super().__init__(units, kernel_initializer=kernel_initializer, name=name, **kwargs)
         drawn = [fresh(self.kernel_initializer, level) for level in range(len(self.units))]
         levels: list[CGCLayer] = []
         for level in reversed(range(len(self.units))):
@@ -103,14 +99,3 @@ class PLE(Levels):
             )
             levels.insert(0, cell)
         self.levels = levels
-
-    def get_config(self) -> dict[str, Any]:
-        level = self.levels[0].get_config()
-        for own in ("name", "dtype", "trainable", "update_shared"):
-            level.pop(own, None)
-        return {
-            **level,
-            **super().get_config(),
-            "units": [list(each.units) for each in self.levels],
-            "kernel_initializer": keras.initializers.serialize(self.kernel_initializer),
-        }

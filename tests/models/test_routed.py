@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import tensorflow as tf
-from grid_cases import GRID, GROUPS_OF_ROWS, RAW, SCHEMA, SEGMENT, SMALL, encoded_rows
+from grid_cases import GRID, GROUPS_OF_ROWS, RAW, SCHEMA, SEGMENT, SMALL, TOWERS, encoded_rows
 from harness import assert_reloads
 
 from tfmtl.data.preprocessing import Preprocessor
@@ -65,18 +65,22 @@ def test_routed_reloads_in_a_fresh_process(rows, tmp_path):
 
 
 def test_exported_it_takes_the_raw_column_of_the_groups(tmp_path):
+    """Of two groups: the vocabulary knows a third value, which is none."""
+    grid = TaskGrid(GRID.behaviors[1:], {"new": "n", "high": "h"}, "segment")
+    sizes = {**SMALL, "tower_units": {name: TOWERS[name] for name in grid.group_names}}
     sides = ("item", "user", "user")
     features = [replace(feature, side=side) for feature, side in zip(SCHEMA.features, sides, strict=True)]
-    schema = Schema(features, GRID.tasks)
-    model = mfh(schema, GRID, **SMALL)
-    path = export(routed(model, schema, GRID), tmp_path / "feed", GRID.served(schema), examples=RAW)
+    schema = Schema(features, grid.tasks)
+    model = mfh(schema, grid, **sizes)
+    path = export(routed(model, schema, grid), tmp_path / "feed", grid.served(schema), examples=RAW)
     signatures = tf.saved_model.load(str(path)).signatures
     answers = signatures["serving_default"](**{name: tf.constant(column) for name, column in RAW.items()})
     cells = model(encoded_rows())
-    assert set(answers) == set(GRID.cells)
+    assert set(answers) == set(grid.cells)
     for behavior, y in answers.items():
         for row, group in enumerate(GROUPS_OF_ROWS):
-            expected = np.mean([cells[f"{behavior}_{g}"][row] for g in ((group,) if group else GRID.group_names)])
+            asked = (group,) if group in grid.group_names else grid.group_names
+            expected = np.mean([cells[f"{behavior}_{g}"][row] for g in asked])
             np.testing.assert_allclose(y[row], expected, rtol=1e-5)
 
     one_user = {"city": tf.constant([4], tf.int64), "segment": tf.constant(["h"])}

@@ -158,13 +158,14 @@ def test_what_cannot_be_read_may_be_left_out():
     np.testing.assert_array_equal(x["score"], [[2, 3, 4], [0, 0, 0], [0, 0, 0], [1, 0, 0], [1, 1, 0]])
 
 
-def test_a_column_of_another_kind_says_what_it_should_be():
-    for form, given in (("texts", "lists"), ("lists", "texts")):
-        rows = rows_of(form) | {"score": rows_of(given)["score"]}
-        with pytest.raises(
-            ValueError, match=r"'score' must hold (texts of numbers with '\|' between them|lists of numbers)"
-        ):
-            tfmtl.read(rows, schema_of(form), batch_size=5)
+@pytest.mark.parametrize(
+    ("score", "hint"), [([0.5] * 5, "cast them to text"), ([[0.5]] * 5, "lists need no `separator`")]
+)
+def test_numbers_where_texts_are_due_are_told_apart(score, hint):
+    with pytest.raises(ValueError, match=rf"'score' must hold texts of numbers with '\|' between them.*\({hint}\)"):
+        tfmtl.read(rows_of("texts") | {"score": score}, schema_of("texts"), batch_size=5)
+    with pytest.raises(ValueError, match="'score' must hold lists of numbers"):
+        tfmtl.read(LOG | {"score": ["1"] * 5}, SCHEMA, batch_size=5)
 
 
 def test_an_attention_counts_scores_and_weights():

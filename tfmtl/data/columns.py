@@ -169,6 +169,8 @@ def _hint(column: Column, found: pa.DataType) -> str:
         )
     if column.label:
         return ""
+    if column.separator is not None:
+        return " (lists need no `separator`)" if is_list(found) else " (cast them to text)"
     if is_list(found) or (is_text(found) and column.width is not None):
         return " (several ids a row are a `Sequence`; where a text holds them, give it the `separator`)"
     found = item_type(found)
@@ -177,7 +179,7 @@ def _hint(column: Column, found: pa.DataType) -> str:
     if types.is_floating(found) and (column.dtype == "int64" or column.guessed):
         return " (pandas turns integers with missing values into floats; its type 'Int64' does not)"
     whole = types.is_integer(found) or types.is_boolean(found) or _is_whole(found)
-    if whole and column.dtype == "string" and column.separator is None and not column.guessed:
+    if whole and column.dtype == "string" and not column.guessed:
         return ' (for integers and booleans give the feature `dtype="int64"`)'
     return ""
 

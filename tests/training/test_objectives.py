@@ -105,8 +105,13 @@ DECAYING = (
 def compiled(decay_steps):
     keras.utils.set_random_seed(7)
     model, optimizer = small_model(DECAYING), keras.optimizers.SGD(0.05)
-    model.compile(optimizer, **objectives(DECAYING, optimizer=optimizer, decay_steps=decay_steps))
+    model.compile(optimizer, **losses_alone(DECAYING, optimizer=optimizer, decay_steps=decay_steps))
     return model
+
+
+def losses_alone(tasks, **options):
+    """Without metrics, which take time to trace."""
+    return objectives(tasks, metrics={task.name: [] for task in tasks}, **options)
 
 
 def weighted(logs, t):
@@ -129,7 +134,7 @@ def test_gradients_follow_the_schedule(data):
     fit_callbackless(scheduled, data, epochs=2)
     for t in range(2):
         fixed = [Task(k.name, k.kind, weight=k.weight * k.weight_decay**t) for k in DECAYING]
-        by_hand.compile(by_hand.optimizer, **objectives(fixed))
+        by_hand.compile(by_hand.optimizer, **losses_alone(fixed))
         fit_callbackless(by_hand, data)
     for ours, theirs in zip(scheduled.get_weights(), by_hand.get_weights(), strict=True):
         np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-6)
@@ -146,7 +151,7 @@ def test_fit_resumes_where_it_stopped(data, tmp_path):
     with pytest.raises(ValueError, match="Compile it again"):  # a file cannot tell which optimizer will train
         resumed.fit(data, verbose=0)
     optimizer = resumed.optimizer
-    resumed.compile(optimizer, **objectives(DECAYING, optimizer=optimizer, decay_steps=7))
+    resumed.compile(optimizer, **losses_alone(DECAYING, optimizer=optimizer, decay_steps=7))
     fit_callbackless(resumed, data, epochs=2, initial_epoch=1)
     for a, b in zip(resumed.get_weights(), straight.get_weights(), strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)
@@ -304,7 +309,7 @@ def test_labels_that_a_task_cannot_have_end_training(where, task, label, message
     x, y = rows(64)
     y[task][7] = label
     model = small_model()
-    model.compile("sgd", **objectives(TASKS))
+    model.compile("sgd", **losses_alone(TASKS))
     with pytest.raises((ValueError, tf.errors.InvalidArgumentError), match=message):
         getattr(model, where)(x, y, **({} if where == "train_on_batch" else {"verbose": 0}))
 
@@ -333,7 +338,7 @@ def test_labels_are_refused_under_a_strategy(legacy):
         tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
         with tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"]).scope():
             model = small_model()
-            model.compile("sgd", **objectives(TASKS))
+            model.compile("sgd", **objectives(TASKS, metrics={task.name: [] for task in TASKS}))
         x, y = rows(32)
         model.fit(batches(x, y, 16), verbose=0)
         for row in (3, 29):

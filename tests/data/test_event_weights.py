@@ -89,6 +89,16 @@ def test_weights_go_with_their_events(form, kind, tmp_path):
     assert Schema.from_json(schema.to_json()) == schema
 
 
+def test_whole_weights_of_records_make_no_event(tmp_path):
+    """A file may hold them as integers."""
+    rows = LOG | {"score": [[5, 2, 1, 3], [1, 9, 4], [], [0], []]}
+    (x, _), *_ = tfmtl.read(
+        write_tfrecord(pa.table(rows), tmp_path / "rows.tfrecord"), SCHEMA, batch_size=5, encode=True
+    )
+    np.testing.assert_array_equal(x["user_tag"], IDS)
+    np.testing.assert_array_equal(x["score"], [[2, 1, 3], [1, 4, 0], [0, 0, 0], [0, 0, 0], [1, 1, 0]])
+
+
 def test_ids_may_hold_what_stands_before_a_weight():
     """The last separator counts; what is no number behind it is a missing weight, and ids are any bytes."""
     known = ("a:b", "http", "c")

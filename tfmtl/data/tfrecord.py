@@ -223,6 +223,8 @@ def _feature(column: Column, found: pa.DataType) -> tf.io.FixedLenFeature | tf.i
 
 def _converted(column: Column, values: Tensor) -> Tensor:
     if isinstance(values, tf.RaggedTensor):
+        if column.weighs:
+            values = values.with_flat_values(_converted(column, values.flat_values))
         return values[:, -(column.width or 0) :].to_tensor(
             MISSING_ID.get(column.dtype, math.nan), shape=(None, column.width)
         )
@@ -251,8 +253,9 @@ def _events(fields: dict[str, Column], values: dict[str, Tensor], names: Tensor)
         event = tf.reduce_any(tf.stack(present), axis=0)
         for name, column in fields.items():
             if column.weighs:
-                absent = lengths[first] - lengths[name]
-                missing = tf.fill([tf.reduce_sum(absent)], math.nan)
+                absent, dtype = lengths[first] - lengths[name], values[name].dtype
+                nothing = tf.constant(math.nan if dtype.is_floating else NO_INTEGER, dtype)
+                missing = tf.fill([tf.reduce_sum(absent)], nothing)
                 values[name] = tf.concat([values[name], tf.RaggedTensor.from_row_lengths(missing, absent)], axis=1)
     return {name: tf.ragged.boolean_mask(lists, lists.with_flat_values(event)) for name, lists in values.items()}
 

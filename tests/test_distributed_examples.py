@@ -28,6 +28,12 @@ def manifests(kind):
     return [each for path in paths for each in yaml.safe_load_all(path.read_text()) if each["kind"] == kind]
 
 
+def assert_names_pods(name, job, count):
+    """By the rule that Kubernetes has for names, which no schema holds: JobSet's webhook applies it to the longest of them."""
+    longest = f"{name}-{job}-0-{count - 1}-abcde"
+    assert re.fullmatch("[a-z]([-a-z0-9]*[a-z0-9])?", longest) and len(longest) <= 63
+
+
 @pytest.mark.parametrize("jobset", manifests("JobSet"), ids=lambda jobset: jobset["metadata"]["name"])
 def test_every_pod_is_told_the_cluster_that_the_manifest_makes(jobset, monkeypatch):
     monkeypatch.syspath_prepend(FOLDER)
@@ -47,6 +53,9 @@ def test_every_pod_is_told_the_cluster_that_the_manifest_makes(jobset, monkeypat
         assert (FOLDER / container["command"][1]).name == "on_jobset.py" and (ROOT / container["command"][1]).exists()
     assert all(cluster == configs["worker", 0] for cluster in configs.values())
     name = jobset["metadata"]["name"]
+    for job, count in counts.items():
+        assert_names_pods(name, job, count)
+    assert set(jobset["spec"].get("successPolicy", {}).get("targetReplicatedJobs", [])) <= set(counts)
     assert configs["worker", 0] == {
         role: [f"{name}-{role}-0-{index}.{name}:2222" for index in range(count)] for role, count in counts.items()
     }
@@ -72,6 +81,7 @@ def test_kubeflow_makes_the_same_cluster(monkeypatch):
     config = json.loads(tf_config(environment))
     assert config["cluster"] == {"worker": [f"tfmtl-node-0-{index}.tfmtl:2222" for index in range(nodes)]}
     assert config["task"] == {"type": "worker", "index": 1}
+    assert_names_pods("tfmtl", "node", nodes)
     assert (ROOT / job["spec"]["trainer"]["command"][1]).exists()
 
 
@@ -92,6 +102,16 @@ def test_one_process_trains_saves_and_exports(tmp_path):
     assert (tmp_path / "out" / "served" / "1" / "saved_model.pb").exists() and (
         tmp_path / "out" / "model.keras"
     ).exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [((), "a script of"), (("nothing.py",), "a script of"), (("--workers", 0, "train.py"), "must be a worker")],
+)
+def test_the_launcher_starts_nothing_that_cannot_run(arguments, said):
+    command = [sys.executable, FOLDER / "launch.py", *map(str, arguments)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 2 and said in done.stderr
 
 
 @pytest.mark.slow

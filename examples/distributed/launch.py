@@ -28,7 +28,8 @@ def main() -> int:
         kill_after = options.kill_after if attempt == 0 else None
         if run(options.workers, options.servers, options.command, kill_after, options.wait_for, options.kill):
             return 0
-        print(f"a process died: starting all of them again ({attempt + 1})", flush=True)
+        again = attempt + 1 < options.attempts
+        print(f"a process died: {f'starting all of them again ({attempt + 1})' if again else 'giving up'}", flush=True)
     return 1
 
 
@@ -88,7 +89,12 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--kill", choices=["worker", "ps", "chief"], default="worker", help="which")
     parser.add_argument("--wait-for", type=Path, help="a path from whose appearance on these seconds count")
     parser.add_argument("command", nargs=argparse.REMAINDER, help="a script of this folder and its arguments")
-    return parser.parse_args()
+    options = parser.parse_args()
+    if not options.command or not (HERE / options.command[0]).is_file():
+        parser.error(f"a script of {HERE} must come last, with its arguments. Received: {options.command}")
+    if options.workers < 1 or options.servers < 0:
+        parser.error(f"there must be a worker. Received: {options.workers} workers, {options.servers} servers")
+    return options
 
 
 if __name__ == "__main__":

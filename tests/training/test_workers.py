@@ -49,12 +49,12 @@ OPTIMIZERS = {
 }
 
 
-def made(kind, balancer=None, regularizer=None):
+def made(kind, balancer=None, regularizer=None, **how):
     keras.utils.set_random_seed(7)
     model = tfmtl.models.shared_bottom(schema, units=(6,), tower_units=(4,), embeddings_regularizer=regularizer)
     model = model if balancer is None else balanced(model, balancer)
     optimizer = OPTIMIZERS[kind]()
-    model.compile(optimizer, **objectives(TASKS, optimizer=optimizer, decay_steps=6))
+    model.compile(optimizer, **objectives(TASKS, optimizer=optimizer, decay_steps=6), **how)
     return model
 
 
@@ -82,6 +82,7 @@ def assert_equal(ours, theirs):
 
 
 mine = tfmtl.read(table, schema, batch_size=8, shard=(index, count), encode=True)
+sums = []
 for kind in options["optimizers"]:
     balancer = CAGrad() if options.get("balanced") else None
     with workers.scope():
@@ -92,20 +93,23 @@ for kind in options["optimizers"]:
     resume = [Resume(f"{folder}/{kind}", callbacks, save_freq=2)] if options.get("resume") else []
     history = model.fit(mine, epochs=2, verbose=0, callbacks=[*callbacks, *resume]).history
     figures = model.evaluate(mine, verbose=0, return_dict=True)
-    with tf.distribute.OneDeviceStrategy("CPU:0").scope():
-        alone = made(kind, CAGrad() if options.get("balanced") else None)
-    wanted = alone.fit(global_batches(), epochs=2, verbose=0, callbacks=[Validation(whole, schema)]).history
-    assert model.optimizer.iterations.numpy() == alone.optimizer.iterations.numpy()
-    assert_equal(history, wanted)
-    assert_equal(figures, alone.evaluate(global_batches(), verbose=0, return_dict=True))
-    for got, weight in zip(model.get_weights(), alone.get_weights(), strict=True):
-        np.testing.assert_allclose(got, weight, rtol=1e-5, atol=1e-6)
+    weights = model.get_weights()
+    sums.append([float(weight.sum()) for weight in weights])
+    if index == 0:  # what the others end with is in `sums`
+        with tf.distribute.OneDeviceStrategy("CPU:0").scope():
+            alone = made(kind, CAGrad() if balancer else None, run_eagerly=True)  # tracing takes longer than these few steps
+        wanted = alone.fit(global_batches(), epochs=2, verbose=0, callbacks=[Validation(whole, schema)]).history
+        assert model.optimizer.iterations.numpy() == alone.optimizer.iterations.numpy()
+        assert_equal(history, wanted)
+        assert_equal(figures, alone.evaluate(global_batches(), verbose=0, return_dict=True))
+        for got, weight in zip(weights, alone.get_weights(), strict=True):
+            np.testing.assert_allclose(got, weight, rtol=1e-5, atol=1e-6)
 
 model.save(f"{folder}/model.keras")
 model.save_weights(f"{folder}/model.weights.h5")
 if options.get("export"):
     tfmtl.export(model if balancer is None else model.plain(), f"{folder}/served", schema)
-told = {"figures": figures, "index": index, "weights": [(v.name, v.shape.num_elements()) for v in model.trainable_variables]}
+told = {"figures": figures, "sums": sums, "index": index, "weights": [(v.name, v.shape.num_elements()) for v in model.trainable_variables]}
 if options.get("traffic"):
     from step_traffic import collectives, given, step
 
@@ -191,13 +195,13 @@ def run_workers(count, script, *arguments, timeout=540):
 
 
 def train(count, folder, **options):
-    """Runs `WORKER`; all must succeed, with the same figures. Returns what one of them tells."""
+    """Runs `WORKER`; all must succeed, with the same figures and weights. Returns what one of them tells."""
     done = run_workers(count, WORKER, folder, json.dumps(options))
     for code, printed, errors in done:
         assert code == 0, f"{printed}\n{errors[-6000:]}"
     told = [json.loads(printed.splitlines()[-1]) for _, printed, _ in done]
     assert sorted(each["index"] for each in told) == list(range(count))
-    assert all(each["figures"] == told[0]["figures"] for each in told)
+    assert all(each["figures"] == told[0]["figures"] and each["sums"] == told[0]["sums"] for each in told)
     return told[0]
 
 

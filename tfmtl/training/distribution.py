@@ -1,14 +1,13 @@
 """How training is spread over devices and machines."""
 
-import json
 import logging
-import os
 from typing import Any, Literal, TypeAlias
 
 import tensorflow as tf
 
 from tfmtl.checks import check_option
 from tfmtl.keras_host import BACKEND, LEGACY
+from tfmtl.training.cluster import check_named, cluster, joining
 
 _log = logging.getLogger(__name__)
 
@@ -32,16 +31,18 @@ def strategy(name: StrategyName | None = "auto", **options: Any) -> tf.distribut
     The two strategies of several machines need tf_keras, set by `TF_USE_LEGACY_KERAS=1` before Python starts: the
     trainer of Keras 3 does not support them. One script does for all processes: under `"parameter_server"` only the
     chief comes back from this call, while those that `TF_CONFIG` makes a `worker` or `ps` serve it until they are stopped.
-    Call it before anything else of TensorFlow: before `adapt`, `read` and models.
+    Call it before anything else of TensorFlow: before `adapt`, `read` and models. It waits for the other processes, and warns of
+    those that nobody answers for.
 
     Args:
         name: one of the above.
         **options: passed on, such as `devices=["GPU:0", "GPU:1"]` or `variable_partitioner=...`.
 
     Raises:
-        ValueError: an unknown name, a backend without `tf.distribute`, a strategy that Keras 3 does not support,
-            a cluster that `TF_CONFIG` does not name, or options where the default strategy is the result.
+        ValueError: an unknown name, a backend without `tf.distribute`, a strategy that Keras 3 does not support, a `TF_CONFIG`
+            that does not name the cluster or this process's place in it, or options where the default strategy is the result.
         RuntimeError: workers that are to train together have run something else before.
+        OSError: another program listens at this process's address.
 
     Example:
 
@@ -75,10 +76,10 @@ def strategy(name: StrategyName | None = "auto", **options: Any) -> tf.distribut
 
 def _fitting(options: dict[str, Any]) -> tuple[StrategyName | None, str]:
     """The strategy that `"auto"` means here, and why."""
-    cluster = json.loads(os.environ.get("TF_CONFIG") or "{}").get("cluster", {})
-    workers = len(cluster.get("worker", ())) + len(cluster.get("chief", ()))
-    if cluster.get("ps"):
-        return "parameter_server", f"TF_CONFIG names {len(cluster['ps'])} parameter servers"
+    roles = cluster()
+    workers = len(roles.get("worker", ())) + len(roles.get("chief", ()))
+    if roles.get("ps"):
+        return "parameter_server", f"TF_CONFIG names {len(roles['ps'])} parameter servers"
     if workers > 1:
         return "multi_worker", f"TF_CONFIG names {workers} workers"
     if BACKEND != "tensorflow":
@@ -90,8 +91,11 @@ def _fitting(options: dict[str, Any]) -> tuple[StrategyName | None, str]:
 
 
 def _multi_worker(**options: Any) -> tf.distribute.Strategy:
+    if "cluster_resolver" not in options and "chief" not in cluster():
+        check_named("worker")  # without them each machine would train by itself
     try:
-        return tf.distribute.MultiWorkerMirroredStrategy(**options)
+        with joining():
+            return tf.distribute.MultiWorkerMirroredStrategy(**options)
     except RuntimeError as error:
         raise RuntimeError(
             "`strategy` must be called before anything else of TensorFlow runs in a worker: before `adapt`, `read`, models and "
@@ -100,10 +104,12 @@ def _multi_worker(**options: Any) -> tf.distribute.Strategy:
 
 
 def _parameter_server(**options: Any) -> tf.distribute.Strategy:
+    check_named("chief", "worker", "ps")
     resolver = tf.distribute.cluster_resolver.TFConfigClusterResolver()
-    cluster = resolver.cluster_spec()
-    if not {"worker", "ps"} <= set(cluster.jobs):
-        raise ValueError(f"`TF_CONFIG` must name a `chief`, `worker`s and `ps`. Received: {sorted(cluster.jobs)}")
     if resolver.task_type in ("worker", "ps"):
-        tf.distribute.Server(cluster, job_name=resolver.task_type, task_index=resolver.task_id, protocol="grpc").join()
-    return tf.distribute.ParameterServerStrategy(resolver, **options)
+        role = {"job_name": resolver.task_type, "task_index": resolver.task_id}
+        with joining():
+            server = tf.distribute.Server(resolver.cluster_spec(), **role, protocol="grpc")
+        server.join()
+    with joining():
+        return tf.distribute.ParameterServerStrategy(resolver, **options)

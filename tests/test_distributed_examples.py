@@ -106,7 +106,12 @@ def test_one_process_trains_saves_and_exports(tmp_path):
 
 @pytest.mark.parametrize(
     ("arguments", "said"),
-    [((), "a script of"), (("nothing.py",), "a script of"), (("--workers", 0, "train.py"), "must be a worker")],
+    [
+        ((), "a script of"),
+        (("nothing.py",), "a script of"),
+        (("--workers", 0, "train.py"), "must be a worker"),
+        (("--kill", "ps", "train.py"), "workers alone"),
+    ],
 )
 def test_the_launcher_starts_nothing_that_cannot_run(arguments, said):
     command = [sys.executable, FOLDER / "launch.py", *map(str, arguments)]

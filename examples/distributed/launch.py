@@ -94,6 +94,8 @@ def _options() -> argparse.Namespace:
         parser.error(f"a script of {HERE} must come last, with its arguments. Received: {options.command}")
     if options.workers < 1 or options.servers < 0:
         parser.error(f"there must be a worker. Received: {options.workers} workers, {options.servers} servers")
+    if options.kill != "worker" and not options.servers:
+        parser.error(f"without --servers there are workers alone. Received: --kill {options.kill}")
     return options
 
 

@@ -20,11 +20,18 @@ def weighted_sum(weights: Tensor, selected: Sequence[Tensor]) -> Tensor:
     Returns:
         `(B, U)`.
     """
-    *edges, _ = accumulate(experts.shape[1] for experts in selected)
-    weights = ops.expand_dims(weights, 1)  # (B, 1, E)
     # One split and one squeeze for all blocks: of slices each block would take two, eight operations of a served graph.
-    shares = ops.split(weights, edges, axis=-1) if edges else [weights]
+    shares = in_parts(ops.expand_dims(weights, 1), [experts.shape[1] for experts in selected])  # (B, 1, E_i)
     total, *others = (ops.matmul(share, experts) for share, experts in zip(shares, selected, strict=True))
     for other in others:
         total = total + other
     return ops.squeeze(total, 1)
+
+
+def in_parts(x: Tensor, sizes: Sequence[int]) -> list[Tensor]:
+    """`x`, cut along its last axis into neighbours of these sizes."""
+    if len(sizes) == 1:
+        return [x]
+    if len(set(sizes)) == 1:  # one operation; of other sizes Keras makes two dozen
+        return ops.split(x, len(sizes), axis=-1)
+    return ops.split(x, list(accumulate(sizes[:-1])), axis=-1)

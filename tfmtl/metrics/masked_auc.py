@@ -90,7 +90,7 @@ class MaskedAUC(MaskedMetric):
         return ops.stack(per_class)
 
     def figure(self, sums: Tensor) -> Tensor:
-        negatives, positives = (ops.take(sums, each, axis=-2) for each in range(2))
+        negatives, positives = ops.unstack(sums, 2, axis=-2)
         below = ops.cumsum(negatives, axis=-1) - negatives / 2
         pairs = ops.sum(positives, axis=-1) * ops.sum(negatives, axis=-1)
         return ops.mean(ops.sum(positives * below, axis=-1) / pairs)

@@ -47,4 +47,5 @@ class MaskedCalibration(MaskedMetric):
 
     def figure(self, sums: Tensor) -> Tensor:
         # 0 / 0 is NaN, and so must be what else would be infinite.
-        return ops.where(sums[1] == 0, float("nan"), sums[0] / sums[1])
+        predicted, observed = ops.unstack(sums, 2)
+        return ops.where(observed == 0, float("nan"), predicted / observed)

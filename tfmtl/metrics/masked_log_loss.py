@@ -61,7 +61,8 @@ class MaskedLogLoss(MaskedMetric):
         return ops.stack([ops.sum(losses), ops.sum(rows.weights)])
 
     def figure(self, sums: Tensor) -> Tensor:
-        return sums[0] / sums[1]
+        loss, rows = ops.unstack(sums, 2)
+        return loss / rows
 
     def get_config(self) -> dict[str, Any]:
         config = super().get_config()

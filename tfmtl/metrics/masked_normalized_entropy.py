@@ -51,5 +51,6 @@ class MaskedNormalizedEntropy(MaskedMetric):
         return ops.stack([ops.sum(losses), ops.sum(rows.weights), ops.sum(rows.weights * rows.labels)])
 
     def figure(self, sums: Tensor) -> Tensor:
-        rate = sums[2] / sums[1]
-        return sums[0] / sums[1] / -(rate * ops.log(rate) + (1 - rate) * ops.log(1 - rate))
+        loss, rows, positives = ops.unstack(sums, 3)
+        rate = positives / rows
+        return loss / rows / -(rate * ops.log(rate) + (1 - rate) * ops.log(1 - rate))

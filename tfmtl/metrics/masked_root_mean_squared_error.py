@@ -45,4 +45,5 @@ class MaskedRootMeanSquaredError(MaskedMetric):
         return ops.stack([ops.sum(errors), ops.sum(rows.weights)])
 
     def figure(self, sums: Tensor) -> Tensor:
-        return ops.sqrt(sums[0] / sums[1])
+        squares, rows = ops.unstack(sums, 2)
+        return ops.sqrt(squares / rows)

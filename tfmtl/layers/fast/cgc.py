@@ -11,11 +11,13 @@ from dataclasses import dataclass
 from itertools import accumulate, groupby
 from typing import Any
 
+import numpy as np
+
 from tfmtl.keras_host import ops
 from tfmtl.layers.experts import Experts
 from tfmtl.layers.fast.weighted_sums import sums_in_one_product, weighted_sums
 from tfmtl.layers.gate import Gate
-from tfmtl.layers.weighted_sum import weighted_sum
+from tfmtl.layers.weighted_sum import in_parts, weighted_sum
 from tfmtl.typing import SHARED, Streams, Tensor
 
 
@@ -78,10 +80,7 @@ def mix_several_inputs(cell: Cell, streams: Streams, selectors: Streams) -> Stre
 def _by_source(cell: Cell, reader: str, weights: Tensor) -> dict[str, Tensor]:
     """The weights that `reader` gives to each source's experts."""
     sources = cell.candidates[reader]
-    if len(sources) == 1:
-        return {sources[0]: weights}
-    edges = [sum(cell.experts[s].num for s in sources[: i + 1]) for i in range(len(sources) - 1)]
-    return dict(zip(sources, ops.split(weights, edges, axis=-1), strict=True))
+    return dict(zip(sources, in_parts(weights, [cell.experts[source].num for source in sources]), strict=True))
 
 
 def _routes(cell: Cell, source: str, experts: Tensor) -> Iterator[tuple[list[str], Tensor]]:
@@ -111,19 +110,20 @@ def mix_one_input(cell: Cell, x: Tensor) -> Streams:
     dtype = experts.dtype
     kernels, masks = zip(*(_over_all_experts(cell, reader) for reader in cell.gates), strict=True)
     logits = ops.matmul(x, ops.cast(ops.concatenate(kernels, axis=1), dtype))
-    logits = ops.cast(logits, "float32") + ops.concatenate(masks)
+    constant = all(isinstance(mask, np.ndarray) for mask in masks)
+    logits = ops.cast(logits, "float32") + (np.concatenate(masks) if constant else ops.concatenate(masks))
     weights = ops.softmax(ops.reshape(logits, (-1, len(cell.gates), experts.shape[1])), axis=-1)  # (B, R, E)
     return dict(zip(cell.gates, sums_in_one_product(ops.cast(weights, dtype), experts), strict=True))
 
 
 def reads_one_input(cell: Cell, streams: Streams, selectors: Streams) -> bool:
-    """Whether all experts are one product outside of training: all read one tensor, and one reader reads them all.
+    """Whether all experts are one product outside of training: all read one tensor, and one reader reads them all, none detached.
 
     Where none does, as in a last level, an export of one task would pay for the experts of others.
     """
     inputs = [*(streams[source] for source in cell.experts), *selectors.values()]
     joins = len(cell.experts) > 1 and any(set(sources) == set(cell.experts) for sources in cell.candidates.values())
-    return joins and all(x is inputs[0] for x in inputs)
+    return joins and not any(cell.detached.values()) and all(x is inputs[0] for x in inputs)
 
 
 def serve_one_input(cell: Cell, x: Tensor) -> Streams:
@@ -147,20 +147,23 @@ def _all_experts(cell: Cell, x: Tensor, *, training: bool) -> Tensor:
     return layers[0].apply(x, kernels, biases, training=training)
 
 
-def _over_all_experts(cell: Cell, reader: str) -> tuple[Tensor, Tensor]:
+def _over_all_experts(cell: Cell, reader: str) -> tuple[Tensor, Tensor | np.ndarray]:
     """A gate's kernel with a column for every expert, `(D, E)`, and what is added to its logits, `(E,)` float32."""
-    gate = cell.gates[reader]
-    kernel, bias = gate.logits.kernel, gate.logits.bias if gate.use_bias else None
-    columns, added, start = [], [], 0
+    logits = cell.gates[reader].logits
     # Neighbours go together: of many sources a task reads two, and operations for each other one would take minutes to trace.
-    for is_read, sources in groupby(cell.experts, cell.candidates[reader].__contains__):
-        num = sum(cell.experts[source].num for source in sources)
-        if is_read:
-            stop = start + num
-            columns.append(kernel[:, start:stop])
-            added.append(ops.zeros(num, "float32") if bias is None else ops.cast(bias[start:stop], "float32"))
-            start = stop
-        else:
-            columns.append(ops.zeros((kernel.shape[0], num), kernel.dtype))
-            added.append(ops.full((num,), float("-inf"), "float32"))
+    neighbours = [
+        (is_read, sum(cell.experts[source].num for source in sources))
+        for is_read, sources in groupby(cell.experts, cell.candidates[reader].__contains__)
+    ]
+    own = [num for is_read, num in neighbours if is_read]
+    kernels = iter(in_parts(logits.kernel, own))
+    columns = [
+        next(kernels) if is_read else ops.zeros((logits.kernel.shape[0], num), logits.kernel.dtype)
+        for is_read, num in neighbours
+    ]
+    masks = [np.full(num, 0.0 if is_read else -np.inf, "float32") for is_read, num in neighbours]
+    if not cell.gates[reader].use_bias:
+        return ops.concatenate(columns, axis=1), np.concatenate(masks)
+    biases = iter(in_parts(ops.cast(logits.bias, "float32"), own))
+    added = [next(biases) if is_read else mask for (is_read, _), mask in zip(neighbours, masks, strict=True)]
     return ops.concatenate(columns, axis=1), ops.concatenate(added)

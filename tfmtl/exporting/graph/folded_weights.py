@@ -1,6 +1,6 @@
 """What a graph computes from its weights and constants alone, computed before it is written."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import replace
 from typing import Any
 
@@ -8,6 +8,8 @@ import tensorflow as tf
 
 from tfmtl.exporting.graph.traced_function import TracedFunction, concrete_function, tensors_read
 from tfmtl.typing import Tensor
+
+_READ = "ReadVariableOp"
 
 _FEW = 1024
 """Numbers of a constant that is computed beforehand at most; a larger one is rather computed than written out."""
@@ -20,7 +22,8 @@ def fold_weights(function: TracedFunction, outputs: Sequence[Tensor]) -> TracedF
     a server would do it anew for every request, and hand every weight of it to every signature. With sixty tasks these are 190
     weights in place of 10, and half of the time that it takes to write a version and to start it.
 
-    What would take more room than the weights it is made of is left as it is.
+    What would take more room than the weights that are no longer read is left as it is, such as a table that is looked up and also
+    multiplied with, transposed.
 
     Args:
         function: the graph.
@@ -30,7 +33,12 @@ def fold_weights(function: TracedFunction, outputs: Sequence[Tensor]) -> TracedF
     made_of = _made_of_weights(operations)
     others = [op for op in operations if not all(y.name in made_of for y in op.outputs)]
     read = tensors_read(others, outputs)
-    found = [y for op in operations for y in op.outputs if y.name in read and _is_worth_folding(y, made_of)]
+    computed = [y for op in operations for y in op.outputs if y.name in read and y.name in made_of]
+    kept = read.union(
+        *(made_of[y.name] for y in computed if _as_it_is_read(y))
+    )  # rows of a table are read by its handle
+    sizes = {op.inputs[0].name: op.outputs[0].shape.num_elements() for op in operations if op.type == _READ}
+    found = [y for y in computed if _is_worth_folding(y, {name: sizes[name] for name in made_of[y.name]}, kept)]
     if not found:
         return function
     values = concrete_function(lambda: dict(zip(_names(found), function.insert({}, found), strict=True)), {})()
@@ -51,11 +59,11 @@ def _weight(value: Tensor, tensor: Tensor) -> Any:
 
 
 def _made_of_weights(operations: Sequence[tf.Operation]) -> dict[str, frozenset[str]]:
-    """For each tensor that depends on weights and constants alone, by name, the names of the weights as they are read."""
+    """For each tensor that depends on weights and constants alone, by name, the names of the weights' handles."""
     found: dict[str, frozenset[str]] = {}
     for op in operations:
-        if op.type == "ReadVariableOp":
-            found[op.outputs[0].name] = frozenset([op.outputs[0].name])
+        if op.type == _READ:
+            found[op.outputs[0].name] = frozenset([op.inputs[0].name])
         elif op.type == "Const":
             found[op.outputs[0].name] = frozenset()
         elif op.inputs and not op.op_def.is_stateful and all(x.name in found for x in op.inputs):
@@ -64,20 +72,25 @@ def _made_of_weights(operations: Sequence[tf.Operation]) -> dict[str, frozenset[
     return found
 
 
-def _is_worth_folding(tensor: Tensor, made_of: Mapping[str, frozenset[str]]) -> bool:
-    """Whether `tensor` is computed from weights, and is no larger than they are together; or from constants, and is small."""
+def _is_worth_folding(tensor: Tensor, weights: Mapping[str, int | None], kept: Set[str]) -> bool:
+    """Whether `tensor` is computed from weights, and is no larger than those of them that are not kept; or from constants, and is small.
+
+    Args:
+        tensor: of the graph.
+        weights: what it is computed from, with their numbers.
+        kept: weights that are read all the same.
+    """
     numbers = tensor.shape.num_elements()
-    if tensor.name not in made_of or numbers is None or _as_it_is_read(tensor):
+    if numbers is None or _as_it_is_read(tensor):
         return False
-    weights = [tensor.graph.get_tensor_by_name(name) for name in made_of[tensor.name]]
     if not weights:
         return numbers <= _FEW and (tensor.dtype.is_floating or tensor.dtype.is_integer or tensor.dtype.is_bool)
-    sizes = [weight.shape.num_elements() for weight in weights]
-    return tensor.dtype.is_floating and None not in sizes and numbers <= sum(sizes)
+    freed = [size or 0 for name, size in weights.items() if name not in kept]
+    return tensor.dtype.is_floating and numbers <= sum(freed)
 
 
 def _as_it_is_read(tensor: Tensor) -> bool:
     """Whether it is a weight or a constant, and not computed from one."""
     while tensor.op.type == "Identity":
         tensor = tensor.op.inputs[0]
-    return tensor.op.type in ("ReadVariableOp", "Const")
+    return tensor.op.type in (_READ, "Const")

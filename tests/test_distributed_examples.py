@@ -89,9 +89,17 @@ def test_one_process_trains_saves_and_exports(tmp_path):
     run("rows.py", tmp_path / "rows")
     printed = run_fresh(
         f"""
-        import json, sys
+        import json, os, sys
         sys.path.insert(0, {str(FOLDER)!r})
         import train
+
+        cluster = {{"chief": ["a:1"], "worker": ["b:1", "c:1"]}}  # a chief that trains too
+        shards = []
+        for role, index in [("chief", 0), ("worker", 0), ("worker", 1)]:
+            os.environ["TF_CONFIG"] = json.dumps({{"cluster": cluster, "task": {{"type": role, "index": index}}}})
+            shards.append(train._place())
+        assert shards == [((0, 3), 0), ((1, 3), 0), ((2, 3), 0)], shards
+        os.environ["TF_CONFIG"] = ""
         print(json.dumps(train.main(["--data", sys.argv[1], "--out", sys.argv[2], "--epochs", "1", "--batch-size", "1024"])))
         """,
         tmp_path / "rows",

@@ -72,7 +72,8 @@ def _place() -> tuple[tuple[int, int], int]:
     cluster, task = config.get("cluster", {}), config.get("task", {})
     if cluster.get("ps"):
         return (0, 1), len(cluster["ps"])
-    return (task.get("index", 0), max(1, len(cluster.get("worker", ())))), 0
+    workers = [(role, index) for role in ("chief", "worker") for index in range(len(cluster.get(role, ())))]
+    return (workers.index((task["type"], task["index"])), len(workers)) if workers else (0, 1), 0
 
 
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:

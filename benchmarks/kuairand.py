@@ -32,8 +32,10 @@ from tfmtl.keras_host import keras
 from tfmtl.models import (
     adatt,
     aitm,
+    dbmtl,
     dselect_k,
     dtrn,
+    escm2,
     home,
     mmoe,
     pepnet,
@@ -125,6 +127,15 @@ def of_pepnet(schema: Schema) -> keras.Model:
     return pepnet(schema, ["tab"], PRIORS, tower_units=(*UNITS, *TOWER), domain_units=32, tower_dropout=DROPOUT)
 
 
+def of_dbmtl(schema: Schema) -> keras.Model:
+    """Each task depends on those declared before it: click, long_view, like, profile_enter."""
+    return dbmtl(schema, units=UNITS, tower_units=TOWER, relation_units=TOWER, dropout=DROPOUT)
+
+
+def of_escm2(schema: Schema) -> keras.Model:
+    return escm2(schema, CHAIN, units=UNITS, tower_units=TOWER, dropout=DROPOUT)
+
+
 def contestants() -> dict[str, Contestant]:
     """By name; "normalised" divides each loss by that of always answering the base rate."""
     models: dict[str, Make] = {"shared-bottom": of_bottom, "MMoE": of_mmoe, "PLE": of_ple, "STEM-Net": of_stem}
@@ -134,6 +145,7 @@ def contestants() -> dict[str, Contestant]:
         found[f"{name}, normalised"] = Contestant(make, normalize=True)
     field: dict[str, Make] = {"AdaTT": of_adatt, "HoME": of_home, "DSelect-k": of_dselect_k, "SNR": of_snr}
     field |= {"STAR by tab": of_star, "STAR by tab above PLE": of_star_above_ple, "PEPNet": of_pepnet}
+    field |= {"DBMTL's head": of_dbmtl, "ESCM2, click to long_view": of_escm2}
     for name, make in field.items():
         found[f"{name}, normalised"] = Contestant(make, normalize=True)
     found["AITM, click to long_view, normalised"] = Contestant(of_aitm, normalize=True)

@@ -126,7 +126,7 @@ def test_one_facet_is_a_single_switcher():
         tree = HierarchicalTaskTree({"group": values}, facet=PLE((8, 7)))
         streams = streams_of(tree)
         outputs, ple = tree(streams), PLE((8, 7))
-        alike = dict.fromkeys(streams, streams[SHARED])
+        alike = dict.fromkeys(streams, ops.convert_to_tensor(streams[SHARED]))  # one tensor, as a tree hands it on
         ple(alike)
         assert [node.name for node in tree.nodes] == ["group"]
         ple.set_weights(tree.get_weights())

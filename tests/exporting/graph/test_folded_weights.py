@@ -93,6 +93,18 @@ def test_what_is_drawn_anew_at_each_call_is_not_folded(chance):
     assert not fold_weights(traced, list(traced.outputs.values())).folded
 
 
+def test_a_variable_that_calls_change_is_read_anew():
+    calls = tf.Variable(0.0)
+
+    @tf.function
+    def counted():
+        return calls.assign_add(1.0)
+
+    traced = trace(lambda given: {"y": given["x"] * (tf.exp(calls) + counted())}, X)
+    found = fold_weights(traced, list(traced.outputs.values()))
+    assert not [value for value in found.folded.values() if isinstance(value, tf.Variable)]
+
+
 def test_what_nobody_asks_for_is_not_computed():
     kernel, other = weight(2, 4), weight(3, 4)
     traced = trace(lambda given: {"y": given["x"] @ tf.transpose(kernel), "z": given["x"] @ tf.transpose(other)}, X)

@@ -11,6 +11,9 @@ from tfmtl.typing import Tensor
 
 _READ = "ReadVariableOp"
 
+_READS = (_READ, "ResourceGather", "ResourceGatherNd")
+"""Operations that leave a variable as it is."""
+
 _FEW = 1024
 """Numbers of a constant that is computed beforehand at most; a larger one is rather computed than written out."""
 
@@ -61,8 +64,11 @@ def _weight(value: Tensor, tensor: Tensor) -> Any:
 def _made_of_weights(operations: Sequence[tf.Operation]) -> dict[str, frozenset[str]]:
     """For each tensor that depends on weights and constants alone, by name, the names of the weights' handles."""
     found: dict[str, frozenset[str]] = {}
+    changed = {
+        x.name for op in operations if op.type not in _READS for x in op.inputs
+    }  # perhaps, by a layer that counts
     for op in operations:
-        if op.type == _READ:
+        if op.type == _READ and op.inputs[0].name not in changed:
             found[op.outputs[0].name] = frozenset([op.inputs[0].name])
         elif op.type == "Const":
             found[op.outputs[0].name] = frozenset()

@@ -94,13 +94,13 @@ def test_what_is_drawn_anew_at_each_call_is_not_folded(chance):
 
 
 def test_a_variable_that_calls_change_is_read_anew():
-    calls = tf.Variable(0.0)
+    calls, kernel = tf.Variable(0.0), weight(4, 4)
 
     @tf.function
     def counted():
         return calls.assign_add(1.0)
 
-    traced = trace(lambda given: {"y": given["x"] * (tf.exp(calls) + counted())}, X)
+    traced = trace(lambda given: {"y": given["x"] @ (calls * kernel) + counted()}, X)
     found = fold_weights(traced, list(traced.outputs.values()))
     assert not [value for value in found.folded.values() if isinstance(value, tf.Variable)]
 

@@ -53,6 +53,8 @@ def _other_seed(seed: int, *salt: Any) -> int:
 
 def starting_at(values: Any) -> Any:
     """An initializer of one weight, which gives it these values; an array, or what makes one."""
+    if np.size(values) == 1:
+        return keras.initializers.Constant(float(np.reshape(values, ())))  # which a folder of tf_keras can hold
 
     def initial(shape: Any, dtype: Any = None, **options: Any) -> Tensor:
         return ops.convert_to_tensor(np.array(values, "float32"))

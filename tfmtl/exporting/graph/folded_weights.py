@@ -44,16 +44,22 @@ def fold_weights(function: TracedFunction, outputs: Sequence[Tensor]) -> TracedF
     found = [y for y in computed if _is_worth_folding(y, {name: sizes[name] for name in made_of[y.name]}, kept)]
     if not found:
         return function
-    values = concrete_function(lambda: dict(zip(_names(found), function.insert({}, found), strict=True)), {})()
     folded = dict(function.folded)
-    for name, tensor in zip(_names(found), found, strict=True):
-        folded[tensor.name] = _weight(values[name], tensor) if made_of[tensor.name] else values[name].numpy()
+    for tensor, value in zip(found, _values(function, found), strict=True):
+        folded[tensor.name] = _weight(value, tensor) if made_of[tensor.name] else value.numpy()
     weights = [value for value in folded.values() if isinstance(value, tf.Variable)]
     return replace(function, variables=(*function.variables, *weights), folded=folded)
 
 
-def _names(tensors: Sequence[Tensor]) -> list[str]:
-    return [f"folded_{place}" for place in range(len(tensors))]
+def _values(function: TracedFunction, tensors: Sequence[Tensor]) -> list[Tensor]:
+    """What these tensors of the graph are, which depend on none of its inputs."""
+    names = [f"folded_{place}" for place in range(len(tensors))]
+
+    def compute(anything: Tensor) -> dict[str, Tensor]:  # which tells the graph
+        return dict(zip(names, function.insert({}, tensors, into=anything.graph), strict=True))
+
+    values = concrete_function(compute, {"anything": tf.TensorSpec((), tf.float32)})(anything=tf.constant(0.0))
+    return [values[name] for name in names]
 
 
 def _weight(value: Tensor, tensor: Tensor) -> Any:

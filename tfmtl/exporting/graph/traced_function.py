@@ -39,12 +39,12 @@ class TracedFunction:
         """What is captured, by the name of the tensor that the graph reads it as."""
         return {inside.name: outside for outside, inside in self.captures}
 
-    def from_outside(self, read: Iterable[str]) -> Tensors:
-        """Of the tensors named in `read` those that come from outside, read into the function being traced."""
-        graph, found = tf.compat.v1.get_default_graph(), {}
+    def from_outside(self, read: Iterable[str], into: tf.Graph) -> Tensors:
+        """Of the tensors named in `read` those that come from outside, read into the function being traced, whose graph is `into`."""
+        found = {}
         for name in sorted(read):
             if name in self._captured:
-                found[name] = graph.capture(self._captured[name])
+                found[name] = into.capture(self._captured[name])
             elif name in self.folded:
                 found[name] = tf.convert_to_tensor(self.folded[name])
         return found
@@ -62,22 +62,26 @@ class TracedFunction:
     def _nodes(self) -> dict[str, Any]:
         return {node.name: node for node in self._definition.node}
 
-    def insert(self, replaced: Mapping[str, Tensor], fetched: Iterable[Tensor]) -> list[Tensor]:
+    def insert(
+        self, replaced: Mapping[str, Tensor], fetched: Iterable[Tensor], into: tf.Graph | None = None
+    ) -> list[Tensor]:
         """Copies the operations that `fetched` needs, and no others, into the function being traced.
 
         Args:
             replaced: for names of tensors of this graph, the tensors to use in their place; operations that only the
                 replaced tensors needed are not copied.
             fetched: tensors of this graph.
+            into: the graph of the function being traced, where nothing is replaced that would tell.
 
         Returns:
             The copies of `fetched`.
         """
         fetched = list(fetched)
+        outer = next(iter(replaced.values())).graph if into is None else into
         operations = self.needed_operations(fetched, replaced)
         read = tensors_read(operations, fetched)
         mapped = {name: tensor for name, tensor in replaced.items() if name in read}
-        mapped |= self.from_outside(read - mapped.keys())
+        mapped |= self.from_outside(read - mapped.keys(), outer)
         copied = [tensor.name for tensor in fetched if tensor.name not in mapped]
         if copied:
             part = self._part(self._nodes[op.name] for op in operations)

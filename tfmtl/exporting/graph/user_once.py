@@ -43,7 +43,7 @@ class UserOnce:
         fetched = {name: self.traced.outputs[name] for name in outputs}
         tensors = list(fetched.values())
         operations = self.traced.needed_operations(tensors, self.values)
-        outside = self.traced.from_outside(tensors_read(operations, tensors) - self.values.keys())
+        outside = self.traced.from_outside(tensors_read(operations, tensors) - self.values.keys(), self.count.graph)
         self.values |= {name: Constant(tensor) for name, tensor in outside.items()}
         for op in operations:
             results = self._evaluate(op, [self.values[x.name] for x in op.inputs])

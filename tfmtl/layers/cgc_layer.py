@@ -214,12 +214,13 @@ class CGCLayer(keras.layers.Layer):
 
     def call(self, streams: Streams, training: bool | None = None) -> Streams:
         check_streams(self, streams)
+        cell, selectors = self._cell(), self._selectors(streams)
         if training:
-            return train_cell(self._cell(), streams, self._selectors(streams))
-        if reads_one_input(self._cell(), streams, self._selectors(streams)):
-            return serve_one_input(self._cell(), streams[next(iter(self.experts))])
+            return train_cell(cell, streams, selectors)
+        if reads_one_input(cell, streams, selectors):
+            return serve_one_input(cell, streams[next(iter(self.experts))])
         experts = {source: layer(streams[source]) for source, layer in self.experts.items()}  # E_k
-        weights = self.gates(streams)  # w_k
+        weights = {stream: self.mixers[stream](x) for stream, x in selectors.items()}  # w_k
         mixed = {}
         for stream in self._readers():
             selected = self._selected(stream, experts)  # S_k

@@ -22,8 +22,8 @@ def fold_weights(function: TracedFunction, outputs: Sequence[Tensor]) -> TracedF
     """The same function, which reads what was computed from weights alone from one variable, and from constants as a constant.
 
     Kernels that lie transposed for training's sake, experts of many layers joined for one product, weights cast to half precision:
-    a server would do it anew for every request, and hand every weight of it to every signature. With sixty tasks these are 190
-    weights in place of 10, and half of the time that it takes to write a version and to start it.
+    a server would do it anew for every request, and hand every weight of it to every signature. In a PLE of sixty tasks the part that
+    all signatures call reads 6 weights in place of 190, which halves the time to write a version and to start it.
 
     What would take more room than the weights that are no longer read is left as it is, such as a table that is looked up and also
     multiplied with, transposed.
@@ -37,9 +37,8 @@ def fold_weights(function: TracedFunction, outputs: Sequence[Tensor]) -> TracedF
     others = [op for op in operations if not all(y.name in made_of for y in op.outputs)]
     read = tensors_read(others, outputs)
     computed = [y for op in operations for y in op.outputs if y.name in read and y.name in made_of]
-    kept = read.union(
-        *(made_of[y.name] for y in computed if _as_it_is_read(y))
-    )  # rows of a table are read by its handle
+    # Rows of a table are read by its handle, other weights by their value.
+    kept = read.union(*(made_of[y.name] for y in computed if _as_it_is_read(y)))
     sizes = {op.inputs[0].name: op.outputs[0].shape.num_elements() for op in operations if op.type == _READ}
     found = [y for y in computed if _is_worth_folding(y, {name: sizes[name] for name in made_of[y.name]}, kept)]
     if not found:
@@ -70,9 +69,8 @@ def _weight(value: Tensor, tensor: Tensor) -> Any:
 def _made_of_weights(operations: Sequence[tf.Operation]) -> dict[str, frozenset[str]]:
     """For each tensor that depends on weights and constants alone, by name, the names of the weights' handles."""
     found: dict[str, frozenset[str]] = {}
-    changed = {
-        x.name for op in operations if op.type not in _READS for x in op.inputs
-    }  # perhaps, by a layer that counts
+    # Whatever else is given a variable, such as a function that is called, may change it.
+    changed = {x.name for op in operations if op.type not in _READS for x in op.inputs}
     for op in operations:
         if op.type == _READ and op.inputs[0].name not in changed:
             found[op.outputs[0].name] = frozenset([op.inputs[0].name])

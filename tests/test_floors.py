@@ -20,6 +20,7 @@ FLOORS = [
         "passes",
         "progress",
         "tables",
+        "task_tables",
         "whole_weights",
     },
     {"masked_rows", "named_model"},

@@ -238,6 +238,15 @@ def make_before_tracing(model: keras.Model, labels: Iterable[str]) -> None:
             losses.build(dict.fromkeys(names, 0), dict.fromkeys(outputs, 0))
 
 
+def compiled_metrics(model: keras.Model) -> tuple[Any, Any]:
+    """The `metrics` and the `weighted_metrics` that a model was compiled with; None where there are none.
+
+    Keras has no public way; where the names are not there, None too, and whoever asks has to do without.
+    """
+    compiled = getattr(model, "compiled_metrics" if LEGACY else "_compile_metrics", None)
+    return getattr(compiled, "_user_metrics", None), getattr(compiled, "_user_weighted_metrics", None)
+
+
 def raw(variable: Any) -> Any:
     """The backend's own variable: what a Keras 3 variable wraps, and what tf_keras has in the first place."""
     return variable if LEGACY or not isinstance(variable, keras.Variable) else variable.value
@@ -260,6 +269,7 @@ __all__ = [
     "add_uncast",
     "begin_at",
     "builds_from_means",
+    "compiled_metrics",
     "dtype_of",
     "inputs_by_name",
     "keras",

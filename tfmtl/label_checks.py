@@ -1,5 +1,7 @@
 """Labels and weights that no figure may be computed from: refused in words, wherever the batch is computed."""
 
+from collections.abc import Iterable
+from functools import partial
 from typing import Any, NamedTuple, NoReturn
 
 import numpy as np
@@ -9,6 +11,9 @@ from tfmtl.typing import LabelKind, Tensor
 
 LARGEST = 1e16
 """Labels of a regression beyond it are refused: the sum of a million such squares still is a float32."""
+
+Named = str | tuple[str, ...]
+"""A task, or the tasks of a table's rows."""
 
 EXPECTED: dict[LabelKind, str] = {
     "binary": "0, 1 or NaN (missing)",
@@ -47,8 +52,8 @@ class LabelRule(NamedTuple):
         return ops.logical_not(fits)
 
 
-def checked_labels(labels: Tensor, rule: LabelRule | LabelKind, of: str, *, in_graphs: bool = True) -> Tensor:
-    """`labels` without missing ones, `(B,)`, once all of them are what the task can have.
+def checked_labels(labels: Tensor, rule: LabelRule | LabelKind, of: Named, *, in_graphs: bool = True) -> Tensor:
+    """`labels` without missing ones, `(B,)` or `(T, B)`, once all of them are what the task can have.
 
     Values at hand raise ValueError. In a TensorFlow graph the step fails with the same sentence before anything is
     computed from the labels; a jitted step of JAX fails with it at its end. XLA (`jit_compile=True`) drops what could
@@ -57,32 +62,46 @@ def checked_labels(labels: Tensor, rule: LabelRule | LabelKind, of: str, *, in_g
     Args:
         labels: float32; what stands for a missing label is a label of that kind.
         rule: what they can be.
-        of: the name of the task, loss or metric, for the message.
+        of: the name of the task, loss or metric, for the message; of every row of `(T, B)`.
         in_graphs: False leaves it at NaN wherever values are not at hand.
     """
     rule = LabelRule(rule) if isinstance(rule, str) else rule
-    sentence = f"The labels of `{of}` must be {rule.expected}. Received:"
-    return _checked(labels, rule.broken_by(labels), sentence, in_graphs)
+    sentence = f"The labels of `{{of}}` must be {rule.expected}. Received:"
+    return _checked(labels, rule.broken_by(labels), sentence, of, in_graphs)
 
 
-def checked_weights(weights: Tensor, of: str, *, in_graphs: bool = True) -> Tensor:
-    """`weights` of the rows that count, 0 elsewhere, `(B,)`, once none is negative, infinite or NaN; as `checked_labels`."""
+def checked_weights(weights: Tensor, of: Named, *, in_graphs: bool = True) -> Tensor:
+    """`weights` of the rows that count, 0 elsewhere, once none is negative, infinite or NaN; as `checked_labels`."""
     wrong = ops.logical_not(ops.logical_and(ops.greater_equal(weights, 0.0), ops.less(weights, float("inf"))))
-    return _checked(weights, wrong, f"The sample weights of `{of}` must be finite and >= 0. Received:", in_graphs)
+    return _checked(weights, wrong, "The sample weights of `{of}` must be finite and >= 0. Received:", of, in_graphs)
 
 
-def _checked(values: Tensor, wrong: Tensor, sentence: str, in_graphs: bool) -> Tensor:
+def _checked(values: Tensor, wrong: Tensor, sentence: str, of: Named, in_graphs: bool) -> Tensor:
     if not _has_values(values):
         return values
     if _at_hand(values):
-        found = np.asarray(ops.convert_to_numpy(values))[np.asarray(ops.convert_to_numpy(wrong))]
-        if found.size:
-            _refuse(sentence, found[0])
+        columns = (np.asarray(ops.convert_to_numpy(column)) for column in (values, wrong))
+        for name, own, broken in _by_task(of, *columns):
+            if broken.any():
+                _refuse(sentence.format(of=name), own[broken][0])
         return values
     check = {"tensorflow": _fail_in_tensorflow, "jax": _fail_in_jax}.get(BACKEND) if in_graphs else None
     if check is not None:
-        values = check(values, wrong, sentence)
+        largest = ops.max(ops.where(wrong, values, -float("inf")), axis=-1)
+        tasks = _by_task(of, ops.logical_not(ops.any(wrong, axis=-1)), largest)
+        values = check(values, [(sentence.format(of=name), sound, one) for name, sound, one in tasks])
     return ops.where(wrong, float("nan"), values)
+
+
+def _by_task(of: Named, *tables: Any) -> Iterable[tuple[Any, ...]]:
+    """The name and the row of each table, one task after the other."""
+    if isinstance(of, str):
+        return [(of, *tables)]
+    return zip(
+        of,
+        *(list(table) if isinstance(table, np.ndarray) else ops.unstack(table, len(of)) for table in tables),
+        strict=True,
+    )
 
 
 def _has_values(values: Any) -> bool:
@@ -105,27 +124,28 @@ def _at_hand(values: Any) -> bool:
     return hasattr(values, "numpy")
 
 
-def _fail_in_tensorflow(values: Tensor, wrong: Tensor, sentence: str) -> Tensor:
-    """`values`, which now depend on an `Assert`: nothing is computed from wrong ones, no gradient either."""
+def _fail_in_tensorflow(values: Tensor, tasks: list[tuple[str, Tensor, Tensor]]) -> Tensor:
+    """`values`, which now depend on an `Assert` of each task: nothing is computed from wrong ones, no gradient either."""
     import tensorflow as tf
 
-    one = tf.reduce_max(tf.where(wrong, values, -float("inf")))
     # The op itself: `tf.debugging.Assert` would put it into a conditional, and print the first rows, right or wrong.
-    sound = tf.logical_not(tf.reduce_any(wrong))
-    failing = tf.raw_ops.Assert(condition=sound, data=[tf.constant(sentence), one], summarize=1)
-    with tf.control_dependencies([failing]):
+    failing = [
+        tf.raw_ops.Assert(condition=sound, data=[tf.constant(sentence), one], summarize=1)
+        for sentence, sound, one in tasks
+    ]
+    with tf.control_dependencies(failing):
         return tf.identity(values)
 
 
-def _fail_in_jax(values: Tensor, wrong: Tensor, sentence: str) -> Tensor:
-    """`values`; where one is wrong, the host is called, which raises."""
+def _fail_in_jax(values: Tensor, tasks: list[tuple[str, Tensor, Tensor]]) -> Tensor:
+    """`values`; where one of a task is wrong, the host is called, which raises."""
     import jax
 
-    def call_host(value: Tensor) -> None:
+    def call_host(sentence: str, value: Tensor) -> None:
         jax.debug.callback(lambda received: _refuse(sentence, received), value)
 
-    one = ops.max(ops.where(wrong, values, -float("inf")))
-    jax.lax.cond(ops.any(wrong), call_host, lambda value: None, one)
+    for sentence, sound, one in tasks:
+        jax.lax.cond(sound, lambda value: None, partial(call_host, sentence), one)
     return values
 
 

@@ -3,7 +3,7 @@
 from typing import Any, NamedTuple
 
 from tfmtl.keras_host import ops
-from tfmtl.label_checks import LabelRule, checked_labels, checked_weights
+from tfmtl.label_checks import LabelRule, Named, checked_labels, checked_weights
 from tfmtl.typing import LabelKind, Tensor
 
 EPSILON = 1e-7
@@ -21,7 +21,7 @@ class MaskedRows(NamedTuple):
     """A batch of one task, float32, every field `(B,)`. A row that does not count has weight 0, label 0, prediction 0.5.
 
     Predictions of several columns are `(B, width)`; `groups` are `(B, K)`, the numbers by which rows are of one group where
-    they are equal, of a loss that compares rows.
+    they are equal, of a loss that compares rows. Of tasks that are computed together every field is `(T, B)`.
     """
 
     labels: Tensor
@@ -68,19 +68,34 @@ def mask(
     labels = _column("y_true", y_true)
     predictions = _column("y_pred", y_pred) if width == 1 else _columns("y_pred", y_pred, width)
     _check_lengths(y_true=labels, y_pred=predictions)
-    valid = ops.logical_not(ops.isnan(labels))
-    counted = ops.cast(valid, "float32")
-    weights = counted
+    given = None
     if sample_weight is not None:
         given = ops.convert_to_tensor(sample_weight)
         if _rank(given) != 0:
             given = _column("sample_weight", given)
             _check_lengths(y_true=labels, sample_weight=given)
-        weights = ops.where(valid, ops.cast(given, "float32"), 0.0)
-        weights = checked_weights(weights, of, in_graphs=in_graphs)
+        given = ops.cast(given, "float32")
+    rows = mask_table(labels, predictions, given, rule=rule, of=of, in_graphs=in_graphs)
+    return rows._replace(groups=groups)
+
+
+def mask_table(
+    labels: Tensor,
+    predictions: Tensor,
+    weights: Tensor | None,
+    *,
+    rule: LabelRule | LabelKind,
+    of: Named,
+    in_graphs: bool = True,
+) -> MaskedRows:
+    """`mask` of what is float32 and in shape: `(B,)` or, of tasks with the names `of`, `(T, B)`."""
+    valid = ops.logical_not(ops.isnan(labels))
+    counted = ops.cast(valid, "float32")
+    given = counted if weights is None else ops.where(valid, weights, 0.0)
+    weights = given if weights is None else checked_weights(given, of, in_graphs=in_graphs)
     labels = checked_labels(ops.where(valid, labels, 0.0), rule, of, in_graphs=in_graphs)
-    has_label = valid if width == 1 else ops.expand_dims(valid, -1)
-    return MaskedRows(labels, ops.where(has_label, predictions, HARMLESS), weights, counted, groups)
+    has_label = ops.expand_dims(valid, -1) if _rank(predictions) != _rank(labels) else valid
+    return MaskedRows(labels, ops.where(has_label, predictions, HARMLESS), weights, counted)
 
 
 def crossentropy(labels: Tensor, probabilities: Tensor) -> Tensor:

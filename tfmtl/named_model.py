@@ -11,6 +11,7 @@ from tfmtl.chief import own_path
 from tfmtl.keras_host import (
     LEGACY,
     builds_from_means,
+    compiled_metrics,
     dtype_of,
     keras,
     layers_of,
@@ -20,6 +21,7 @@ from tfmtl.keras_host import (
 )
 from tfmtl.lost_process import naming_lost_process
 from tfmtl.row_errors import raising_as_is
+from tfmtl.task_tables import Columns, announced
 from tfmtl.typing import Tensor
 from tfmtl.whole_weights import lies_in_parts, save_whole_weights
 
@@ -102,9 +104,15 @@ class NamedModel(keras.Model):
             self._refuse_position("`loss` of `compile`", self.loss, tasks, isinstance(self.loss, list | tuple))
         _ADDED.of[id(self)] = self.added_losses(y, sample_weight)
         try:
-            return super().compute_loss(x, y, y_pred, sample_weight, **options)
+            with announced(_calls(self.loss, y, y_pred, sample_weight)):
+                return super().compute_loss(x, y, y_pred, sample_weight, **options)
         finally:
             del _ADDED.of[id(self)]
+
+    def compute_metrics(self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None) -> Any:
+        plain, weighted = compiled_metrics(self)
+        with announced([*_calls(plain, y, y_pred, None), *_calls(weighted, y, y_pred, sample_weight)]):
+            return super().compute_metrics(x, y, y_pred, sample_weight)
 
     # What a dataset raises inside of TensorFlow is raised as itself.
     @naming_lost_process
@@ -212,6 +220,20 @@ def refuse_plain_step(layer: keras.layers.Layer) -> None:
             "without. Make the model by `tfmtl.build` or a preset, or as `tfmtl.named_model.NamedModel(inputs, outputs)`, or "
             f"add what `label_losses` of the layer gives in a `compute_loss` of your own. Received: model={model.name!r}"
         )
+
+
+def _calls(compiled: Any, y: Any, y_pred: Any, sample_weight: Any) -> list[tuple[Any, Columns]]:
+    """What Keras is about to call, and on what, of losses or lists of metrics by task."""
+    if not (isinstance(y, Mapping) and isinstance(y_pred, Mapping)):
+        return []
+    compiled = compiled if isinstance(compiled, Mapping) else dict.fromkeys(y_pred, compiled)
+    weights = sample_weight if isinstance(sample_weight, Mapping) else dict.fromkeys(compiled, sample_weight)
+    return [
+        (each, Columns(y[task], y_pred[task], weights.get(task)))
+        for task, own in compiled.items()
+        if task in y and task in y_pred
+        for each in (own if isinstance(own, list | tuple) else [own])
+    ]
 
 
 def _label_names(x: Any, y: Any) -> tuple[str, ...]:

@@ -42,6 +42,7 @@ class MaskedBinaryCrossentropy(MaskedLoss):
     """
 
     kind: TaskKind = "binary"
+    elementwise = True
 
     def __init__(self, name: str = "masked_binary_crossentropy"):
         super().__init__(name)

@@ -1,12 +1,14 @@
 """The mean of a loss over the rows that count, wherever in the global batch they lie."""
 
+from collections.abc import Hashable
 from typing import Any
 
 from tfmtl.cross_replica import share_of_mean
 from tfmtl.keras_host import keras, ops
 from tfmtl.label_checks import LabelRule
-from tfmtl.masked_rows import MaskedRows, mask
+from tfmtl.masked_rows import MaskedRows, mask, mask_table
 from tfmtl.outputs import Output, output_of_kind
+from tfmtl.task_tables import Columns, from_table
 from tfmtl.typing import TaskKind, Tensor
 
 
@@ -47,6 +49,11 @@ class MaskedLoss(keras.losses.Loss):
 
     grouped: bool = False
     """Whether it compares rows within groups, whose numbers then stand beside the labels."""
+
+    elementwise: bool = False
+    """Whether `row_losses` takes each label and prediction by itself, whatever their shape, and all that it goes by is in the config.
+    The step of a model that `build` made then computes all tasks whose losses are of one class and one config at once. A
+    subclass has to say it anew."""
 
     def __init__(self, name: str):
         super().__init__(name=name, reduction="sum")
@@ -94,8 +101,27 @@ class MaskedLoss(keras.losses.Loss):
         return rows.weights * self.row_losses(rows.labels, rows.predictions), rows.valid
 
     def __call__(self, y_true: Tensor, y_pred: Tensor, sample_weight: Tensor | None = None) -> Tensor:
+        value = from_table(self, Columns(y_true, y_pred, sample_weight))
+        if value is not None:
+            return value
         losses, counts = self.costs(self._rows(y_true, y_pred, sample_weight))
         return share_of_mean(ops.sum(losses), ops.sum(counts))
+
+    @property
+    def alike(self) -> Hashable:
+        """Equal for two losses that one call can stand for; None where it is computed by itself."""
+        config = {key: value for key, value in self.get_config().items() if key != "name"}
+        return (type(self), self.kind, repr(config)) if vars(type(self)).get("elementwise") else None
+
+    @property
+    def label_name(self) -> str:
+        """What errors call the labels."""
+        return self.name
+
+    def of_table(self, table: Columns, names: tuple[str, ...]) -> Tensor:
+        """The loss of every task, `(T,)`, given tables, `(T, B)`, of labels, predictions and maybe weights."""
+        losses, counts = self.costs(mask_table(*table, rule=self.label_rule, of=names))
+        return share_of_mean(ops.sum(losses, axis=-1), ops.sum(counts, axis=-1))
 
     def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
         """The loss of every row, `(B,)`, 0 where the label is missing."""

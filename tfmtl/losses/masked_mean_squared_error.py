@@ -40,6 +40,8 @@ class MaskedMeanSquaredError(MaskedLoss):
         Tang et al., "Progressive Layered Extraction (PLE)", RecSys 2020, equation 9, as in `MaskedBinaryCrossentropy`.
     """
 
+    elementwise = True
+
     def __init__(self, name: str = "masked_mean_squared_error"):
         super().__init__(name)
 

@@ -44,6 +44,7 @@ class Tweedie(MaskedLoss):
     """
 
     output = POSITIVE
+    elementwise = True
 
     def __init__(self, power: float = 1.5, name: str = "tweedie"):
         super().__init__(name)

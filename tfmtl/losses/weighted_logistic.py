@@ -48,6 +48,7 @@ class WeightedLogistic(MaskedLoss):
     """
 
     output = POSITIVE
+    elementwise = True
 
     def __init__(self, *, exact: bool = False, name: str = "weighted_logistic"):
         super().__init__(name)

@@ -63,6 +63,7 @@ class MaskedAUC(MaskedMetric):
     """
 
     kind: TaskKind = "binary"
+    elementwise = True
     _direction = "up"  # what Keras 3's callbacks read where no `mode` is given
 
     def __init__(self, num_bins: int = 16_384, name: str = "auc", dtype: Any = None, num_classes: int | None = None):
@@ -93,7 +94,8 @@ class MaskedAUC(MaskedMetric):
         negatives, positives = ops.unstack(sums, 2, axis=-2)
         below = ops.cumsum(negatives, axis=-1) - negatives / 2
         pairs = ops.sum(positives, axis=-1) * ops.sum(negatives, axis=-1)
-        return ops.mean(ops.sum(positives * below, axis=-1) / pairs)
+        areas = ops.sum(positives * below, axis=-1) / pairs
+        return areas if self.num_classes is None else ops.mean(areas)
 
     def get_config(self) -> dict[str, Any]:
         config = {**super().get_config(), "num_bins": self.num_bins}

@@ -45,6 +45,7 @@ class MaskedAveragePrecision(MaskedMetric):
     """
 
     kind: TaskKind = "binary"
+    elementwise = True
     _direction = "up"  # what Keras 3's callbacks read where no `mode` is given
 
     def __init__(self, num_bins: int = 16_384, name: str = "ap", dtype: Any = None):

@@ -4,7 +4,7 @@ from typing import Any
 
 from tfmtl.keras_host import ops, register
 from tfmtl.masked_rows import MaskedRows
-from tfmtl.metrics.masked_metric import MaskedMetric
+from tfmtl.metrics.masked_metric import MaskedMetric, sums_of
 from tfmtl.typing import TaskKind, Tensor
 
 
@@ -38,12 +38,13 @@ class MaskedCalibration(MaskedMetric):
     """
 
     kind: TaskKind = "binary"
+    elementwise = True
 
     def __init__(self, name: str = "calibration", dtype: Any = None):
         super().__init__((2,), name, dtype)
 
     def measure(self, rows: MaskedRows) -> Tensor:
-        return ops.stack([ops.sum(rows.weights * rows.predictions), ops.sum(rows.weights * rows.labels)])
+        return sums_of(rows.weights * rows.predictions, rows.weights * rows.labels)
 
     def figure(self, sums: Tensor) -> Tensor:
         # 0 / 0 is NaN, and so must be what else would be infinite.

@@ -5,7 +5,7 @@ from typing import Any
 from tfmtl.checks import check_count
 from tfmtl.keras_host import ops, register
 from tfmtl.masked_rows import MaskedRows, class_crossentropy, crossentropy
-from tfmtl.metrics.masked_metric import MaskedMetric
+from tfmtl.metrics.masked_metric import MaskedMetric, sums_of
 from tfmtl.typing import TaskKind, Tensor
 
 
@@ -43,6 +43,7 @@ class MaskedLogLoss(MaskedMetric):
     """
 
     kind: TaskKind = "binary"
+    elementwise = True
     _direction = "down"  # what Keras 3's callbacks read where no `mode` is given
 
     def __init__(self, name: str = "logloss", dtype: Any = None, num_classes: int | None = None):
@@ -58,7 +59,7 @@ class MaskedLogLoss(MaskedMetric):
     def measure(self, rows: MaskedRows) -> Tensor:
         of_rows = crossentropy if self.num_classes is None else class_crossentropy
         losses = rows.weights * of_rows(rows.labels, rows.predictions)
-        return ops.stack([ops.sum(losses), ops.sum(rows.weights)])
+        return sums_of(losses, rows.weights)
 
     def figure(self, sums: Tensor) -> Tensor:
         loss, rows = ops.unstack(sums, 2)

@@ -1,16 +1,23 @@
 """A metric that is a function of sums over the labelled rows."""
 
+from collections.abc import Hashable
 from typing import Any
 
 import numpy as np
 
 from tfmtl.keras_host import BACKEND, keras, ops
 from tfmtl.label_checks import LabelRule
-from tfmtl.masked_rows import MaskedRows, mask
+from tfmtl.masked_rows import MaskedRows, mask, mask_table
+from tfmtl.task_tables import Columns, from_table
 from tfmtl.typing import TaskKind, Tensor
 
 PRECISE = "float64" if BACKEND == "tensorflow" else "float32"
 """Type of the running sums: a float32 count stands still at 2^24 rows. JAX and PyTorch keep to 32 bits by default."""
+
+
+def sums_of(*columns: Tensor) -> Tensor:
+    """The sum of each of the columns, all `(B,)` or all `(T, B)`: `(K,)` or `(T, K)`."""
+    return ops.stack([ops.sum(column, axis=-1) for column in columns], axis=-1)
 
 
 class MaskedMetric(keras.metrics.Metric):
@@ -34,6 +41,11 @@ class MaskedMetric(keras.metrics.Metric):
 
     kind: TaskKind = "regression"
     """The kind of the task; labels are 0 and 1 (`"binary"`), any finite value (`"regression"`) or the index of a class."""
+
+    elementwise: bool = False
+    """Whether `measure` also takes rows of several tasks, `(T, B)`, and gives what each adds, `(T, *shape)`, and all that it goes by
+    is in the config. The step of a model that `build` made then measures all tasks whose metrics are of one class and one
+    config at once. A subclass has to say it anew."""
 
     def __init__(self, shape: tuple[int, ...], name: str, dtype: Any = None):
         # Whatever the policy: under mixed precision tf_keras would cast the sums, and cannot under replicas.
@@ -60,11 +72,32 @@ class MaskedMetric(keras.metrics.Metric):
         raise NotImplementedError
 
     def update_state(self, y_true: Tensor, y_pred: Tensor, sample_weight: Tensor | None = None) -> None:
-        # In a compiled step the loss refuses wrong labels, by the task's name; here they would be looked at once more.
-        rows = mask(
-            y_true, y_pred, sample_weight, rule=self.label_rule, of=self.own_name, width=self.width, in_graphs=False
+        measured = from_table(self, Columns(y_true, y_pred, sample_weight))
+        if measured is None:
+            # In a compiled step the loss refuses wrong labels, by the task's name; here they would be looked at once more.
+            rows = mask(
+                y_true, y_pred, sample_weight, rule=self.label_rule, of=self.own_name, width=self.width, in_graphs=False
+            )
+            measured = ops.cast(self.measure(rows), PRECISE)
+        self.sums.assign_add(measured)
+
+    @property
+    def alike(self) -> Hashable:
+        """Equal for two metrics that one call can stand for; None where it is measured by itself."""
+        config = {key: value for key, value in self.get_config().items() if key != "name"}
+        return (
+            (type(self), self.kind, repr(config)) if vars(type(self)).get("elementwise") and self.width == 1 else None
         )
-        self.sums.assign_add(ops.cast(self.measure(rows), PRECISE))
+
+    @property
+    def label_name(self) -> str:
+        """What errors call the labels."""
+        return self.own_name
+
+    def of_table(self, table: Columns, names: tuple[str, ...]) -> Tensor:
+        """What the rows of every task add to its sums, `(T, *shape)`, given tables, `(T, B)`, of labels, predictions and maybe weights."""
+        rows = mask_table(*table, rule=self.label_rule, of=names, in_graphs=False)
+        return ops.cast(self.measure(rows), PRECISE)
 
     def result(self) -> Tensor:
         # On tf_keras each look at the variable would sum it over all replicas once more; a cast is one look.

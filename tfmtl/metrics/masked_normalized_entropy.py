@@ -4,7 +4,7 @@ from typing import Any
 
 from tfmtl.keras_host import ops, register
 from tfmtl.masked_rows import MaskedRows, crossentropy
-from tfmtl.metrics.masked_metric import MaskedMetric
+from tfmtl.metrics.masked_metric import MaskedMetric, sums_of
 from tfmtl.typing import TaskKind, Tensor
 
 
@@ -41,6 +41,7 @@ class MaskedNormalizedEntropy(MaskedMetric):
     """
 
     kind: TaskKind = "binary"
+    elementwise = True
     _direction = "down"  # what Keras 3's callbacks read where no `mode` is given
 
     def __init__(self, name: str = "ne", dtype: Any = None):
@@ -48,7 +49,7 @@ class MaskedNormalizedEntropy(MaskedMetric):
 
     def measure(self, rows: MaskedRows) -> Tensor:
         losses = rows.weights * crossentropy(rows.labels, rows.predictions)
-        return ops.stack([ops.sum(losses), ops.sum(rows.weights), ops.sum(rows.weights * rows.labels)])
+        return sums_of(losses, rows.weights, rows.weights * rows.labels)
 
     def figure(self, sums: Tensor) -> Tensor:
         loss, rows, positives = ops.unstack(sums, 3)

@@ -4,7 +4,7 @@ from typing import Any
 
 from tfmtl.keras_host import ops, register
 from tfmtl.masked_rows import MaskedRows
-from tfmtl.metrics.masked_metric import MaskedMetric
+from tfmtl.metrics.masked_metric import MaskedMetric, sums_of
 from tfmtl.typing import Tensor
 
 
@@ -35,6 +35,7 @@ class MaskedRootMeanSquaredError(MaskedMetric):
     2.0
     """
 
+    elementwise = True
     _direction = "down"  # what Keras 3's callbacks read where no `mode` is given
 
     def __init__(self, name: str = "rmse", dtype: Any = None):
@@ -42,7 +43,7 @@ class MaskedRootMeanSquaredError(MaskedMetric):
 
     def measure(self, rows: MaskedRows) -> Tensor:
         errors = rows.weights * ops.square(rows.labels - rows.predictions)
-        return ops.stack([ops.sum(errors), ops.sum(rows.weights)])
+        return sums_of(errors, rows.weights)
 
     def figure(self, sums: Tensor) -> Tensor:
         squares, rows = ops.unstack(sums, 2)

@@ -8,7 +8,7 @@ y_r = sum_s w_{r,s} E_s(x_s)      over its candidates, the experts of the source
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from itertools import accumulate, groupby
+from itertools import accumulate
 from typing import Any
 
 import numpy as np
@@ -60,6 +60,7 @@ def _may_join(cell: Cell) -> bool:
         SHARED in cell.experts
         and len(cell.experts) > 1
         and all(isinstance(gate, Gate) and not gate.units for gate in cell.gates.values())
+        and len({gate.use_bias for gate in cell.gates.values()}) == 1
         and not any(cell.detached.values())
     )
 
@@ -108,10 +109,16 @@ def mix_one_input(cell: Cell, x: Tensor) -> Streams:
     """
     experts = _all_experts(cell, x, training=True)  # (B, E, U)
     dtype = experts.dtype
-    kernels, masks = zip(*(_over_all_experts(cell, reader) for reader in cell.gates), strict=True)
-    logits = ops.matmul(x, ops.cast(ops.concatenate(kernels, axis=1), dtype))
-    constant = all(isinstance(mask, np.ndarray) for mask in masks)
-    logits = ops.cast(logits, "float32") + (np.concatenate(masks) if constant else ops.concatenate(masks))
+    columns, mask = _columns(cell)
+    gates = [gate.logits for gate in cell.gates.values()]
+    nothing = ops.zeros((gates[0].kernel.shape[0], 1), gates[0].kernel.dtype)
+    # Few operations, however many gates there are.
+    kernel = ops.concatenate([*(gate.kernel for gate in gates), nothing], axis=1)
+    kernel = ops.transpose(ops.take(ops.transpose(kernel), columns, axis=0))  # (D, R E)
+    logits = ops.cast(ops.matmul(x, ops.cast(kernel, dtype)), "float32") + mask
+    if gates[0].use_bias:
+        biases = ops.concatenate([*(ops.cast(gate.bias, "float32") for gate in gates), np.zeros(1, "float32")])
+        logits = logits + ops.take(biases, columns)
     weights = ops.softmax(ops.reshape(logits, (-1, len(cell.gates), experts.shape[1])), axis=-1)  # (B, R, E)
     return dict(zip(cell.gates, sums_in_one_product(ops.cast(weights, dtype), experts), strict=True))
 
@@ -147,23 +154,12 @@ def _all_experts(cell: Cell, x: Tensor, *, training: bool) -> Tensor:
     return layers[0].apply(x, kernels, biases, training=training)
 
 
-def _over_all_experts(cell: Cell, reader: str) -> tuple[Tensor, Tensor | np.ndarray]:
-    """A gate's kernel with a column for every expert, `(D, E)`, and what is added to its logits, `(E,)` float32."""
-    logits = cell.gates[reader].logits
-    # Neighbours go together: of many sources a task reads two, and operations for each other one would take minutes to trace.
-    neighbours = [
-        (is_read, sum(cell.experts[source].num for source in sources))
-        for is_read, sources in groupby(cell.experts, cell.candidates[reader].__contains__)
-    ]
-    own = [num for is_read, num in neighbours if is_read]
-    kernels = iter(in_parts(logits.kernel, own))
-    columns = [
-        next(kernels) if is_read else ops.zeros((logits.kernel.shape[0], num), logits.kernel.dtype)
-        for is_read, num in neighbours
-    ]
-    masks = [np.full(num, 0.0 if is_read else -np.inf, "float32") for is_read, num in neighbours]
-    if not cell.gates[reader].use_bias:
-        return ops.concatenate(columns, axis=1), np.concatenate(masks)
-    biases = iter(in_parts(ops.cast(logits.bias, "float32"), own))
-    added = [next(biases) if is_read else mask for (is_read, _), mask in zip(neighbours, masks, strict=True)]
-    return ops.concatenate(columns, axis=1), ops.concatenate(added)
+def _columns(cell: Cell) -> tuple[np.ndarray, np.ndarray]:
+    """For each gate and each expert, `(R E,)`: the column among those of all gates, one past them where it is no candidate; the mask."""
+    edges = np.cumsum([0, *(layer.num for layer in cell.experts.values())])
+    experts = {source: np.arange(*edges[place : place + 2]) for place, source in enumerate(cell.experts)}
+    read = [np.concatenate([experts[source] for source in cell.candidates[reader]]) for reader in cell.gates]
+    places = np.concatenate([own + number * edges[-1] for number, own in enumerate(read)])
+    columns = np.full(len(read) * edges[-1], places.size)
+    columns[places] = np.arange(places.size)
+    return columns, np.where(columns < places.size, 0.0, -np.inf).astype("float32")

@@ -247,6 +247,18 @@ def compiled_metrics(model: keras.Model) -> tuple[Any, Any]:
     return getattr(compiled, "_user_metrics", None), getattr(compiled, "_user_weighted_metrics", None)
 
 
+def in_columns(values: Any) -> Any:
+    """Labels or sample weights of a step, `(B, 1)` each on tf_keras, which would make new tensors of `(B,)` before it calls a loss."""
+    if not LEGACY:
+        return values
+    import tensorflow as tf
+
+    def column(value: Any) -> Any:
+        return tf.expand_dims(value, -1) if getattr(getattr(value, "shape", None), "rank", None) == 1 else value
+
+    return {name: column(value) for name, value in values.items()} if isinstance(values, Mapping) else column(values)
+
+
 def raw(variable: Any) -> Any:
     """The backend's own variable: what a Keras 3 variable wraps, and what tf_keras has in the first place."""
     return variable if LEGACY or not isinstance(variable, keras.Variable) else variable.value
@@ -271,6 +283,7 @@ __all__ = [
     "builds_from_means",
     "compiled_metrics",
     "dtype_of",
+    "in_columns",
     "inputs_by_name",
     "keras",
     "layers_of",

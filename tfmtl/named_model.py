@@ -13,6 +13,7 @@ from tfmtl.keras_host import (
     builds_from_means,
     compiled_metrics,
     dtype_of,
+    in_columns,
     keras,
     layers_of,
     make_before_tracing,
@@ -103,6 +104,7 @@ class NamedModel(keras.Model):
             self._refuse_position("The sample weights", sample_weight, tasks, isinstance(sample_weight, list | tuple))
             self._refuse_position("`loss` of `compile`", self.loss, tasks, isinstance(self.loss, list | tuple))
         _ADDED.of[id(self)] = self.added_losses(y, sample_weight)
+        y, sample_weight = in_columns(y), in_columns(sample_weight)
         try:
             with announced(_calls(self.loss, y, y_pred, sample_weight)):
                 return super().compute_loss(x, y, y_pred, sample_weight, **options)
@@ -111,6 +113,7 @@ class NamedModel(keras.Model):
 
     def compute_metrics(self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None) -> Any:
         plain, weighted = compiled_metrics(self)
+        y, sample_weight = in_columns(y), in_columns(sample_weight)
         with announced([*_calls(plain, y, y_pred, None), *_calls(weighted, y, y_pred, sample_weight)]):
             return super().compute_metrics(x, y, y_pred, sample_weight)
 

@@ -105,8 +105,7 @@ def from_table(of: Tabular, columns: Columns) -> Tensor | None:
 def _form(columns: Columns) -> Hashable:
     """What columns have in common that can be put below each other; None of what is no column, or of columns of other lengths."""
     forms = [_form_of(values) for values in columns if values is not None]
-    lengths = {None if form is None else form[1][0] for form in forms}
-    if None in forms or len(lengths) > 1:
+    if None in forms or len({form[1][0] for form in forms if form is not None} - {None}) > 1:
         return None
     return (*forms, columns.sample_weight is None)
 

@@ -36,7 +36,8 @@ def sums_in_one_product(weights: Tensor, experts: Tensor) -> list[Tensor]:
     One batched matmul, a small product for each row. With few experts, starting such a product costs TensorFlow on a CPU
     more than computing it, most of all on the way back, so several rows share one: a reader's weights are zero for the
     experts of the other rows. A row that is not finite then spoils those beside it too; its gradients spoil the step
-    anyway. GPUs and other backends gain nothing by that.
+    anyway. GPUs and other backends gain nothing by that. A single reader needs no product: one pass over the experts is as
+    fast, in a third of the operations.
 
     Args:
         weights: `(B, R, E)`.
@@ -46,10 +47,11 @@ def sums_in_one_product(weights: Tensor, experts: Tensor) -> list[Tensor]:
         A `(B, U)` for each reader.
     """
     _, readers, num = weights.shape
+    if readers == 1:
+        return [ops.sum(ops.reshape(weights, (-1, num, 1)) * experts, axis=1)]
     rows = _power_of_two(_JOINED // num)
     joins = rows > 1 < num and BACKEND == "tensorflow" and not has_accelerator()
-    sums = _join_rows(weights, experts, rows) if joins else ops.matmul(weights, experts)
-    return [ops.reshape(sums, (-1, sums.shape[-1]))] if readers == 1 else ops.unstack(sums, readers, axis=1)
+    return ops.unstack(_join_rows(weights, experts, rows) if joins else ops.matmul(weights, experts), readers, axis=1)
 
 
 def _join_rows(weights: Tensor, experts: Tensor, most: int) -> Tensor:

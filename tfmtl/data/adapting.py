@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from tfmtl.checks import check_count
 from tfmtl.data.label_statistics import LabelStatistics
-from tfmtl.data.splitting import NO_ID, split_ids
+from tfmtl.data.splitting import NO_ID, split_ids, split_numbers
 from tfmtl.data.summaries import IdCounts, Moments, Quantiles, as_array
 from tfmtl.data.target_rates import TargetRateCounts
 from tfmtl.paths import digest_of
@@ -203,7 +203,7 @@ class _Summaries:
         self.by_name: dict[str, Moments | Quantiles] = {}
         self.readers: list[tuple[str, Summary]] = []  # (column, summary)
         self.columns_of: dict[str, list[str]] = {}  # table: its columns, for messages
-        self.split = [feature for feature in schema.features if isinstance(feature, Sequence) and feature.separator]
+        self.split = [f for f in schema.features if isinstance(f, Numeric | Sequence) and f.separator]
         for column, table, field in lookups(schema.features):
             if not field.is_adapted:
                 self.columns_of.setdefault(table, []).append(column)
@@ -217,7 +217,7 @@ class _Summaries:
         missing = [column for column, _ in self.readers if column not in x]
         if missing:
             raise ValueError(f"Columns {missing} are missing. Received: {sorted(x)}")
-        x = {**x, **{column: ids for feature in self.split for column, ids in _ids_of(feature, x).items()}}
+        x = {**x, **{column: items for feature in self.split for column, items in _items_of(feature, x).items()}}
         for column, summary in self.readers:
             values = as_array(x[column])
             try:
@@ -254,15 +254,18 @@ class _Summaries:
         return replace(field, vocabulary=vocabulary, min_count=1, dtype=self.by_table[table].dtype)
 
 
-def _ids_of(feature: Sequence, x: Mapping[str, Any]) -> Mapping[str, tf.RaggedTensor]:
-    """The ids that the texts of a history hold; ValueError where they should be integers and are not."""
-    texts = {column: tf.convert_to_tensor(x[column]) for column in feature.id_columns if column in x}
+def _items_of(feature: Numeric | Sequence, x: Mapping[str, Any]) -> Mapping[str, Any]:
+    """What the texts of a history or of vectors hold; ValueError where ids should be integers and are not."""
+    columns = feature.columns if isinstance(feature, Numeric) else feature.id_columns
+    texts = {column: tf.convert_to_tensor(x[column]) for column in columns if column in x}
     wrong = [column for column, values in texts.items() if values.dtype != tf.string]
     if wrong:
         raise ValueError(
-            f"Columns {wrong} must hold texts with {feature.separator!r} between their ids. "
+            f"Columns {wrong} must hold texts with {feature.separator!r} between what they list. "
             f"Received: {[texts[column].dtype.name for column in wrong]}"
         )
+    if isinstance(feature, Numeric):
+        return {column: split_numbers(feature, values) for column, values in texts.items()}
     found = split_ids(feature, texts)
     wrong = [column for column, ids in found.items() if ids.dtype == tf.int64 and NO_ID in ids.flat_values.numpy()]
     if wrong:

@@ -7,6 +7,7 @@ from typing import Protocol
 import pyarrow as pa
 
 from tfmtl.data.columns import Column, Physical, check_types, physical_of
+from tfmtl.data.csv_format import CsvFormat
 from tfmtl.data.decoding import cast, common_schema
 from tfmtl.data.skipped import Skipped
 
@@ -63,8 +64,13 @@ def shard_pieces(pieces: tuple[Piece, ...], index: int, count: int) -> tuple[Pie
 
 
 class Reader(Protocol):
-    """Opened files, or a table, that can be read as Arrow batches."""
+    """Opened files, or a table, that can be read as Arrow batches.
 
+    Attributes:
+        form: how they write numbers within texts; None of what is no CSV file.
+    """
+
+    form: CsvFormat | None
     files: tuple[str, ...]
     physical: list[Physical]
     pieces: tuple[Piece, ...]
@@ -87,6 +93,8 @@ def with_nulls(rows: pa.Table, names: Sequence[str]) -> pa.Table:
 
 class TableReader:
     """A table in memory, called `name` in messages."""
+
+    form: CsvFormat | None = None
 
     def __init__(self, name: str, table: pa.Table, names: Iterable[str], skipped: Skipped | None = None):
         self.skipped = skipped

@@ -1,7 +1,7 @@
 """Arrow batches to arrays: shuffled in a window of rows, lists padded, text as codes and a dictionary."""
 
 import functools
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,9 +12,9 @@ from pyarrow import types
 
 from tfmtl.data.arrow import Piece, Reader, shard_pieces
 from tfmtl.data.columns import Column
+from tfmtl.data.csv_format import hint_of_commas
 from tfmtl.data.generated import generated
 from tfmtl.data.labels import FILE, ROW
-from tfmtl.data.skipped import Skipped
 from tfmtl.data.splitting import holds_anything, items_in_words, items_of
 from tfmtl.passes import PassCounter
 from tfmtl.schema.categorical import MISSING_ID
@@ -65,7 +65,7 @@ class ArrowSource:
             table = None
             for table in tables if random is None else shuffled(tables, window, random):
                 for start in range(0, table.num_rows, _CHUNK_ROWS):
-                    yield _arrays(table.slice(start, _CHUNK_ROWS), columns, self.files, self.reader.skipped)
+                    yield _arrays(table.slice(start, _CHUNK_ROWS), columns, self.reader)
             if table is None:  # a file that does not know its rows until it is read
                 raise ValueError(nothing)
 
@@ -152,40 +152,58 @@ def _words(column: Column) -> str:
     return f"words:{column.key}"
 
 
-def _arrays(
-    table: pa.Table, columns: Sequence[Column], files: Sequence[str], skipped: Skipped | None
-) -> dict[str, np.ndarray]:
+def _arrays(table: pa.Table, columns: Sequence[Column], reader: Reader) -> dict[str, np.ndarray]:
     """The arrays of one chunk, as `_signature` describes them."""
     arrays = {name: table.column(name).to_numpy() for name in (FILE, ROW)}
+    misfits = _Misfits(reader, arrays[FILE], arrays[ROW])
     counts: dict[str, np.ndarray] = {}
     lists: dict[str, list[Column]] = {}  # the columns of each history; of a vector its own
-    texts: dict[str | None, list[Column]] = {}  # the columns of each history that holds its events in texts
+    texts: dict[str, list[Column]] = {}  # the same, of those in texts
     for column in columns:
         values = table.column(column.key).combine_chunks()
+        together = column.sequence or column.key
         if column.width is not None:
-            lists.setdefault(column.sequence or column.key, []).append(column)
+            lists.setdefault(together, []).append(column)
             counts[column.key] = pc.list_value_length(values).fill_null(0).to_numpy(zero_copy_only=False)
             values = values.flatten()
         arrays[column.key], words = _flat(values, column)
         if words is not None:
             arrays[_words(column)] = words
         if column.separator is not None:
-            texts.setdefault(column.sequence, []).append(column)
-    for together in texts.values():
-        _check_texts(arrays, together, files, skipped)
-    for together in lists.values():
-        first = together[0]
+            texts.setdefault(together, []).append(column)
+    for fields in texts.values():
+        _check_texts(arrays, fields, misfits)
+    for fields in lists.values():
+        _check_lists(arrays, counts, fields, misfits)
+        first = fields[0]
         lengths, width = counts[first.key], first.width or 0
-        expected = lengths if first.sequence is not None else np.where(lengths, width, 0)
-        for column in together:
-            _check_lengths(column, counts[column.key], first, expected, lambda row: _place(arrays, row, files))
+        for column in fields:
             if column.weighs:
                 arrays[column.key] = _filled_up(arrays[column.key], counts[column.key], lengths)
         if first.sequence is not None:
-            lengths = _keep_events(arrays, together, lengths)
-        for column in together:
+            lengths = _keep_events(arrays, fields, lengths)
+        for column in fields:
             arrays[column.key] = _padded(arrays[column.key], lengths, width, _missing(arrays, column))
     return arrays
+
+
+class _Misfits:
+    """Says what is to be done about rows of a chunk that hold what they may not: they fail, or are noted where such are left out."""
+
+    def __init__(self, reader: Reader, file: np.ndarray, row: np.ndarray):
+        self.form, self.skipped = reader.form, reader.skipped
+        self._files, self._file, self._row = reader.files, file, row
+
+    def refuse(self, wrong: np.ndarray, column: Column, must: str, received: Any) -> None:
+        """Raises ValueError of the first `wrong` row, or notes them all; what they hold is then to be made a missing value."""
+        row = wrong.argmax()
+        message = (
+            f"{self._files[self._file[row]]}: row {self._row[row]}: column {column.name!r} must hold {must}. "
+            f"Received: {received}"
+        )
+        if self.skipped is None:
+            raise ValueError(message)
+        self.skipped.note(wrong.sum(), message)
 
 
 def _flat(values: pa.Array, column: Column) -> tuple[np.ndarray, np.ndarray | None]:
@@ -197,10 +215,14 @@ def _flat(values: pa.Array, column: Column) -> tuple[np.ndarray, np.ndarray | No
     values = _without_long_dictionary(values)  # a long dictionary is not worth its way for a short chunk
     if not types.is_dictionary(values.type):
         values = values.dictionary_encode()
-    missing = pa.scalar(MISSING_ID["string"], values.dictionary.type)
-    words = values.dictionary.fill_null(missing).to_numpy(zero_copy_only=False)
-    codes = values.indices.fill_null(len(words)).to_numpy(zero_copy_only=False)
-    return codes, np.append(words, np.array([missing.as_py()], object))
+    words = pa.concat_arrays([values.dictionary, pa.array([MISSING_ID["string"]], values.dictionary.type)]).fill_null(
+        MISSING_ID["string"]
+    )
+    codes = values.indices.fill_null(len(words) - 1).to_numpy(zero_copy_only=False)
+    try:
+        return codes, words.to_numpy(zero_copy_only=False)
+    except pa.ArrowException:  # a file may mark text as UTF-8 that is none; ids are any bytes
+        return codes, words.cast(pa.binary()).to_numpy(zero_copy_only=False)
 
 
 def _missing(arrays: dict[str, np.ndarray], column: Column) -> Any:
@@ -243,14 +265,36 @@ def _padded(items: np.ndarray, lengths: np.ndarray, width: int, missing: Any) ->
     return items[np.where(place < kept, source, len(items) - 1)]
 
 
-def _check_lengths(column: Column, lengths: np.ndarray, other: Column, expected: np.ndarray, place: Callable) -> None:
-    """Raises ValueError at the first row that has not as many items as it must have; of weights it may have none."""
-    bad = np.flatnonzero((lengths != expected) & ((lengths > 0) | (not column.weighs)))
-    if len(bad):
-        wanted = f"as many as column {other.name!r}" if other is not column else "as the feature's `size`"
-        raise ValueError(
-            f"{place(bad[0])}: column {column.name!r} must hold {expected[bad[0]]} items, {wanted}. Received: {lengths[bad[0]]}"
-        )
+def _uneven(column: Column, first: Column, counts: Mapping[str, np.ndarray], misfits: _Misfits) -> np.ndarray:
+    """The rows where `column` holds not as many items as it must, which are refused: as `first`, of its history, or as its size says."""
+    found, wanted = counts[column.key], counts[first.key]
+    why = f"as many as column {first.name!r}"
+    if column.sequence is None:
+        wanted, why = np.full_like(found, column.width or column.size), "as the feature's `size`"
+    wrong = (found != wanted) & ((found > 0) | (not column.may_hold_none))
+    if wrong.any():
+        row = wrong.argmax()
+        misfits.refuse(wrong, column, f"{wanted[row]} items, {why}", found[row])
+    return wrong
+
+
+def _check_lists(
+    arrays: dict[str, np.ndarray], counts: dict[str, np.ndarray], together: Sequence[Column], misfits: _Misfits
+) -> None:
+    """Raises ValueError at the first list that holds not as many items as it must.
+
+    Where misfits are left out, its row has no vector, no weights, or no history.
+    """
+    for column in together:
+        wrong = _uneven(column, together[0], counts, misfits)
+        for other in _lost_with(column, together) if wrong.any() else ():
+            arrays[other.key] = arrays[other.key][np.repeat(~wrong, counts[other.key])]
+            counts[other.key] = np.where(wrong, 0, counts[other.key])
+
+
+def _lost_with(column: Column, together: Sequence[Column]) -> Sequence[Column]:
+    """Which columns have no value where `column` holds what cannot be read: weights go alone."""
+    return [column] if column.weighs else together
 
 
 def _filled_up(items: np.ndarray, counts: np.ndarray, lengths: np.ndarray) -> np.ndarray:
@@ -260,34 +304,30 @@ def _filled_up(items: np.ndarray, counts: np.ndarray, lengths: np.ndarray) -> np
     return found
 
 
-def _check_texts(
-    arrays: dict[str, np.ndarray], together: Sequence[Column], files: Sequence[str], skipped: Skipped | None
-) -> None:
-    """Raises ValueError at the first text that holds what is no item, or not as many as the history's others.
+def _check_texts(arrays: dict[str, np.ndarray], together: Sequence[Column], misfits: _Misfits) -> None:
+    """Raises ValueError at the first text that holds what is no item, or not as many as it must.
 
-    With `skipped` a text that holds what is no item is noted there, and its row has no event, or no weights.
+    Where misfits are left out, its row has no vector, no weights, or no history.
     """
-    first, counts = together[0], dict[str, np.ndarray]()
-    if len(together) == 1 and holds_anything(first):
+    if len(together) == 1 and holds_anything(together[0]):
         return
-    for column in together:
-        codes, words = arrays[column.key], arrays[_words(column)]
-        of_words, wrong = items_of(words, column)
-        counts[column.key] = of_words[codes]
-        rows = np.flatnonzero(wrong[codes])
-        if len(rows):
-            message = (
-                f"{_place(arrays, rows[0], files)}: column {column.name!r} must hold {items_in_words(column)}. "
-                f"Received: {words[codes[rows[0]]]!r}"
-            )
-            if skipped is None:
-                raise ValueError(message)
-            skipped.note(len(rows), message)
-            for other in [column] if column.weighs else together:
-                arrays[other.key] = np.where(wrong[codes], len(arrays[_words(other)]) - 1, arrays[other.key])
-    for column in together:
-        _check_lengths(column, counts[column.key], first, counts[first.key], lambda row: _place(arrays, row, files))
+    of_words: dict[str, np.ndarray] = {}
 
+    def blank(column: Column, rows: np.ndarray) -> None:
+        for other in _lost_with(column, together):
+            arrays[other.key] = np.where(rows, len(arrays[_words(other)]) - 1, arrays[other.key])
 
-def _place(arrays: dict[str, np.ndarray], row: int, files: Sequence[str]) -> str:
-    return f"{files[arrays[FILE][row]]}: row {arrays[ROW][row]}"
+    for column in together:
+        words = arrays[_words(column)]
+        arrays[_words(column)], of_words[column.key], wrong_words = items_of(words, column, misfits.form)
+        wrong = wrong_words[arrays[column.key]]
+        if wrong.any():
+            received = words[arrays[column.key][wrong.argmax()]]
+            hint = "" if misfits.form is None else hint_of_commas(repr(received))
+            misfits.refuse(wrong, column, items_in_words(column, misfits.form), f"{received!r}{hint}")
+            blank(column, wrong)
+    for column in together:
+        counts = {other.key: of_words[other.key][arrays[other.key]] for other in together}
+        wrong = _uneven(column, together[0], counts, misfits)
+        if wrong.any():
+            blank(column, wrong)

@@ -5,7 +5,7 @@ import re
 import warnings
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
-from typing import Any
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -13,16 +13,19 @@ import pyarrow.compute as pc
 from pyarrow import types
 
 from tfmtl.checks import check_count
-from tfmtl.data.columns import is_list, is_text
+from tfmtl.data.columns import Column, is_list, is_text
 from tfmtl.data.csv_format import CsvFormat
 from tfmtl.data.sources import head_of, named_by_folders
+from tfmtl.data.splitting import items_of, number_pattern
 from tfmtl.schema import Categorical, Feature, Numeric, Schema, Sequence, Task
 
 _FEW = 100
 """Integers of at most so many values are codes; of more they are numbers, unless their name says otherwise."""
 _IDS = re.compile(r"(?i)(^|[^a-z])(id|ids|code|key|type|zip|category|cat)$|[a-z](Id|ID|Code|Key|Type)$")
-_SEPARATORS, _PAIR = "|;", ":"
-_NUMBER = r"\s*[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?\s*"
+_SEPARATORS, _IN_BRACKETS, _PAIR = "|;", ", ", ":"
+_OF_NUMBERS = f"{_SEPARATORS}{_IN_BRACKETS}"
+_WRITTEN = r"^\s*[+-]?(?:\d+[.,]\d+|\d{1,3}(?:[., ]\d{3})+(?:[.,]\d+)?)\s*$"
+"""Numbers with a decimal point or comma, and with separators of thousands."""
 _LONGEST = 50
 
 
@@ -44,12 +47,14 @@ def infer_schema(
     | booleans | `Categorical(num_ids=2)` |
     | other integers, floats, decimals | `Numeric(transform="buckets")` |
     | lists of integers or text; texts most of which hold `\\|` or `;`, empty ones aside | `Sequence` |
+    | texts of integers in brackets (`[3, 7]`) | `Sequence` |
     | texts whose items all end in `:` and a number | `Sequence(weight_separator=":")` |
-    | lists or texts of numbers with a point, in every row as many as a sequence has ids, or none | its `weights` |
-    | lists of floats, all of one length | `Numeric(size=...)` |
+    | lists of floats, texts of numbers with a point, in every row as many as a sequence has ids, or none | its `weights` |
+    | other lists of floats, and texts of numbers, all of one length (`0.1\\|0.2`, `[0.1, 0.2]`) | `Numeric(size=...)` |
 
     Columns that folders' names hold (`country=NO/part-0.parquet`) are proposed too, but for dates. Times, structures, columns of
-    one value alone and lists of numbers that fit no sequence are left out, with a warning that names them. A name that no
+    one value alone and lists of numbers of several lengths are left out, with a warning that names them; another names texts
+    that look like numbers, such as those with decimal commas, which become ids. A name that no
     feature can have is replaced, and the column stands in `column`. The proposal cannot know which columns are known only after
     the fact: leave those out, or the model learns from what it will not have. `print(schema.to_json())` shows it without
     defaults, `Schema.from_json` reads what was edited.
@@ -81,30 +86,47 @@ def infer_schema(
     absent = sorted((labels | left_out) - set(columns))
     if absent:
         raise ValueError(f"Columns {absent} are missing. Received: {list(columns)}")
-    features: list[Feature] = []
-    unread: list[str] = []
-    numbers: list[str] = []
+    form = CsvFormat() if csv is None else csv
+    features: dict[str, Feature | None] = {}
+    numbers: dict[str, _Numbers] = {}
+    names = {task.name for task in tasks}
     for column, values in columns.items():
-        if column not in labels | left_out:
-            name = _name(column, {feature.name for feature in features} | {task.name for task in tasks})
-            feature = (
-                None if column not in table.column_names and _are_dates(values) else _feature(name, column, values, dim)
-            )
-            if feature is not None:
-                features.append(feature)
-            elif _counts_of_numbers(values) is not None:
-                numbers.append(column)
-            else:
-                unread.append(f"{column} ({values.type})")
-    unread += [
-        f"{column} ({columns[column].type})" for column in numbers if not _taken_as_weights(column, features, columns)
-    ]
+        if column in labels | left_out:
+            continue
+        features[column], name = None, _name(column, names)
+        names.add(name)
+        if column not in table.column_names and _are_dates(values):
+            continue
+        listed = _numbers(values, form)
+        if listed is None:
+            features[column] = _feature(name, column, values, dim, form)
+        else:
+            numbers[column] = listed
+    for column, listed in numbers.items():
+        if not _taken_as_weights(column, listed, features, columns):
+            features[column] = _vector(_name(column, names - {_name(column, set())}), column, listed, dim)
+    _warn(
+        columns, features, {feature.encoded_weights for feature in features.values() if isinstance(feature, Sequence)}
+    )
+    return Schema([feature for feature in features.values() if feature is not None], tasks)
+
+
+def _warn(columns: Mapping[str, pa.Array], features: Mapping[str, Feature | None], weights: set[str | None]) -> None:
+    """Warns of columns that are no feature, and of ids that look like numbers."""
+    unread = [f"{name} ({columns[name].type})" for name, of in features.items() if of is None and name not in weights]
     if unread:
         warnings.warn(
-            f"No feature is proposed for columns of times, structures, one value or numbers of no sequence: {unread}",
-            stacklevel=2,
+            f"No feature is proposed for columns of times, structures, one value or numbers of several lengths: {unread}",
+            stacklevel=3,
         )
-    return Schema(features, tasks)
+    texts = [name for name, of in features.items() if isinstance(of, Categorical) and is_text(columns[name].type)]
+    written = [name for name in texts if pc.all(pc.match_substring_regex(_filled(columns[name]), _WRITTEN)).as_py()]
+    if written:
+        warnings.warn(
+            f"Columns {written} look like numbers in texts, and are proposed as ids. Cast them to numbers, or say how a CSV file "
+            "writes these: `csv=CsvFormat(decimal_point=',')`.",
+            stacklevel=3,
+        )
 
 
 def _name(column: str, taken: set[str]) -> str:
@@ -118,7 +140,7 @@ def _name(column: str, taken: set[str]) -> str:
     return name
 
 
-def _feature(name: str, column: str, values: pa.Array, dim: int) -> Feature | None:
+def _feature(name: str, column: str, values: pa.Array, dim: int, form: CsvFormat) -> Feature | None:
     """A feature for `values`; None where there is none."""
     renamed: dict[str, Any] = {} if name == column else {"column": column}
     kind = values.type.value_type if types.is_dictionary(values.type) else values.type
@@ -135,13 +157,14 @@ def _feature(name: str, column: str, values: pa.Array, dim: int) -> Feature | No
     if types.is_boolean(kind):
         return Categorical(name, num_ids=2, dim=dim, **renamed)
     if is_text(kind):
-        separator, weight_separator = _separators(values)
+        separator, weight_separator = _separators(values, form)
         if separator:
-            if _counts_of_numbers(values) is not None:
-                return None
             length = pc.max(pc.count_substring(values.cast(pa.string()), separator)).as_py() + 1
             options = {} if weight_separator is None else {"weight_separator": weight_separator}
             return _sequence(name, renamed, length, dim, "string", separator=separator, **options)
+        for mark in _IN_BRACKETS:
+            if listed := _in_texts(values, mark, "int64", form):
+                return _sequence(name, renamed, int(listed.counts.max()), dim, "int64", separator=mark)
         return Categorical(name, vocabulary="adapt", dtype="string", dim=dim, **renamed)
     if types.is_integer(kind) and (distinct <= _FEW or _IDS.search(column)):
         return Categorical(name, vocabulary="adapt", dtype="int64", dim=dim, **renamed)
@@ -149,17 +172,23 @@ def _feature(name: str, column: str, values: pa.Array, dim: int) -> Feature | No
 
 
 def _of_lists(name: str, renamed: dict[str, Any], values: pa.Array, dim: int) -> Feature | None:
-    """A history of ids, or a vector of numbers."""
+    """A history of ids; None where the items are none."""
     item = values.type.value_type
     item = item.value_type if types.is_dictionary(item) else item
+    if not is_text(item) and not types.is_integer(item):
+        return None
     lengths = pc.list_value_length(values).drop_null().to_numpy(zero_copy_only=False)
-    if is_text(item) or types.is_integer(item):
-        length = int(np.quantile(lengths, 0.95, method="higher")) if len(lengths) else 1
-        return _sequence(name, renamed, length, dim, "string" if is_text(item) else "int64")
-    sizes = set(lengths.tolist()) - {0}
-    if _is_number(item) and len(sizes) == 1:
-        return Numeric(name, size=sizes.pop(), dim=dim, **renamed)
-    return None
+    length = int(np.quantile(lengths, 0.95, method="higher")) if len(lengths) else 1
+    return _sequence(name, renamed, length, dim, "string" if is_text(item) else "int64")
+
+
+def _vector(name: str, column: str, listed: "_Numbers", dim: int) -> Feature | None:
+    """Numbers that are equally many in every row that has some; None where they are not, or where there is one."""
+    sizes = set(listed.counts.tolist()) - {0}
+    if len(sizes) != 1 or sizes == {1}:
+        return None
+    renamed: dict[str, Any] = {} if name == column else {"column": column}
+    return Numeric(name, size=sizes.pop(), separator=listed.separator, dim=dim, **renamed)
 
 
 def _sequence(name: str, renamed: dict[str, Any], length: int, dim: int, dtype: Any, **options: Any) -> Sequence:
@@ -167,17 +196,18 @@ def _sequence(name: str, renamed: dict[str, Any], length: int, dim: int, dtype: 
     return Sequence(name, (field,), prefix="", length=min(max(length, 1), _LONGEST), **options)
 
 
-def _separators(texts: pa.Array) -> tuple[str | None, str | None]:
+def _separators(texts: pa.Array, form: CsvFormat) -> tuple[str | None, str | None]:
     """What stands between items, of the usual separators, and between an id and its weight.
 
-    Most texts hold it; or some, and all items have a weight or are numbers with a point.
+    Most texts hold it; or some, and all items have a weight.
     """
     plain = _filled(texts)
     for separator in _SEPARATORS:
         share = pc.mean(pc.match_substring(plain, separator)).as_py() or 0.0
         items = pc.split_pattern(plain, separator).flatten()
-        paired = share > 0 and pc.all(pc.match_substring_regex(items, rf"^.+{_PAIR}{_NUMBER}$")).as_py()
-        if share > 0.5 or paired or (share > 0 and _are_numbers(items)):
+        pair = rf"^.+{_PAIR}{number_pattern(form.decimal_point)}$"
+        paired = share > 0 and pc.all(pc.match_substring_regex(items, pair)).as_py()
+        if share > 0.5 or paired:
             return separator, _PAIR if paired else None
     return None, None
 
@@ -188,39 +218,67 @@ def _filled(texts: pa.Array) -> pa.Array:
     return plain.filter(pc.not_equal(plain, ""))
 
 
-def _are_numbers(items: pa.Array) -> bool:
-    """Whether all of them are numbers, and one has a point; integers are ids."""
-    numbers = pc.all(pc.match_substring_regex(items, f"^(?:{_NUMBER})?$")).as_py()
-    return numbers and pc.any(pc.match_substring(items, ".")).as_py()
+class _Numbers(NamedTuple):
+    """Columns of several numbers a row.
+
+    Args:
+        separator: what stands between them in texts; None of lists.
+        counts: how many each row has.
+    """
+
+    separator: str | None
+    counts: np.ndarray
 
 
-def _counts_of_numbers(values: pa.Array) -> np.ndarray | None:
-    """How many numbers each row lists, in a list or a text; None if the column holds something else."""
+def _numbers(values: pa.Array, form: CsvFormat) -> _Numbers | None:
+    """What `values` list, if these are numbers of which one has a point; integers are ids."""
     if is_list(values.type):
-        return _counts(values, None) if types.is_floating(values.type.value_type) else None
-    separator = _separators(values)[0] if is_text(values.type) else None
-    if separator is None or not _are_numbers(pc.split_pattern(_filled(values), separator).flatten()):
+        item = values.type.value_type
+        if types.is_floating(item) or types.is_decimal(item):
+            return _Numbers(None, pc.list_value_length(values).fill_null(0).to_numpy(zero_copy_only=False))
+    if not is_text(values.type):
         return None
-    return _counts(values, separator)
+    return next((found for mark in _OF_NUMBERS if (found := _in_texts(values, mark, "float32", form))), None)
+
+
+def _in_texts(values: pa.Array, separator: str, items: Literal["int64", "float32"], form: CsvFormat) -> _Numbers | None:
+    """What texts list, if all of them list numbers with `separator` between, and it can be nothing else."""
+    rows = values.cast(pa.string()).fill_null("").dictionary_encode()
+    words = rows.dictionary.to_numpy(zero_copy_only=False)
+    column = Column("", "", "string", separator=separator, items=items, size=None if items == "int64" else 0)
+    point = form.decimal_point
+    if separator == point or items_of(words[:_FEW], column, form).wrong.any():
+        return None
+    of_words = items_of(words, column, form)
+    if of_words.wrong.any() or of_words.counts.max() < 2:
+        return None
+    given, dot = pa.array(words[words != ""]), re.escape(point)
+    listed = rf"^\s*[\[({{]|{dot}.*{separator}."  # 1,234.5 is one number
+    if separator in _IN_BRACKETS and not pc.all(pc.match_substring_regex(given, listed)).as_py():
+        return None
+    if items == "float32" and not pc.any(pc.match_substring(given, point)).as_py():
+        return None
+    return _Numbers(separator, of_words.counts[rows.indices.to_numpy()])
 
 
 def _counts(values: pa.Array, separator: str | None) -> np.ndarray:
-    """How many items each row has."""
+    """How many ids each row has."""
     if separator is None:
         return pc.list_value_length(values).fill_null(0).to_numpy()
     plain = values.cast(pa.string()).fill_null("")
     return pc.if_else(pc.equal(plain, ""), 0, pc.add(pc.count_substring(plain, separator), 1)).to_numpy()
 
 
-def _taken_as_weights(column: str, features: list[Feature], columns: dict[str, pa.Array]) -> bool:
+def _taken_as_weights(
+    column: str, listed: _Numbers, features: dict[str, Feature | None], columns: Mapping[str, pa.Array]
+) -> bool:
     """Makes the numbers of `column` the weights of the first of `features` that they fit; False where they fit none."""
-    counts, as_texts = _counts_of_numbers(columns[column]), is_text(columns[column].type)
-    for place, feature in enumerate(features):
+    for name, feature in features.items():
         if not isinstance(feature, Sequence) or feature.encoded_weights or _name(column, set()) != column:
             continue
         items = _counts(columns[feature.sources[0]], feature.separator)
-        if (feature.separator is not None) == as_texts and np.all((counts == items) | (counts == 0)):
-            features[place] = replace(feature, weights=column)
+        if feature.separator == listed.separator and np.all((listed.counts == items) | (listed.counts == 0)):
+            features[name] = replace(feature, weights=column)
             return True
     return False
 

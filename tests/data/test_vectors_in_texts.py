@@ -201,7 +201,9 @@ def test_a_proposal_finds_them(tmp_path):
         "version": ["1.2.3", "1.3.0", "2.0.1"] * 30,
         "click": [0, 1, 1] * 30,
     }
-    with pytest.warns(UserWarning, match=r"\['price'\] look like numbers in texts.*decimal_point=','") as warned:
+    with pytest.warns(
+        UserWarning, match=r"\['price', 'amount'\] look like numbers in texts.*decimal_point=','"
+    ) as warned:
         schema = infer_schema(table, TASKS, dim=4)
     assert len(warned) == 1, [str(each.message) for each in warned]
     tag = Categorical("tags", vocabulary="adapt", dtype="string", dim=4)

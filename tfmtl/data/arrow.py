@@ -83,6 +83,17 @@ class Reader(Protocol):
         """The batches of `pieces`, in order, with the columns named as in the source."""
 
 
+def first_rows(blocks: Iterable[pa.RecordBatch], rows: int) -> list[pa.RecordBatch]:
+    """Those that hold the first `rows` rows."""
+    found, seen = [], 0
+    for block in blocks:
+        found.append(block)
+        seen += block.num_rows
+        if seen >= rows:
+            break
+    return found
+
+
 def with_nulls(rows: pa.Table, names: Sequence[str]) -> pa.Table:
     """`rows` with a column of nulls for each of `names` that it lacks."""
     for name in names:

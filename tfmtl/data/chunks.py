@@ -12,7 +12,7 @@ from pyarrow import types
 
 from tfmtl.data.arrow import Piece, Reader, shard_pieces
 from tfmtl.data.columns import Column
-from tfmtl.data.csv_format import hint_of_commas
+from tfmtl.data.csv_hints import hint_of_commas
 from tfmtl.data.generated import generated
 from tfmtl.data.labels import FILE, ROW
 from tfmtl.data.splitting import holds_anything, items_in_words, items_of

@@ -8,6 +8,7 @@ from typing import Literal, TypeAlias
 import pyarrow as pa
 from pyarrow import types
 
+from tfmtl.data.csv_hints import hint_of_delimiter
 from tfmtl.schema import Categorical, Numeric, Schema, TargetRates
 from tfmtl.schema import Sequence as Histories
 from tfmtl.schema.categorical import MISSING_ID
@@ -126,7 +127,22 @@ def check_present(file: str, names: Iterable[str], present: Iterable[str]) -> No
     present = list(present)
     missing = [name for name in names if name not in present]
     if missing:
-        raise ValueError(f"{file}: columns {missing} are missing. Received: {present}")
+        raise ValueError(f"{file}: columns {missing} are missing. Received: {present}{hint_of_names(missing, present)}")
+
+
+def hint_of_names(missing: Sequence[str], present: Sequence[str]) -> str:
+    """Which names that are there may be meant, in brackets; nothing where none is near."""
+    if len(present) == 1:
+        return hint_of_delimiter(present[0])
+    alike = {name.strip().casefold(): name for name in present}
+    near = [alike[name.strip().casefold()] for name in missing if name.strip().casefold() in alike]
+    if not near and any(map(_is_written_number, present)):
+        return " (a CSV file without a header needs `csv=CsvFormat(column_names=...)`)"
+    return f" ({near} differ in blanks or capitals)" if near else ""
+
+
+def _is_written_number(name: str) -> bool:
+    return name.replace(".", "", 1).lstrip("+-").isdigit()
 
 
 def check_types(file: str, columns: Iterable[Column], physical: Physical) -> None:
@@ -168,6 +184,8 @@ def _expected(column: Column, found: pa.DataType) -> str:
 
 
 def _hint(column: Column, found: pa.DataType) -> str:
+    if types.is_temporal(item_type(found)) and column.label:
+        return " (make of a time what is to be predicted: 1 where there is one, or days as a number)"
     if types.is_temporal(item_type(found)):
         return (
             " (make of a time what the model should see: an hour or a weekday as ids, days or seconds as numbers, "

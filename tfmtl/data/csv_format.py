@@ -1,6 +1,5 @@
 """How a CSV file is written."""
 
-import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -97,10 +96,3 @@ class CsvFormat:
             null_values=self.null_values(),
             decimal_point=self.decimal_point,
         )
-
-
-def hint_of_commas(message: str) -> str:
-    """What to do about a decimal comma, if `message` quotes one."""
-    if re.search(r"'[^']*\d,\d[^']*'", message):
-        return " (where a comma is the decimal point: `csv=CsvFormat(decimal_point=',')`; separators of thousands are not read)"
-    return ""

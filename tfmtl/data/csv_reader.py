@@ -1,5 +1,6 @@
 """CSV files as one stream of Arrow batches."""
 
+import codecs
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
@@ -9,15 +10,17 @@ import pyarrow.compute as pc
 import pyarrow.csv as pa_csv
 from pyarrow import types
 
-from tfmtl.data.arrow import Piece
+from tfmtl.data.arrow import Piece, first_rows
 from tfmtl.data.columns import Column, Physical, physical_of
-from tfmtl.data.csv_format import CsvFormat, hint_of_commas
+from tfmtl.data.csv_format import CsvFormat
+from tfmtl.data.csv_hints import hint_of_error, other_format
 from tfmtl.data.decoding import cast, common_schema
 from tfmtl.data.skipped import Skipped
 from tfmtl.data.store import Store
 
 _BLOCK = 4 << 20
 """Bytes that are parsed at a time: what a file costs in memory, a few times over, however long it is."""
+_LARGEST_HEAD = 64 * _BLOCK
 _TRUTHS = (pa_csv.ConvertOptions().true_values, pa_csv.ConvertOptions().false_values)
 _NO_NUMBER = "?"
 
@@ -45,17 +48,20 @@ class CsvReader:
         self.pieces = tuple(Piece(number) for number in range(len(files)))
         self.physical: list[Physical] = []
         self._truths: set[str] = set()  # the columns of true and false
+        self._labels: set[str] = set()
+        self._guessed: set[str] = set()
         names = tuple(names)
         empty = []
         for file in files:
             try:
+                self._check_start(file)
                 with self._open(file) as blocks:
                     self.physical.append(physical_of(file, blocks.schema, names))
                     first = next((block for block in blocks if block.num_rows), None)
                     empty.append(first is None)
                     self._truths |= set() if first is None else _truths_of(first)
             except (pa.ArrowException, OSError, UnicodeError) as error:
-                raise ValueError(f"{file}: not a readable CSV file: {error}{_hint(error)}") from error
+                raise ValueError(f"{file}: not a readable CSV file: {error}{self._hint(str(error))}") from error
         if all(empty):
             raise ValueError(f"There is no row to read. Received: {', '.join(files)}")
 
@@ -67,6 +73,8 @@ class CsvReader:
                 f"{self.files[0]}: a CSV file holds no lists, as columns {lists} must be; use Parquet, or texts of ids or numbers "
                 "and the `separator` of a `Sequence` or `Numeric`."
             )
+        self._labels = {column.name for column in columns if column.label}
+        self._guessed = {column.name for column in columns if column.guessed and column.dtype == "int64"}
         point = self._form.decimal_point
         for column in columns:
             between = f"{column.separator or ''}{column.weight_separator or ''}"
@@ -131,11 +139,17 @@ class CsvReader:
         return leave_out
 
     def _open(
-        self, file: str, schema: pa.Schema | None = None, *, threads: bool = True, noting: bool = False
+        self,
+        file: str,
+        schema: pa.Schema | None = None,
+        *,
+        threads: bool = True,
+        noting: bool = False,
+        block: int = _BLOCK,
     ) -> pa_csv.CSVStreamingReader:
         return pa_csv.open_csv(
             self.store.open_stream(file),
-            self._form.read_options(_BLOCK, threads=threads),
+            self._form.read_options(block, threads=threads),
             self._form.parse_options(file, self._leaving_out(file, noting)),
             self._form.convert_options(schema),
         )
@@ -161,7 +175,32 @@ class CsvReader:
             if threads:  # errors know their row where one thread reads
                 for _ in self.blocks(file, schema, threads=False):
                     pass
-            raise ValueError(f"{file}: {self._told(file, str(error))}{_hint(error)}") from error
+            told = self._told(file, str(error))
+            raise ValueError(f"{file}: {told}{self._hint(told)}") from error
+
+    def head(self, file: str, rows: int) -> list[pa.RecordBatch]:
+        """The first blocks of a file, of `rows` rows or more, in types that hold all of these."""
+        block = _BLOCK
+        while True:  # Arrow takes the types that the first block shows
+            try:
+                with self._open(file, block=block) as blocks:
+                    return first_rows(blocks, rows)
+            except pa.ArrowInvalid:
+                if block >= _LARGEST_HEAD:
+                    return first_rows(self.blocks(file), rows)
+                block *= 4
+
+    def _hint(self, told: str) -> str:
+        return hint_of_error(told, self._labels, self._guessed)
+
+    def _check_start(self, file: str) -> None:
+        """Raises ValueError of a file of another format, of which Arrow could read something."""
+        if codecs.lookup(self._form.encoding).name != "utf-8" or file.lower().endswith(".gz"):
+            return
+        with self.store.filesystem.open_input_stream(self.store.path(file), compression=None) as opened:
+            other = other_format(opened.read(4))
+        if other:
+            raise ValueError(f"{file}: not a readable CSV file: {other}")
 
     def _told(self, file: str, error: str) -> str:
         """Arrow's words with our names: it counts columns from 0 and rows from 1, the header being the first if there is one."""
@@ -184,9 +223,3 @@ def _truths_of(rows: pa.RecordBatch) -> set[str]:
 
 def _is_number(kind: pa.DataType) -> bool:
     return bool(types.is_floating(kind) or types.is_integer(kind))
-
-
-def _hint(error: Exception) -> str:
-    if isinstance(error, UnicodeError) or "UTF8" in str(error):
-        return " (a file that is not UTF-8 needs its encoding, such as `csv=CsvFormat(encoding='latin-1')`)"
-    return hint_of_commas(str(error))

@@ -2,7 +2,6 @@
 
 import keyword
 import re
-import warnings
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any, Literal, NamedTuple
@@ -13,19 +12,19 @@ import pyarrow.compute as pc
 from pyarrow import types
 
 from tfmtl.checks import check_count
-from tfmtl.data.columns import Column, is_list, is_text
+from tfmtl.data.columns import Column, hint_of_names, is_list, is_text
 from tfmtl.data.csv_format import CsvFormat
+from tfmtl.data.doubtful_columns import CALLED_LIKE_IDS, plain_values, warn_of_columns
 from tfmtl.data.sources import head_of, named_by_folders
 from tfmtl.data.splitting import items_of, number_pattern
 from tfmtl.schema import Categorical, Feature, Numeric, Schema, Sequence, Task
 
 _FEW = 100
 """Integers of at most so many values are codes; of more they are numbers, unless their name says otherwise."""
-_IDS = re.compile(r"(?i)(^|[^a-z])(id|ids|code|key|type|zip|category|cat)$|[a-z](Id|ID|Code|Key|Type)$")
+_INDEX = re.compile(r"|Unnamed: \d+|__index_level_\d+__")
+"""What pandas calls the numbers of rows, where it writes them beside the columns."""
 _SEPARATORS, _IN_BRACKETS, _PAIR = "|;", ", ", ":"
 _OF_NUMBERS = f"{_SEPARATORS}{_IN_BRACKETS}"
-_WRITTEN = r"^\s*[+-]?(?:\d+[.,]\d+|\d{1,3}(?:[., ]\d{3})+(?:[.,]\d+)?)\s*$"
-"""Numbers with a decimal point or comma, and with separators of thousands."""
 _LONGEST = 50
 
 
@@ -77,56 +76,58 @@ def infer_schema(
     >>> [(feature.name, type(feature).__name__) for feature in infer_schema(table, [Task("click")]).features]
     [('user_id', 'Categorical'), ('age', 'Numeric'), ('genres', 'Sequence')]
     """
-    table = head_of(source, check_count("rows", rows), csv, storage_options)
     tasks, left_out = tuple(tasks), {leave_out} if isinstance(leave_out, str) else set(leave_out)
     labels = {column for task in tasks for column in task.columns}
-    columns = {column: table[column].combine_chunks() for column in table.column_names}
-    of_folders = named_by_folders(source, storage_options)
-    columns |= {column: values for column, values in of_folders.items() if column not in columns}
-    absent = sorted((labels | left_out) - set(columns))
+    seen: set[str] = set()
+
+    def wanted(name: str) -> bool:
+        seen.add(name)
+        return name in labels or name not in left_out
+
+    table = head_of(source, check_count("rows", rows), wanted, csv, storage_options)
+    columns = {column: plain_values(table[column].combine_chunks()) for column in table.column_names}
+    of_folders = {
+        column: values
+        for column, values in named_by_folders(source, storage_options).items()
+        if column not in columns and wanted(column)
+    }
+    absent = sorted((labels | left_out) - seen)
     if absent:
-        raise ValueError(f"Columns {absent} are missing. Received: {list(columns)}")
-    form = CsvFormat() if csv is None else csv
-    features: dict[str, Feature | None] = {}
-    numbers: dict[str, _Numbers] = {}
-    names = {task.name for task in tasks}
-    for column, values in columns.items():
-        if column in labels | left_out:
-            continue
-        features[column], name = None, _name(column, names)
-        names.add(name)
-        if column not in table.column_names and _are_dates(values):
-            continue
-        listed = _numbers(values, form)
-        if listed is None:
-            features[column] = _feature(name, column, values, dim, form)
-        else:
-            numbers[column] = listed
-    for column, listed in numbers.items():
-        if not _taken_as_weights(column, listed, features, columns):
-            features[column] = _vector(_name(column, names - {_name(column, set())}), column, listed, dim)
-    _warn(
-        columns, features, {feature.encoded_weights for feature in features.values() if isinstance(feature, Sequence)}
-    )
+        raise ValueError(f"Columns {absent} are missing. Received: {sorted(seen)}{hint_of_names(absent, sorted(seen))}")
+    given = {column: values for column, values in (columns | of_folders).items() if column not in labels}
+    undated = {column for column, values in given.items() if column not in of_folders or not _are_dates(values)}
+    features = _proposed(given, undated, {task.name for task in tasks}, dim, CsvFormat() if csv is None else csv)
+    warn_of_columns(given, features)
     return Schema([feature for feature in features.values() if feature is not None], tasks)
 
 
-def _warn(columns: Mapping[str, pa.Array], features: Mapping[str, Feature | None], weights: set[str | None]) -> None:
-    """Warns of columns that are no feature, and of ids that look like numbers."""
-    unread = [f"{name} ({columns[name].type})" for name, of in features.items() if of is None and name not in weights]
-    if unread:
-        warnings.warn(
-            f"No feature is proposed for columns of times, structures, one value or numbers of several lengths: {unread}",
-            stacklevel=3,
-        )
-    texts = [name for name, of in features.items() if isinstance(of, Categorical) and is_text(columns[name].type)]
-    written = [name for name in texts if pc.all(pc.match_substring_regex(_filled(columns[name]), _WRITTEN)).as_py()]
-    if written:
-        warnings.warn(
-            f"Columns {written} look like numbers in texts, and are proposed as ids. Cast them to numbers, or say how a CSV file "
-            "writes these: `csv=CsvFormat(decimal_point=',')`.",
-            stacklevel=3,
-        )
+def _proposed(
+    columns: Mapping[str, pa.Array], possible: set[str], taken: set[str], dim: int, form: CsvFormat
+) -> dict[str, Feature | None]:
+    """A feature for each of `columns`, in their order; None where there is none.
+
+    Args:
+        columns: their first rows.
+        possible: those that may become one.
+        taken: names that features cannot have.
+        dim: width of the embeddings.
+        form: how numbers in texts are written.
+    """
+    features: dict[str, Feature | None] = {}
+    names: dict[str, str] = {}
+    numbers: dict[str, _Numbers] = {}
+    for column, values in columns.items():
+        features[column], names[column] = None, _name(column, {*taken, *names.values()})
+        if column in possible and not _INDEX.fullmatch(column):
+            listed = _numbers(values, form)
+            if listed is None:
+                features[column] = _feature(names[column], column, values, dim, form)
+            else:
+                numbers[column] = listed
+    for column, listed in numbers.items():
+        if not _taken_as_weights(column, listed, features, columns):
+            features[column] = _vector(names[column], column, listed, dim)
+    return features
 
 
 def _name(column: str, taken: set[str]) -> str:
@@ -143,14 +144,13 @@ def _name(column: str, taken: set[str]) -> str:
 def _feature(name: str, column: str, values: pa.Array, dim: int, form: CsvFormat) -> Feature | None:
     """A feature for `values`; None where there is none."""
     renamed: dict[str, Any] = {} if name == column else {"column": column}
-    kind = values.type.value_type if types.is_dictionary(values.type) else values.type
+    kind = values.type
     if types.is_null(kind) or len(values) == values.null_count:
         return None
     if is_list(kind):
         return _of_lists(name, renamed, values, dim)
     if not is_text(kind) and not types.is_boolean(kind) and not _is_number(kind):
         return None
-    values = values.cast(kind) if types.is_dictionary(values.type) else values
     distinct = pc.count_distinct(values).as_py()
     if distinct < 2:
         return None
@@ -159,14 +159,14 @@ def _feature(name: str, column: str, values: pa.Array, dim: int, form: CsvFormat
     if is_text(kind):
         separator, weight_separator = _separators(values, form)
         if separator:
-            length = pc.max(pc.count_substring(values.cast(pa.string()), separator)).as_py() + 1
+            length = pc.max(pc.count_substring(values, separator)).as_py() + 1
             options = {} if weight_separator is None else {"weight_separator": weight_separator}
             return _sequence(name, renamed, length, dim, "string", separator=separator, **options)
         for mark in _IN_BRACKETS:
             if listed := _in_texts(values, mark, "int64", form):
                 return _sequence(name, renamed, int(listed.counts.max()), dim, "int64", separator=mark)
         return Categorical(name, vocabulary="adapt", dtype="string", dim=dim, **renamed)
-    if types.is_integer(kind) and (distinct <= _FEW or _IDS.search(column)):
+    if types.is_integer(kind) and (distinct <= _FEW or CALLED_LIKE_IDS.search(column)):
         return Categorical(name, vocabulary="adapt", dtype="int64", dim=dim, **renamed)
     return Numeric(name, transform="buckets", dim=dim, **renamed)
 
@@ -214,7 +214,7 @@ def _separators(texts: pa.Array, form: CsvFormat) -> tuple[str | None, str | Non
 
 def _filled(texts: pa.Array) -> pa.Array:
     """Those that are not empty."""
-    plain = texts.cast(pa.string()).drop_null()
+    plain = texts.drop_null()
     return plain.filter(pc.not_equal(plain, ""))
 
 
@@ -243,7 +243,7 @@ def _numbers(values: pa.Array, form: CsvFormat) -> _Numbers | None:
 
 def _in_texts(values: pa.Array, separator: str, items: Literal["int64", "float32"], form: CsvFormat) -> _Numbers | None:
     """What texts list, if all of them list numbers with `separator` between, and it can be nothing else."""
-    rows = values.cast(pa.string()).fill_null("").dictionary_encode()
+    rows = values.fill_null("").dictionary_encode()
     words = rows.dictionary.to_numpy(zero_copy_only=False)
     column = Column("", "", "string", separator=separator, items=items, size=None if items == "int64" else 0)
     point = form.decimal_point
@@ -265,7 +265,7 @@ def _counts(values: pa.Array, separator: str | None) -> np.ndarray:
     """How many ids each row has."""
     if separator is None:
         return pc.list_value_length(values).fill_null(0).to_numpy()
-    plain = values.cast(pa.string()).fill_null("")
+    plain = values.fill_null("")
     return pc.if_else(pc.equal(plain, ""), 0, pc.add(pc.count_substring(plain, separator), 1)).to_numpy()
 
 

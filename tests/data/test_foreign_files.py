@@ -72,6 +72,7 @@ def test_a_proposal_says_what_it_doubts(tmp_path):
         "rate": ["5%", "7%", "12.5%"] * 3,
         "price": ["$1.50", "$2.00", "$3,000.00"] * 3,
         "tags": ["['a', 'b']", '["c"]', "['d']"] * 3,
+        "genre": ["20,43", "9", "20,43,7"] * 3,
         "code": ["00501", "00502", "10001"] * 3,
         "click": [0, 1, 1] * 3,
     }
@@ -80,7 +81,8 @@ def test_a_proposal_says_what_it_doubts(tmp_path):
     said = "\n".join(str(each.message) for each in warned)
     assert "[\"'' (int64)\", 'Unnamed: 0 (int64)']" in said and "['rate', 'price'] look like numbers" in said
     assert "['tags'] look like lists" in said and "['user_id'] are called like ids" in said and len(warned) == 4
-    assert [feature.name for feature in schema.features] == ["user_id", "rate", "price", "tags", "code"]
+    assert [feature.name for feature in schema.features] == ["user_id", "rate", "price", "tags", "genre", "code"]
+    assert schema.feature("genre").separator == ","
 
 
 def test_text_of_every_kind_is_looked_at():

@@ -60,6 +60,8 @@ def test_statistics_are_those_of_lists():
         np.testing.assert_allclose(*(getattr(s.feature("look"), name) for s in learned), rtol=1e-6)
     with pytest.raises(ValueError, match=r"\['look'\] must hold texts with '\|' between"):
         adapt(texts, [{"look": [[1.0, 2.0, 3.0]]}])
+    with pytest.raises(ValueError, match=r"'look' must hold 3 numbers with '\|' between them. Received: b'1\|2'"):
+        adapt(texts, [{"look": ["1|2|3", "1|2"]}])
 
 
 def test_an_export_takes_texts(tmp_path):
@@ -120,6 +122,8 @@ def test_what_is_no_vector_is_named(text, message, kind, tmp_path):
 def test_other_columns_are_told_apart(look, hint):
     with pytest.raises(ValueError, match=rf"'look' must hold texts of numbers with '\|' between them.*\({hint}\)"):
         read({"look": look, "click": [1]}, schema_of(), batch_size=1)
+    with pytest.raises(ValueError, match=r"must hold numbers.*a list of numbers is a `Numeric` of their `size`"):
+        read({"look": [[1.0]], "click": [1]}, Schema([Numeric("look")], TASKS), batch_size=1)
     with pytest.raises(ValueError, match=r"must hold lists of numbers.*give the feature its `separator`"):
         read({"look": ["1|2|3"], "click": [1]}, schema_of(None), batch_size=1)
 

@@ -8,7 +8,7 @@ from typing import Literal, TypeAlias
 import pyarrow as pa
 from pyarrow import types
 
-from tfmtl.data.csv_hints import hint_of_delimiter
+from tfmtl.data.hints import hint_of_names
 from tfmtl.schema import Categorical, Numeric, Schema, TargetRates
 from tfmtl.schema import Sequence as Histories
 from tfmtl.schema.categorical import MISSING_ID
@@ -83,7 +83,7 @@ def plan(schema: Schema, physical: Sequence[Physical], extra: Iterable[str], lab
         if isinstance(feature, Categorical):
             columns.append(_ids(feature.name, feature.sources[0], feature, physical))
         elif isinstance(feature, Numeric):
-            columns.append(_numbers(feature))
+            columns.append(numbers_column(feature))
         elif isinstance(feature, Histories):
             columns += _events(feature, physical)
     for feature in schema.features:
@@ -128,21 +128,6 @@ def check_present(file: str, names: Iterable[str], present: Iterable[str]) -> No
     missing = [name for name in names if name not in present]
     if missing:
         raise ValueError(f"{file}: columns {missing} are missing. Received: {present}{hint_of_names(missing, present)}")
-
-
-def hint_of_names(missing: Sequence[str], present: Sequence[str]) -> str:
-    """Which names that are there may be meant, in brackets; nothing where none is near."""
-    if len(present) == 1:
-        return hint_of_delimiter(present[0])
-    alike = {name.strip().casefold(): name for name in present}
-    near = [alike[name.strip().casefold()] for name in missing if name.strip().casefold() in alike]
-    if not near and any(map(_is_written_number, present)):
-        return " (a CSV file without a header needs `csv=CsvFormat(column_names=...)`)"
-    return f" ({near} differ in blanks or capitals)" if near else ""
-
-
-def _is_written_number(name: str) -> bool:
-    return name.replace(".", "", 1).lstrip("+-").isdigit()
 
 
 def check_types(file: str, columns: Iterable[Column], physical: Physical) -> None:
@@ -198,6 +183,9 @@ def _hint(column: Column, found: pa.DataType) -> str:
     if is_text(item_type(found)) and column.dtype != "int64" and column.dtype != "string" and column.sequence is None:
         several = "" if column.width is None else "; where a text holds several, give the feature its `separator`"
         return f" (cast text to numbers, for example with pandas.to_numeric{several})"
+    if column.dtype == "float32" and column.sequence is None:
+        size = is_list(found) and column.width is None and not is_list(found.value_type)
+        return " (a list of numbers is a `Numeric` of their `size`)" if size else ""
     if is_list(found) or (is_text(found) and column.width is not None):
         return " (several ids a row are a `Sequence`; where a text holds them, give it the `separator`)"
     found = item_type(found)
@@ -257,7 +245,7 @@ def _ids(
     return Column(key, name, field.dtype or guessed, width, sequence, guessed=field.dtype is None)
 
 
-def _numbers(feature: Numeric) -> Column:
+def numbers_column(feature: Numeric) -> Column:
     """The column of a number, or of a vector in a list or a text."""
     name, source = feature.name, feature.sources[0]
     if feature.separator is None:

@@ -13,8 +13,8 @@ from pyarrow import types
 from tfmtl.data.arrow import Piece, first_rows
 from tfmtl.data.columns import Column, Physical, physical_of
 from tfmtl.data.csv_format import CsvFormat
-from tfmtl.data.csv_hints import hint_of_error, other_format
 from tfmtl.data.decoding import cast, common_schema
+from tfmtl.data.hints import hint_of_error, other_format
 from tfmtl.data.skipped import Skipped
 from tfmtl.data.store import Store
 

@@ -14,7 +14,7 @@ from tfmtl.schema import Categorical, Feature, Sequence
 
 CALLED_LIKE_IDS = re.compile(r"(?i)(^|[^a-z])(id|ids|code|key|type|zip|category|cat)$|[a-z](Id|ID|Code|Key|Type)$")
 _NUMBER = r"(?:\d+(?:[.,]\d+)?|\d{1,3}(?:[., ']\d{3})+(?:[.,]\d+)?)"
-_WRITTEN = rf"^\s*[+-]?(?:[$€£¥]\s*)?{_NUMBER}(?:\s*[%$€£¥])?\s*$"
+WRITTEN = rf"^\s*[+-]?(?:[$€£¥]\s*)?{_NUMBER}(?:\s*[%$€£¥])?\s*$"
 """Numbers as people write them: with a decimal point or comma, separators of thousands, a currency or a percent sign."""
 _SIGNS = r"[.,'%$€£¥]"
 _LISTED = r"""^\s*\[\s*['"].*['"]\s*\]\s*$"""
@@ -39,11 +39,11 @@ def warn_of_columns(columns: Mapping[str, pa.Array], features: Mapping[str, Feat
             f"No feature is proposed for columns of times, structures, one value, rows' numbers or numbers of several lengths: {unread}"
         )
     texts = {name: text_of(columns[name]) for name, of in features.items() if isinstance(of, Categorical) and is_text(columns[name].type)}  # fmt: skip
-    written = [name for name, text in texts.items() if _all(text, _WRITTEN) and _any(text, _SIGNS)]
+    written = [name for name, text in texts.items() if _all(text, WRITTEN) and _any(text, _SIGNS)]
     if written:
         _warn(
             f"Columns {written} look like numbers in texts, and are proposed as ids. Cast them to numbers, without separators of "
-            "thousands, or say how a CSV file writes them: `csv=CsvFormat(decimal_point=',')`."
+            "thousands, or say how a CSV file writes them, `csv=CsvFormat(decimal_point=',')`; lists of ids are a `Sequence` with a `separator`."
         )
     listed = [name for name, text in texts.items() if _all(text, _LISTED)]
     if listed:

@@ -12,9 +12,10 @@ import pyarrow.compute as pc
 from pyarrow import types
 
 from tfmtl.checks import check_count
-from tfmtl.data.columns import Column, hint_of_names, is_list, is_text
+from tfmtl.data.columns import Column, is_list, is_text
 from tfmtl.data.csv_format import CsvFormat
-from tfmtl.data.doubtful_columns import CALLED_LIKE_IDS, plain_values, warn_of_columns
+from tfmtl.data.doubtful_columns import CALLED_LIKE_IDS, WRITTEN, plain_values, warn_of_columns
+from tfmtl.data.hints import hint_of_names
 from tfmtl.data.sources import head_of, named_by_folders
 from tfmtl.data.splitting import items_of, number_pattern
 from tfmtl.schema import Categorical, Feature, Numeric, Schema, Sequence, Task
@@ -46,7 +47,7 @@ def infer_schema(
     | booleans | `Categorical(num_ids=2)` |
     | other integers, floats, decimals | `Numeric(transform="buckets")` |
     | lists of integers or text; texts most of which hold `\\|` or `;`, empty ones aside | `Sequence` |
-    | texts of integers in brackets (`[3, 7]`) | `Sequence` |
+    | texts of integers in brackets (`[3, 7]`), or with commas, three or more in one of them | `Sequence` |
     | texts whose items all end in `:` and a number | `Sequence(weight_separator=":")` |
     | lists of floats, texts of numbers with a point, in every row as many as a sequence has ids, or none | its `weights` |
     | other lists of floats, and texts of numbers, all of one length (`0.1\\|0.2`, `[0.1, 0.2]`) | `Numeric(size=...)` |
@@ -253,8 +254,12 @@ def _in_texts(values: pa.Array, separator: str, items: Literal["int64", "float32
     if of_words.wrong.any() or of_words.counts.max() < 2:
         return None
     given, dot = pa.array(words[words != ""]), re.escape(point)
-    listed = rf"^\s*[\[({{]|{dot}.*{separator}."  # 1,234.5 is one number
-    if separator in _IN_BRACKETS and not pc.all(pc.match_substring_regex(given, listed)).as_py():
+    listed = rf"^\s*[\[({{]|{dot}.*{separator}."
+    sure = separator in _SEPARATORS or pc.all(pc.match_substring_regex(given, listed)).as_py()
+    if not sure and separator == "," and items == "int64":  # 1,234 and 1,234,567 may be one number each
+        several = pa.array(words[of_words.counts > 2], pa.string())
+        sure = pc.any(pc.invert(pc.match_substring_regex(several, WRITTEN))).as_py()
+    if not sure:
         return None
     if items == "float32" and not pc.any(pc.match_substring(given, point)).as_py():
         return None

@@ -1,6 +1,7 @@
-"""What to do about a CSV file that cannot be read, as far as its first bytes and the error show."""
+"""What to do about a file that cannot be read, as far as its first bytes, its columns and the error show."""
 
 import re
+from collections.abc import Sequence
 
 _STARTS = {
     b"PAR1": "it is a Parquet file, and should be called `.parquet`",
@@ -49,3 +50,18 @@ def hint_of_commas(message: str) -> str:
     if re.search(r"'[^']*\d,\d[^']*'", message):
         return " (where a comma is the decimal point: `csv=CsvFormat(decimal_point=',')`; separators of thousands are not read)"
     return ""
+
+
+def hint_of_names(missing: Sequence[str], present: Sequence[str]) -> str:
+    """Which names that are there may be meant, in brackets; nothing where none is near."""
+    if len(present) == 1:
+        return hint_of_delimiter(present[0])
+    alike = {name.strip().casefold(): name for name in present}
+    near = [alike[name.strip().casefold()] for name in missing if name.strip().casefold() in alike]
+    if not near and any(map(_is_written_number, present)):
+        return " (a CSV file without a header needs `csv=CsvFormat(column_names=...)`)"
+    return f" ({near} differ in blanks or capitals)" if near else ""
+
+
+def _is_written_number(name: str) -> bool:
+    return name.replace(".", "", 1).lstrip("+-").isdigit()

@@ -79,7 +79,7 @@ def test_numbers_beside_ids_are_their_weights(tmp_path):
     table = {"tags": tags, "scores": scores, "other": ["1.5", "1|2", "3", "4", "5"] * 20}
     table |= {"likes": ["x:1|b:2.5", "", "x:3", "", "b:1"] * 20, "click": [0, 1] * 50}
     pa.csv.write_csv(pa.table(table), tmp_path / "rows.csv")
-    with pytest.warns(UserWarning, match=r"No feature .*numbers of no sequence: \['other \(string\)'\]"):
+    with pytest.warns(UserWarning, match=r"No feature .*numbers of several lengths: \['other \(string\)'\]"):
         schema = infer_schema(tmp_path / "rows.csv", [Task("click")], dim=4)
 
     def texts(name, **options):

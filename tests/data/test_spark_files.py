@@ -76,7 +76,7 @@ def test_proposes_a_schema(folder):
     """With the columns that only folders' names hold, and without times."""
     with pytest.warns(
         UserWarning,
-        match=r"times, structures, one value or numbers of no sequence: \['at \(timestamp\[ns\]\)', 'date \(string\)'\]",
+        match=r"times, structures, one value, rows' numbers or numbers of several lengths: \['at \(timestamp\[ns\]\)', 'date \(string\)'\]",
     ):
         schema = infer_schema(folder, TASKS)
     kinds = {feature.name: type(feature) for feature in schema.features}

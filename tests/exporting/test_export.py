@@ -15,13 +15,14 @@ from tfmtl.data.preprocessing import Preprocessor
 from tfmtl.exporting.example_rows import rows_of
 from tfmtl.exporting.export import export
 from tfmtl.exporting.exported_model import ExportedModel, load_schema
-from tfmtl.exporting.parity import ParityError, check_parity
+from tfmtl.exporting.parity import ParityError, answered_batches, check_parity
 from tfmtl.exporting.served_signature import ServedSignature
 from tfmtl.exporting.tf_examples import as_examples
 from tfmtl.keras_host import LEGACY, keras
 from tfmtl.schema import Categorical, Schema, Task
 
 TASKS = ("click", "buy", "watch")
+CLICK = {"click": ServedSignature(as_tensors)}
 
 LOAD_AS_A_SERVER_DOES = """
     import pickle, sys
@@ -195,7 +196,7 @@ def test_float32_is_compared_in_full(exported, loaded, rows):
         return {task: y + (len(seen) > 1) for task, y in loaded(rows, "click").items()}
 
     def check():
-        check_parity(exported, {"click": ServedSignature(None, as_tensors)}, predict, [(rows, 1e-6)])
+        check_parity(exported, CLICK, answered_batches([(rows, 1e-6)], CLICK, predict))
 
     before = switch.tensor_float_32_execution_enabled()
     switch.enable_tensor_float_32_execution(True)
@@ -220,7 +221,7 @@ def test_a_graph_is_compared_as_it_was_written(exported, loaded, rows):
     for before in (True, False):
         options.set_experimental_options({"disable_meta_optimizer": before})
         with pytest.raises(ParityError, match="'click' differs from the model"):
-            check_parity(exported, {"click": ServedSignature(None, as_tensors)}, predict, [(rows, 1e-6)])
+            check_parity(exported, CLICK, answered_batches([(rows, 1e-6)], CLICK, predict))
         assert options.get_experimental_options()["disable_meta_optimizer"] is before
     assert seen == [True, True]
 

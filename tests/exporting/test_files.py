@@ -2,13 +2,14 @@
 
 import json
 import locale
+import shutil
 
 import numpy as np
 import pytest
 import tensorflow as tf
 from google.protobuf import text_format
 from harness import ROOT
-from small_ranker import SCHEMA, random_rows, small_model
+from small_ranker import SCHEMA, as_tensors, random_rows, small_model
 from tensorflow_serving.apis import prediction_log_pb2
 from tensorflow_serving.config import model_server_config_pb2
 
@@ -16,10 +17,11 @@ from tfmtl.exporting import publishing, server_files
 from tfmtl.exporting.export import export
 from tfmtl.exporting.exported_model import load_schema
 from tfmtl.exporting.model_card import CARD_FILE, CARD_JSON
+from tfmtl.exporting.parity import check_parity
 from tfmtl.exporting.score import SCORE
 from tfmtl.exporting.served_signature import ServedSignature
 from tfmtl.exporting.server_files import BATCH_SIZES, batch_sizes, named_versions, write_server_files
-from tfmtl.exporting.warmup_requests import check_warmup, write_warmup
+from tfmtl.exporting.warmup_requests import write_warmup
 from tfmtl.serving.client import Client
 from tfmtl.serving.protocol.config_protos import BatchingParameters, MonitoringConfig
 from tfmtl.serving.protocol.contract import MAX_WARMUP_RECORDS, WARMUP_FILE
@@ -70,16 +72,15 @@ def test_a_request_that_fails_is_found_before_a_server_finds_it(exported, tmp_pa
     request = prediction_log_pb2.PredictionLog()
     request.predict_log.request.model_spec.signature_name = "click"
     request.predict_log.request.inputs["inputs"].CopyFrom(tf.make_tensor_proto(["no such input"]))
-    (tmp_path / WARMUP_FILE).parent.mkdir()
-    with tf.io.TFRecordWriter(str(tmp_path / WARMUP_FILE)) as writer:
+    version = shutil.copytree(exported, tmp_path / "1")
+    with tf.io.TFRecordWriter(str(version / WARMUP_FILE)) as writer:
         writer.write(request.SerializeToString())
-    signatures = tf.saved_model.load(str(exported)).signatures
     with pytest.raises(TypeError):
-        check_warmup(tmp_path, signatures)
+        check_parity(version, {"click": ServedSignature(as_tensors)}, [])
 
 
 def test_never_more_requests_than_a_server_reads(tmp_path):
-    anything = ServedSignature(None, lambda rows: {"x": tf.constant(0)})
+    anything = ServedSignature(lambda rows: {"x": tf.constant(0)})
     signatures = dict.fromkeys(map(str, range(600)), anything)
     assert write_warmup(tmp_path, signatures, {"x": np.zeros(1)}, BATCH_SIZES) == MAX_WARMUP_RECORDS
 

@@ -8,8 +8,9 @@ import numpy as np
 import tensorflow as tf
 
 from tfmtl.checks import check_count
+from tfmtl.data.columns import numbers_column
 from tfmtl.data.label_statistics import LabelStatistics
-from tfmtl.data.splitting import NO_ID, split_ids
+from tfmtl.data.splitting import NO_ID, items_of_tensor, split_ids, split_numbers
 from tfmtl.data.summaries import IdCounts, Moments, Quantiles, as_array
 from tfmtl.data.target_rates import TargetRateCounts
 from tfmtl.paths import digest_of
@@ -203,7 +204,8 @@ class _Summaries:
         self.by_name: dict[str, Moments | Quantiles] = {}
         self.readers: list[tuple[str, Summary]] = []  # (column, summary)
         self.columns_of: dict[str, list[str]] = {}  # table: its columns, for messages
-        self.split = [feature for feature in schema.features if isinstance(feature, Sequence) and feature.separator]
+        texts = [f for f in schema.features if isinstance(f, Numeric | Sequence) and f.separator]
+        self.split = [feature for feature in texts if isinstance(feature, Sequence) or not feature.is_adapted]
         for column, table, field in lookups(schema.features):
             if not field.is_adapted:
                 self.columns_of.setdefault(table, []).append(column)
@@ -217,7 +219,7 @@ class _Summaries:
         missing = [column for column, _ in self.readers if column not in x]
         if missing:
             raise ValueError(f"Columns {missing} are missing. Received: {sorted(x)}")
-        x = {**x, **{column: ids for feature in self.split for column, ids in _ids_of(feature, x).items()}}
+        x = {**x, **{column: items for feature in self.split for column, items in _items_of(feature, x).items()}}
         for column, summary in self.readers:
             values = as_array(x[column])
             try:
@@ -254,20 +256,35 @@ class _Summaries:
         return replace(field, vocabulary=vocabulary, min_count=1, dtype=self.by_table[table].dtype)
 
 
-def _ids_of(feature: Sequence, x: Mapping[str, Any]) -> Mapping[str, tf.RaggedTensor]:
-    """The ids that the texts of a history hold; ValueError where they should be integers and are not."""
-    texts = {column: tf.convert_to_tensor(x[column]) for column in feature.id_columns if column in x}
+def _items_of(feature: Numeric | Sequence, x: Mapping[str, Any]) -> Mapping[str, Any]:
+    """What the texts of a history or of vectors hold; ValueError where these are no vectors, or ids no integers that should be."""
+    columns = feature.columns if isinstance(feature, Numeric) else feature.id_columns
+    texts = {column: tf.convert_to_tensor(x[column]) for column in columns if column in x}
     wrong = [column for column, values in texts.items() if values.dtype != tf.string]
     if wrong:
         raise ValueError(
-            f"Columns {wrong} must hold texts with {feature.separator!r} between their ids. "
+            f"Columns {wrong} must hold texts with {feature.separator!r} between what they list. "
             f"Received: {[texts[column].dtype.name for column in wrong]}"
         )
+    if isinstance(feature, Numeric):
+        return {column: _vectors_of(feature, values) for column, values in texts.items()}
     found = split_ids(feature, texts)
     wrong = [column for column, ids in found.items() if ids.dtype == tf.int64 and NO_ID in ids.flat_values.numpy()]
     if wrong:
         raise ValueError(f"Columns {wrong} must hold integers with {feature.separator!r} between them.")
     return found
+
+
+def _vectors_of(feature: Numeric, texts: tf.Tensor) -> tf.Tensor:
+    """The vectors that texts hold; ValueError of the first that holds none and is not empty."""
+    counts, wrong = items_of_tensor(texts, numbers_column(feature))
+    wrong |= (counts != feature.size) & (counts > 0)
+    if np.any(wrong):
+        raise ValueError(
+            f"Column {feature.name!r} must hold {feature.size} numbers with {feature.separator!r} between them. "
+            f"Received: {texts[np.argmax(wrong)].numpy()!r}"
+        )
+    return split_numbers(feature, texts)
 
 
 def _numbers(values: np.ndarray) -> np.ndarray:

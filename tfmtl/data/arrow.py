@@ -7,6 +7,7 @@ from typing import Protocol
 import pyarrow as pa
 
 from tfmtl.data.columns import Column, Physical, check_types, physical_of
+from tfmtl.data.csv_format import CsvFormat
 from tfmtl.data.decoding import cast, common_schema
 from tfmtl.data.skipped import Skipped
 
@@ -63,8 +64,13 @@ def shard_pieces(pieces: tuple[Piece, ...], index: int, count: int) -> tuple[Pie
 
 
 class Reader(Protocol):
-    """Opened files, or a table, that can be read as Arrow batches."""
+    """Opened files, or a table, that can be read as Arrow batches.
 
+    Attributes:
+        form: how they write numbers within texts; None of what is no CSV file.
+    """
+
+    form: CsvFormat | None
     files: tuple[str, ...]
     physical: list[Physical]
     pieces: tuple[Piece, ...]
@@ -77,6 +83,17 @@ class Reader(Protocol):
         """The batches of `pieces`, in order, with the columns named as in the source."""
 
 
+def first_rows(blocks: Iterable[pa.RecordBatch], rows: int) -> list[pa.RecordBatch]:
+    """Those that hold the first `rows` rows."""
+    found, seen = [], 0
+    for block in blocks:
+        found.append(block)
+        seen += block.num_rows
+        if seen >= rows:
+            break
+    return found
+
+
 def with_nulls(rows: pa.Table, names: Sequence[str]) -> pa.Table:
     """`rows` with a column of nulls for each of `names` that it lacks."""
     for name in names:
@@ -87,6 +104,8 @@ def with_nulls(rows: pa.Table, names: Sequence[str]) -> pa.Table:
 
 class TableReader:
     """A table in memory, called `name` in messages."""
+
+    form: CsvFormat | None = None
 
     def __init__(self, name: str, table: pa.Table, names: Iterable[str], skipped: Skipped | None = None):
         self.skipped = skipped

@@ -1,23 +1,18 @@
 """Arrow batches to arrays: shuffled in a window of rows, lists padded, text as codes and a dictionary."""
 
 import functools
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import tensorflow as tf
-from pyarrow import types
 
 from tfmtl.data.arrow import Piece, Reader, shard_pieces
+from tfmtl.data.chunk_arrays import arrays_of, without_long_dictionary, words_of
 from tfmtl.data.columns import Column
 from tfmtl.data.generated import generated
 from tfmtl.data.labels import FILE, ROW
-from tfmtl.data.skipped import Skipped
-from tfmtl.data.splitting import holds_anything, items_in_words, items_of
 from tfmtl.passes import PassCounter
-from tfmtl.schema.categorical import MISSING_ID
 from tfmtl.typing import Tensor
 
 _CHUNK_ROWS = 1 << 14
@@ -65,7 +60,7 @@ class ArrowSource:
             table = None
             for table in tables if random is None else shuffled(tables, window, random):
                 for start in range(0, table.num_rows, _CHUNK_ROWS):
-                    yield _arrays(table.slice(start, _CHUNK_ROWS), columns, self.files, self.reader.skipped)
+                    yield arrays_of(table.slice(start, _CHUNK_ROWS), columns, self.reader)
             if table is None:  # a file that does not know its rows until it is read
                 raise ValueError(nothing)
 
@@ -115,17 +110,10 @@ def _joined(tables: Sequence[pa.Table]) -> pa.Table:
 def _compact(table: pa.Table) -> pa.Table:
     """The same rows without words that none of them uses: those that wait would gather all words of a pass."""
     columns = [
-        pa.chunked_array([_without_long_dictionary(chunk) for chunk in column.chunks], column.type)
+        pa.chunked_array([without_long_dictionary(chunk) for chunk in column.chunks], column.type)
         for column in table.columns
     ]
     return pa.table(columns, schema=table.schema)
-
-
-def _without_long_dictionary(values: pa.Array) -> pa.Array:
-    """Text that comes with more words than rows with its own words alone; anything else as it is."""
-    if types.is_dictionary(values.type) and len(values.dictionary) > len(values):
-        return values.dictionary_decode().dictionary_encode()
-    return values
 
 
 def _signature(columns: Sequence[Column]) -> dict[str, tf.TensorSpec]:
@@ -133,7 +121,7 @@ def _signature(columns: Sequence[Column]) -> dict[str, tf.TensorSpec]:
     for column in columns:
         shape = (None,) if column.width is None else (None, column.width)
         if column.dtype == "string":
-            signature[_words(column)] = tf.TensorSpec((None,), tf.string)
+            signature[words_of(column)] = tf.TensorSpec((None,), tf.string)
         signature[column.key] = tf.TensorSpec(shape, tf.int32 if column.dtype == "string" else column.dtype)
     return signature
 
@@ -144,150 +132,5 @@ def _decoded(columns: Sequence[Column], chunk: dict[str, Tensor]) -> dict[str, T
     decoded = {FILE: chunk[FILE], ROW: chunk[ROW]}
     for column in columns:
         values = chunk[column.key]
-        decoded[column.key] = tf.gather(chunk[_words(column)], values) if column.dtype == "string" else values
+        decoded[column.key] = tf.gather(chunk[words_of(column)], values) if column.dtype == "string" else values
     return decoded
-
-
-def _words(column: Column) -> str:
-    return f"words:{column.key}"
-
-
-def _arrays(
-    table: pa.Table, columns: Sequence[Column], files: Sequence[str], skipped: Skipped | None
-) -> dict[str, np.ndarray]:
-    """The arrays of one chunk, as `_signature` describes them."""
-    arrays = {name: table.column(name).to_numpy() for name in (FILE, ROW)}
-    counts: dict[str, np.ndarray] = {}
-    lists: dict[str, list[Column]] = {}  # the columns of each history; of a vector its own
-    texts: dict[str | None, list[Column]] = {}  # the columns of each history that holds its events in texts
-    for column in columns:
-        values = table.column(column.key).combine_chunks()
-        if column.width is not None:
-            lists.setdefault(column.sequence or column.key, []).append(column)
-            counts[column.key] = pc.list_value_length(values).fill_null(0).to_numpy(zero_copy_only=False)
-            values = values.flatten()
-        arrays[column.key], words = _flat(values, column)
-        if words is not None:
-            arrays[_words(column)] = words
-        if column.separator is not None:
-            texts.setdefault(column.sequence, []).append(column)
-    for together in texts.values():
-        _check_texts(arrays, together, files, skipped)
-    for together in lists.values():
-        first = together[0]
-        lengths, width = counts[first.key], first.width or 0
-        expected = lengths if first.sequence is not None else np.where(lengths, width, 0)
-        for column in together:
-            _check_lengths(column, counts[column.key], first, expected, lambda row: _place(arrays, row, files))
-            if column.weighs:
-                arrays[column.key] = _filled_up(arrays[column.key], counts[column.key], lengths)
-        if first.sequence is not None:
-            lengths = _keep_events(arrays, together, lengths)
-        for column in together:
-            arrays[column.key] = _padded(arrays[column.key], lengths, width, _missing(arrays, column))
-    return arrays
-
-
-def _flat(values: pa.Array, column: Column) -> tuple[np.ndarray, np.ndarray | None]:
-    """Numbers with the missing value where there was none; for text codes, and words of which the last is the empty one."""
-    if column.dtype == "int64":
-        return values.fill_null(column.missing_integer).to_numpy(zero_copy_only=False), None
-    if column.dtype != "string":
-        return values.to_numpy(zero_copy_only=False).astype(column.dtype), None  # null becomes NaN
-    values = _without_long_dictionary(values)  # a long dictionary is not worth its way for a short chunk
-    if not types.is_dictionary(values.type):
-        values = values.dictionary_encode()
-    missing = pa.scalar(MISSING_ID["string"], values.dictionary.type)
-    words = values.dictionary.fill_null(missing).to_numpy(zero_copy_only=False)
-    codes = values.indices.fill_null(len(words)).to_numpy(zero_copy_only=False)
-    return codes, np.append(words, np.array([missing.as_py()], object))
-
-
-def _missing(arrays: dict[str, np.ndarray], column: Column) -> Any:
-    """What stands for a missing item of `column`."""
-    if column.dtype == "string":
-        return len(arrays[_words(column)]) - 1
-    return MISSING_ID.get(column.dtype, np.nan)
-
-
-def _keep_events(arrays: dict[str, np.ndarray], fields: Sequence[Column], lengths: np.ndarray) -> np.ndarray:
-    """Drops the positions of a history where every field is missing, as `pack_events` does, and gives the new lengths.
-
-    Before the last positions are kept: a padded history would else keep its padding.
-    """
-    missing = np.ones(lengths.sum(), bool)
-    for column in fields:
-        items = arrays[column.key]
-        if column.weighs:
-            continue
-        if column.dtype == "string":  # a file may hold the empty word itself
-            words = arrays[_words(column)]
-            missing &= (words == words[-1])[items]
-        else:
-            missing &= items == _missing(arrays, column)
-    if not missing.any():
-        return lengths
-    for column in fields:
-        arrays[column.key] = arrays[column.key][~missing]
-    events = np.append(0, np.cumsum(~missing))  # before each position
-    ends = np.cumsum(lengths)
-    return events[ends] - events[ends - lengths]
-
-
-def _padded(items: np.ndarray, lengths: np.ndarray, width: int, missing: Any) -> np.ndarray:
-    """The last `width` items of each list, `(rows, width)`, padded at the end; `items` holds those of all lists."""
-    kept = np.minimum(lengths, width)[:, None]
-    place = np.arange(width)
-    source = np.cumsum(lengths)[:, None] - kept + place
-    items = np.append(items, np.asarray(missing, items.dtype))
-    return items[np.where(place < kept, source, len(items) - 1)]
-
-
-def _check_lengths(column: Column, lengths: np.ndarray, other: Column, expected: np.ndarray, place: Callable) -> None:
-    """Raises ValueError at the first row that has not as many items as it must have; of weights it may have none."""
-    bad = np.flatnonzero((lengths != expected) & ((lengths > 0) | (not column.weighs)))
-    if len(bad):
-        wanted = f"as many as column {other.name!r}" if other is not column else "as the feature's `size`"
-        raise ValueError(
-            f"{place(bad[0])}: column {column.name!r} must hold {expected[bad[0]]} items, {wanted}. Received: {lengths[bad[0]]}"
-        )
-
-
-def _filled_up(items: np.ndarray, counts: np.ndarray, lengths: np.ndarray) -> np.ndarray:
-    """The weights `items` of all rows, with missing ones for the rows that have none."""
-    found = np.full(lengths.sum(), np.nan, items.dtype)
-    found[np.repeat(counts > 0, lengths)] = items
-    return found
-
-
-def _check_texts(
-    arrays: dict[str, np.ndarray], together: Sequence[Column], files: Sequence[str], skipped: Skipped | None
-) -> None:
-    """Raises ValueError at the first text that holds what is no item, or not as many as the history's others.
-
-    With `skipped` a text that holds what is no item is noted there, and its row has no event, or no weights.
-    """
-    first, counts = together[0], dict[str, np.ndarray]()
-    if len(together) == 1 and holds_anything(first):
-        return
-    for column in together:
-        codes, words = arrays[column.key], arrays[_words(column)]
-        of_words, wrong = items_of(words, column)
-        counts[column.key] = of_words[codes]
-        rows = np.flatnonzero(wrong[codes])
-        if len(rows):
-            message = (
-                f"{_place(arrays, rows[0], files)}: column {column.name!r} must hold {items_in_words(column)}. "
-                f"Received: {words[codes[rows[0]]]!r}"
-            )
-            if skipped is None:
-                raise ValueError(message)
-            skipped.note(len(rows), message)
-            for other in [column] if column.weighs else together:
-                arrays[other.key] = np.where(wrong[codes], len(arrays[_words(other)]) - 1, arrays[other.key])
-    for column in together:
-        _check_lengths(column, counts[column.key], first, counts[first.key], lambda row: _place(arrays, row, files))
-
-
-def _place(arrays: dict[str, np.ndarray], row: int, files: Sequence[str]) -> str:
-    return f"{files[arrays[FILE][row]]}: row {arrays[ROW][row]}"

@@ -8,6 +8,7 @@ from typing import Literal, TypeAlias
 import pyarrow as pa
 from pyarrow import types
 
+from tfmtl.data.hints import hint_of_names
 from tfmtl.schema import Categorical, Numeric, Schema, TargetRates
 from tfmtl.schema import Sequence as Histories
 from tfmtl.schema.categorical import MISSING_ID
@@ -37,6 +38,7 @@ class Column:
         separator: what stands between several items in one text.
         items: what these items are: ids, or weights.
         weight_separator: what stands between an id and its weight within an item.
+        size: how many numbers each text holds, unless it holds none; None where other columns say so.
         guessed: whether `dtype` comes from the files: the schema leaves it open.
         label: whether labels are made of it.
     """
@@ -49,6 +51,7 @@ class Column:
     separator: str | None = None
     items: Items | None = None
     weight_separator: str | None = None
+    size: int | None = None
     guessed: bool = False
     label: bool = False
 
@@ -56,6 +59,11 @@ class Column:
     def weighs(self) -> bool:
         """Whether it holds the weights of a history's events: they make no event, and a row may have none."""
         return self.sequence is not None and "float32" in (self.dtype, self.items)
+
+    @property
+    def may_hold_none(self) -> bool:
+        """Whether a row may hold no item where it should hold several: its weights or its vector are missing."""
+        return self.weighs or (self.sequence is None and (self.width or self.size) is not None)
 
     @property
     def missing_integer(self) -> int:
@@ -75,8 +83,7 @@ def plan(schema: Schema, physical: Sequence[Physical], extra: Iterable[str], lab
         if isinstance(feature, Categorical):
             columns.append(_ids(feature.name, feature.sources[0], feature, physical))
         elif isinstance(feature, Numeric):
-            width = feature.size if feature.size > 1 else None
-            columns.append(Column(feature.name, feature.sources[0], "float32", width))
+            columns.append(numbers_column(feature))
         elif isinstance(feature, Histories):
             columns += _events(feature, physical)
     for feature in schema.features:
@@ -120,7 +127,7 @@ def check_present(file: str, names: Iterable[str], present: Iterable[str]) -> No
     present = list(present)
     missing = [name for name in names if name not in present]
     if missing:
-        raise ValueError(f"{file}: columns {missing} are missing. Received: {present}")
+        raise ValueError(f"{file}: columns {missing} are missing. Received: {present}{hint_of_names(missing, present)}")
 
 
 def check_types(file: str, columns: Iterable[Column], physical: Physical) -> None:
@@ -157,11 +164,13 @@ def _expected(column: Column, found: pa.DataType) -> str:
     if column.label and column.dtype != "string":
         items = f"numbers (text is compared with text: `({column.name!r}, '1')`)"
     if column.separator is not None:
-        items = f"texts of {'numbers' if column.weighs else 'ids'} with {column.separator!r} between them"
+        items = f"texts of {'numbers' if column.items == 'float32' else 'ids'} with {column.separator!r} between them"
     return items if column.width is None else f"lists of {items}"
 
 
 def _hint(column: Column, found: pa.DataType) -> str:
+    if types.is_temporal(item_type(found)) and column.label:
+        return " (make of a time what is to be predicted: 1 where there is one, or days as a number)"
     if types.is_temporal(item_type(found)):
         return (
             " (make of a time what the model should see: an hour or a weekday as ids, days or seconds as numbers, "
@@ -171,6 +180,12 @@ def _hint(column: Column, found: pa.DataType) -> str:
         return ""
     if column.separator is not None:
         return " (lists need no `separator`)" if is_list(found) else " (cast them to text)"
+    if is_text(item_type(found)) and column.dtype != "int64" and column.dtype != "string" and column.sequence is None:
+        several = "" if column.width is None else "; where a text holds several, give the feature its `separator`"
+        return f" (cast text to numbers, for example with pandas.to_numeric{several})"
+    if column.dtype == "float32" and column.sequence is None:
+        size = is_list(found) and column.width is None and not is_list(found.value_type)
+        return " (a list of numbers is a `Numeric` of their `size`)" if size else ""
     if is_list(found) or (is_text(found) and column.width is not None):
         return " (several ids a row are a `Sequence`; where a text holds them, give it the `separator`)"
     found = item_type(found)
@@ -228,6 +243,14 @@ def _ids(
 ) -> Column:
     guessed = _dtype(kinds(name, physical)) or "string"
     return Column(key, name, field.dtype or guessed, width, sequence, guessed=field.dtype is None)
+
+
+def numbers_column(feature: Numeric) -> Column:
+    """The column of a number, or of a vector in a list or a text."""
+    name, source = feature.name, feature.sources[0]
+    if feature.separator is None:
+        return Column(name, source, "float32", feature.size if feature.size > 1 else None)
+    return Column(name, source, "string", separator=feature.separator, items="float32", size=feature.size)
 
 
 def _events(feature: Histories, physical: Sequence[Physical]) -> Iterator[Column]:

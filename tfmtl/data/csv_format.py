@@ -19,8 +19,10 @@ class CsvFormat:
         quote: around values that hold the delimiter or the end of a line; twice within such a value. None: no value is quoted.
         encoding: as Python calls it, such as `"latin-1"`, `"cp1252"` or `"utf-16"`.
         column_names: of files without a header.
-        missing: what stands for no value in columns of numbers and integers, beside nothing, NA, NaN, NULL and their kin.
-        decimal_point: of numbers.
+        missing: what stands for no value in columns of numbers and integers, and in texts of them, beside nothing, NA, NaN, NULL
+            and their kin.
+        decimal_point: of numbers, also of weights and vectors in texts (`0,1|0,7`), which then come out with a point. Numbers
+            have no separators of thousands.
 
     Raises:
         ValueError: a delimiter, quote or decimal point of more than one character, or an encoding that Python does not know.

@@ -1,5 +1,6 @@
 """CSV files as one stream of Arrow batches."""
 
+import codecs
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
@@ -9,21 +10,25 @@ import pyarrow.compute as pc
 import pyarrow.csv as pa_csv
 from pyarrow import types
 
-from tfmtl.data.arrow import Piece
+from tfmtl.data.arrow import Piece, first_rows
 from tfmtl.data.columns import Column, Physical, physical_of
 from tfmtl.data.csv_format import CsvFormat
 from tfmtl.data.decoding import cast, common_schema
+from tfmtl.data.hints import hint_of_error, other_format
 from tfmtl.data.skipped import Skipped
 from tfmtl.data.store import Store
 
 _BLOCK = 4 << 20
 """Bytes that are parsed at a time: what a file costs in memory, a few times over, however long it is."""
+_LARGEST_HEAD = 64 * _BLOCK
+_TRUTHS = (pa_csv.ConvertOptions().true_values, pa_csv.ConvertOptions().false_values)
+_NO_NUMBER = "?"
 
 
 class CsvReader:
     """CSV files, plain or packed, read one after the other, a block at a time. The schema says what their columns hold.
 
-    With `skipped`, values are read as the texts that they are and then cast one by one where they do not fit, and lines with
+    With `skipped`, values are read as the bytes that they are and then cast one by one where they do not fit, and lines with
     another number of values than the header are left out.
     """
 
@@ -38,18 +43,25 @@ class CsvReader:
         self.skipped = skipped
         self.files = files
         self.store = store
-        self.form = form
+        self.form: CsvFormat | None = form
+        self._form = form
         self.pieces = tuple(Piece(number) for number in range(len(files)))
         self.physical: list[Physical] = []
+        self._truths: set[str] = set()  # the columns of true and false
+        self._labels: set[str] = set()
+        self._guessed: set[str] = set()
         names = tuple(names)
         empty = []
         for file in files:
             try:
+                self._check_start(file)
                 with self._open(file) as blocks:
                     self.physical.append(physical_of(file, blocks.schema, names))
-                    empty.append(not any(block.num_rows for block in blocks))
+                    first = next((block for block in blocks if block.num_rows), None)
+                    empty.append(first is None)
+                    self._truths |= set() if first is None else _truths_of(first)
             except (pa.ArrowException, OSError, UnicodeError) as error:
-                raise ValueError(f"{file}: not a readable CSV file: {error}{_hint(error)}") from error
+                raise ValueError(f"{file}: not a readable CSV file: {error}{self._hint(str(error))}") from error
         if all(empty):
             raise ValueError(f"There is no row to read. Received: {', '.join(files)}")
 
@@ -58,9 +70,19 @@ class CsvReader:
         lists = [column.name for column in columns if column.width is not None]
         if lists:
             raise ValueError(
-                f"{self.files[0]}: a CSV file holds no lists, as columns {lists} must be; use Parquet, or texts of ids with the "
-                "`separator` of a `Sequence`."
+                f"{self.files[0]}: a CSV file holds no lists, as columns {lists} must be; use Parquet, or texts of ids or numbers "
+                "and the `separator` of a `Sequence` or `Numeric`."
             )
+        self._labels = {column.name for column in columns if column.label}
+        self._guessed = {column.name for column in columns if column.guessed and column.dtype == "int64"}
+        point = self._form.decimal_point
+        for column in columns:
+            between = f"{column.separator or ''}{column.weight_separator or ''}"
+            if point in between and (column.items == "float32" or column.weight_separator):
+                raise ValueError(
+                    f"{self.files[0]}: the decimal point of column {column.name!r} cannot be what separates its numbers. "
+                    f"Received: decimal_point={point!r}, separator={column.separator!r}"
+                )
         for file in self.files:
             next(self.blocks(file, self._schema(columns)), None)
 
@@ -70,33 +92,35 @@ class CsvReader:
         for piece in pieces:
             file, seen = self.files[piece.file], 0
             for batch in self.blocks(file, schema, noting=True):
-                rows = batch if self.skipped is None else self._numbers_of_texts(batch, common)
-                yield piece, cast(rows, common, file, seen, self.skipped)
+                rows = batch if self.skipped is None else self._numbers_of_bytes(batch, common)
+                yield piece, cast(rows, common, file, seen, self.skipped, as_written=batch)
                 seen += batch.num_rows
 
     def _schema(self, columns: Sequence[Column]) -> pa.Schema:
-        """The types to parse: as `columns` need them, but for numbers that are written as true and false."""
-        truths = {name for physical in self.physical for name, found in physical.items() if types.is_boolean(found)}
+        """The types to parse: as `columns` need them, but for numbers that are written as true and false; bytes with `skipped`."""
         fields = []
         for field in common_schema(columns, []):
-            if _is_number(field.type) and field.name in truths:
+            if self.skipped is not None:
+                field = field.with_type(pa.binary())
+            elif _is_number(field.type) and field.name in self._truths:
                 field = field.with_type(pa.bool_())
-            elif _is_number(field.type) and self.skipped is not None:
-                field = field.with_type(pa.string())
             fields.append(field)
         return pa.schema(fields)
 
-    def _numbers_of_texts(self, batch: pa.RecordBatch, common: pa.Schema) -> pa.RecordBatch:
-        """`batch` whose texts of numbers are written as Arrow casts them, null where a number is missing."""
-        missing = pa.array(self.form.null_values())
+    def _numbers_of_bytes(self, batch: pa.RecordBatch, common: pa.Schema) -> pa.RecordBatch:
+        """`batch` whose bytes of numbers are texts as Arrow casts them, null where a number is missing."""
         arrays = []
         for field in common:
             values = batch.column(field.name)
-            if _is_number(field.type) and types.is_string(values.type):
-                values = pc.utf8_trim_whitespace(values)
-                values = pc.if_else(pc.is_in(values, missing), pa.scalar(None, pa.string()), values)
-                if self.form.decimal_point != ".":
-                    values = pc.replace_substring(values, self.form.decimal_point, ".")
+            if _is_number(field.type):
+                values = pc.if_else(pc.match_substring_regex(values, "^[[:ascii:]]*$"), values, _NO_NUMBER.encode())
+                values = pc.utf8_trim_whitespace(values.cast(pa.string()))
+                values = pc.if_else(pc.is_in(values, pa.array(self._form.null_values())), None, values)
+                if self._form.decimal_point != ".":
+                    values = pc.replace_substring(values, ".", _NO_NUMBER)
+                    values = pc.replace_substring(values, self._form.decimal_point, ".")
+                for written, number in zip(_TRUTHS, "10", strict=True) if field.name in self._truths else ():
+                    values = pc.if_else(pc.is_in(values, pa.array(written)), number, values)
             arrays.append(values)
         return pa.RecordBatch.from_arrays(arrays, common.names)
 
@@ -115,13 +139,19 @@ class CsvReader:
         return leave_out
 
     def _open(
-        self, file: str, schema: pa.Schema | None = None, *, threads: bool = True, noting: bool = False
+        self,
+        file: str,
+        schema: pa.Schema | None = None,
+        *,
+        threads: bool = True,
+        noting: bool = False,
+        block: int = _BLOCK,
     ) -> pa_csv.CSVStreamingReader:
         return pa_csv.open_csv(
             self.store.open_stream(file),
-            self.form.read_options(_BLOCK, threads=threads),
-            self.form.parse_options(file, self._leaving_out(file, noting)),
-            self.form.convert_options(schema),
+            self._form.read_options(block, threads=threads),
+            self._form.parse_options(file, self._leaving_out(file, noting)),
+            self._form.convert_options(schema),
         )
 
     def blocks(
@@ -145,22 +175,51 @@ class CsvReader:
             if threads:  # errors know their row where one thread reads
                 for _ in self.blocks(file, schema, threads=False):
                     pass
-            raise ValueError(f"{file}: {self._told(file, str(error))}{_hint(error)}") from error
+            told = self._told(file, str(error))
+            raise ValueError(f"{file}: {told}{self._hint(told)}") from error
+
+    def head(self, file: str, rows: int) -> list[pa.RecordBatch]:
+        """The first blocks of a file, of `rows` rows or more, in types that hold all of these."""
+        block = _BLOCK
+        while True:  # Arrow takes the types that the first block shows
+            try:
+                with self._open(file, block=block) as blocks:
+                    return first_rows(blocks, rows)
+            except pa.ArrowInvalid:
+                if block >= _LARGEST_HEAD:
+                    return first_rows(self.blocks(file), rows)
+                block *= 4
+
+    def _hint(self, told: str) -> str:
+        return hint_of_error(told, self._labels, self._guessed)
+
+    def _check_start(self, file: str) -> None:
+        """Raises ValueError of a file of another format, of which Arrow could read something."""
+        if codecs.lookup(self._form.encoding).name != "utf-8" or file.lower().endswith(".gz"):
+            return
+        with self.store.filesystem.open_input_stream(self.store.path(file), compression=None) as opened:
+            other = other_format(opened.read(4))
+        if other:
+            raise ValueError(f"{file}: not a readable CSV file: {other}")
 
     def _told(self, file: str, error: str) -> str:
         """Arrow's words with our names: it counts columns from 0 and rows from 1, the header being the first if there is one."""
         with self._open(file) as blocks:
             names = blocks.schema.names
-        before = 2 if self.form.column_names is None else 1
+        before = 2 if self._form.column_names is None else 1
         text = re.sub(r"In CSV column #(\d+)", lambda found: f"column {names[int(found[1])]!r}", error)
         return re.sub(r"Row #(\d+)", lambda found: f"row {int(found[1]) - before}", text)
 
 
+def _truths_of(rows: pa.RecordBatch) -> set[str]:
+    """The columns that hold true and false, or mostly: a few that are neither are told one by one."""
+    words, found = pa.array([word for words in _TRUTHS for word in words if word.isalpha()]), set()
+    for name, values in zip(rows.schema.names, rows.columns, strict=True):
+        mostly = types.is_string(values.type) and pc.mean(pc.is_in(values, words)).as_py() > 0.5
+        if mostly or types.is_boolean(values.type):
+            found.add(name)
+    return found
+
+
 def _is_number(kind: pa.DataType) -> bool:
     return bool(types.is_floating(kind) or types.is_integer(kind))
-
-
-def _hint(error: Exception) -> str:
-    if isinstance(error, UnicodeError) or "UTF8" in str(error):
-        return " (a file that is not UTF-8 needs its encoding, such as `csv=CsvFormat(encoding='latin-1')`)"
-    return ""

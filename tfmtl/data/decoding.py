@@ -2,6 +2,7 @@
 
 from bisect import bisect_left
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -50,11 +51,16 @@ def own_schema(schema: pa.Schema, physical: Physical) -> pa.Schema:
 
 
 def cast(
-    rows: pa.Table | pa.RecordBatch, schema: pa.Schema, file: str, first_row: int, skipped: Skipped | None = None
+    rows: pa.Table | pa.RecordBatch,
+    schema: pa.Schema,
+    file: str,
+    first_row: int,
+    skipped: Skipped | None = None,
+    as_written: pa.Table | pa.RecordBatch | None = None,
 ) -> pa.Table | pa.RecordBatch:
     """The columns of `schema`, in its types; ValueError that names file, row and column of a value that does not fit.
 
-    With `skipped` such a value is noted there and becomes a missing one.
+    With `skipped` such a value is noted there and becomes a missing one. Messages quote it from `as_written`, or else from `rows`.
     """
     arrays = []
     for field in schema:
@@ -63,9 +69,10 @@ def cast(
             arrays.append(_cast(values, field.type))
         except pa.ArrowInvalid as error:
             row = bisect_left(range(len(values)), True, key=lambda last: not _fits(values, last + 1, field.type))
+            found: Any = (rows if as_written is None else as_written).column(field.name)[row].as_py()
             message = (
-                f"{file}: row {first_row + row}: column {field.name!r} must fit into {field.type}. "
-                f"Received: {values[row].as_py()}"
+                f"{file}: row {first_row + row}: column {field.name!r} must {_needed(field.type)}. "
+                f"Received: {found.decode(errors='backslashreplace') if isinstance(found, bytes) else found}"
             )
             if skipped is None:
                 raise ValueError(message) from error
@@ -75,6 +82,12 @@ def cast(
             kept[wrong] = None
             arrays.append(_cast(values.take(pa.array(kept, pa.int64())), field.type))
     return type(rows).from_arrays(arrays, schema=schema)
+
+
+def _needed(kind: pa.DataType) -> str:
+    text = types.is_dictionary(kind) or types.is_string(item_type(kind))
+    hint = ", or be text" if item_type(kind) == pa.int64() else ""
+    return "be text in UTF-8" if text else f"fit into {kind}{hint}"
 
 
 def _cast(values: pa.Array | pa.ChunkedArray, kind: pa.DataType) -> pa.Array | pa.ChunkedArray:

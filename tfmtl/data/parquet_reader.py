@@ -9,6 +9,7 @@ from pyarrow import types
 
 from tfmtl.data.arrow import SCAN_ROWS, Piece
 from tfmtl.data.columns import Column, Physical, check_types, physical_of
+from tfmtl.data.csv_format import CsvFormat
 from tfmtl.data.decoding import cast, common_schema, own_schema
 from tfmtl.data.skipped import Skipped
 from tfmtl.data.store import Store
@@ -18,6 +19,8 @@ _READAHEAD = {"batch_readahead": 2, "fragment_readahead": 4}
 
 class ParquetReader:
     """Parquet files, read by row group. Text is read as codes and a dictionary, as the files hold it."""
+
+    form: CsvFormat | None = None
 
     def __init__(self, files: tuple[str, ...], store: Store, names: Iterable[str], skipped: Skipped | None = None):
         self.files = files

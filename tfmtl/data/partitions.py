@@ -45,7 +45,7 @@ class _Partitioned:
 
     def __init__(self, reader: Reader, texts: dict[str, list[str | None]]):
         self.reader = reader
-        self.files, self.pieces, self.skipped = reader.files, reader.pieces, reader.skipped
+        self.files, self.pieces, self.skipped, self.form = reader.files, reader.pieces, reader.skipped, reader.form
         self.texts = {name: pa.array(values, pa.string()) for name, values in texts.items()}
         self.numbers = {name: _as_numbers(values) for name, values in self.texts.items()}
         kinds = {name: values.type for name, values in self.numbers.items()}

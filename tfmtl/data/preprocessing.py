@@ -7,7 +7,7 @@ from typing import Any
 import tensorflow as tf
 
 from tfmtl.data.encoding import BinEncoder, IdEncoder, NumberEncoder, pack_events, pack_weights
-from tfmtl.data.splitting import split_ids, split_weights
+from tfmtl.data.splitting import split_ids, split_numbers, split_weights
 from tfmtl.data.target_rates import TargetRateEncoder, folds
 from tfmtl.schema import Categorical, Feature, Numeric, Sequence, TargetRates
 from tfmtl.schema.categorical import MISSING_ID
@@ -41,7 +41,7 @@ class Preprocessor(tf.Module):
 
     Input shape:
         `{column: tensor}` with every column of `raw_signature`: strings, ids `(B,)`, numbers `(B,)` or `(B, size)`,
-        histories `(B, L')`, padded with the missing id (`""` or -1), or ragged, or, with a `separator`, texts `(B,)`.
+        histories `(B, L')`, padded with the missing id (`""` or -1), or ragged; histories and vectors with a `separator` texts `(B,)`.
         Integers and floats of any width are cast, but for int32 where raw ids are expected: that is what encoded ids are.
         Other columns are dropped.
 
@@ -123,7 +123,10 @@ class Preprocessor(tf.Module):
         if isinstance(feature, Categorical):
             return {feature.name: self.tables[feature.table_name](raw[feature.name])}
         if isinstance(feature, Numeric):
-            return {feature.name: self.numbers[feature.name](raw[feature.name])}
+            numbers = raw[feature.name]
+            if feature.separator is not None:
+                numbers = split_numbers(feature, numbers)
+            return {feature.name: self.numbers[feature.name](numbers)}
         if isinstance(feature, TargetRates):
             fold = folds(feature, x) if counted else None
             return {feature.name: self.rates[feature.name](raw[feature.column], fold)}
@@ -153,7 +156,7 @@ def _raw_columns(feature: Feature) -> dict[str, _Column]:
     if isinstance(feature, Categorical):
         return {feature.name: ((None,), tf.as_dtype(feature.dtype))}
     if isinstance(feature, Numeric):
-        return {feature.name: ((None,) if feature.size == 1 else (None, feature.size), tf.float32)}
+        return {feature.name: _numbers(feature) if feature.separator is None else ((None,), tf.string)}
     if isinstance(feature, TargetRates):
         return {feature.column: ((None,), tf.as_dtype(feature.dtype))}
     if feature.separator is not None:
@@ -164,6 +167,10 @@ def _raw_columns(feature: Feature) -> dict[str, _Column]:
     return lists if feature.weights is None else {**lists, feature.weights: ((None, None), tf.float32)}
 
 
+def _numbers(feature: Numeric) -> _Column:
+    return ((None,) if feature.size == 1 else (None, feature.size)), tf.float32
+
+
 def encoded_columns(feature: Feature) -> dict[str, _Column]:
     """Shape and type of each encoded column that `feature` gives."""
     if isinstance(feature, Sequence):
@@ -172,7 +179,7 @@ def encoded_columns(feature: Feature) -> dict[str, _Column]:
         weights = feature.encoded_weights
         return columns if weights is None else {**columns, weights: (shape, tf.float32)}
     if isinstance(feature, Numeric) and feature.transform != "buckets":
-        return _raw_columns(feature)
+        return {feature.name: _numbers(feature)}
     if isinstance(feature, TargetRates):
         return {feature.name: ((None, feature.size), tf.float32)}
     return {feature.name: ((None,), tf.int32)}

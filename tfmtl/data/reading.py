@@ -82,7 +82,8 @@ def read(
         storage_options: passed on to fsspec for a URL: credentials, endpoints.
         on_error: `"skip"` takes a value that does not fit its column, or a label that its task cannot have, for a missing one, and
             leaves out lines of CSV with another number of values than the header; at the end of each pass a warning counts
-            them and quotes the first. Not for TFRecord files.
+            them and quotes the first. A vector of another length is missing as a whole; weights of another number than their
+            ids are, and the ids stay; a history whose columns differ in length has no event. Not for TFRecord files.
 
     Returns:
         A dataset that ends after one pass. For Parquet and tables it knows its number of batches, unless it is a shard. A

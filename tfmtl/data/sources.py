@@ -11,8 +11,9 @@ import pyarrow.dataset as pa_dataset
 import pyarrow.parquet as pa_parquet
 import tensorflow as tf
 
-from tfmtl.data.arrow import SCAN_ROWS, Reader, TableReader
+from tfmtl.data.arrow import SCAN_ROWS, Reader, TableReader, first_rows
 from tfmtl.data.chunks import ArrowSource
+from tfmtl.data.columns import physical_of
 from tfmtl.data.csv_format import CsvFormat
 from tfmtl.data.csv_reader import CsvReader
 from tfmtl.data.files import find_files
@@ -88,10 +89,16 @@ def _is_table_or_row(item: Any) -> bool:
     return isinstance(item, Mapping) or hasattr(item, "__arrow_c_stream__") or hasattr(item, "iloc")
 
 
-def head_of(source: Any, rows: int, csv: CsvFormat | None, storage_options: Mapping[str, Any] | None) -> pa.Table:
-    """The first rows of `source` with all its columns, as Parquet and CSV files and tables hold them."""
+def head_of(
+    source: Any,
+    rows: int,
+    wanted: Callable[[str], bool],
+    csv: CsvFormat | None,
+    storage_options: Mapping[str, Any] | None,
+) -> pa.Table:
+    """The first rows of `source` with its columns that are `wanted`, as Parquet and CSV files and tables hold them."""
     if not _means_files(source):
-        return table_of(source, lambda name: True).slice(0, rows)
+        return table_of(source, wanted).slice(0, rows)
     found = find_files(source, storage_options)
     if found.form == "tfrecord":
         raise ValueError(
@@ -100,18 +107,15 @@ def head_of(source: Any, rows: int, csv: CsvFormat | None, storage_options: Mapp
     file = found.files[0]
     if found.form == "parquet":
         parquet = pa_parquet.ParquetFile(found.store.path(file), filesystem=found.store.filesystem)
-        batches = parquet.iter_batches(min(rows, SCAN_ROWS))
+        head = first_rows(parquet.iter_batches(min(rows, SCAN_ROWS)), rows)
     else:
-        batches = CsvReader((file,), found.store, csv or CsvFormat(), ()).blocks(file)
-    head, seen = [], 0
-    for batch in batches:
-        head.append(batch)
-        seen += batch.num_rows
-        if seen >= rows:
-            break
-    if not seen:
+        head = CsvReader((file,), found.store, csv or CsvFormat(), ()).head(file, rows)
+    if not sum(batch.num_rows for batch in head):
         raise ValueError(f"There is no row to read. Received: {file}")
-    return pa.Table.from_batches(head).slice(0, rows)
+    table = pa.Table.from_batches(head).slice(0, rows)
+    kept = [place for place, name in enumerate(table.column_names) if wanted(name)]
+    physical_of(file, table.schema, filter(wanted, table.column_names))
+    return table.select(kept)
 
 
 def named_by_folders(source: Any, storage_options: Mapping[str, Any] | None) -> dict[str, pa.Array]:
@@ -128,7 +132,9 @@ def table_of(source: Any, wanted: Callable[[str], bool]) -> pa.Table:
     try:
         return _table_of(source, wanted)
     except pa.ArrowException as error:
-        raise ValueError(f"{type(source).__name__}: {error}") from error
+        told = ". ".join(map(str, error.args))
+        hint = " (make one type of a column of several, as with `astype(str)`)" if "Conversion failed" in told else ""
+        raise ValueError(f"{type(source).__name__}: {told}{hint}") from error
 
 
 def _table_of(source: Any, wanted: Callable[[str], bool]) -> pa.Table:
@@ -141,7 +147,10 @@ def _table_of(source: Any, wanted: Callable[[str], bool]) -> pa.Table:
         _refuse_splits(source)
         return pa.table({name: _column(name, values) for name, values in source.items() if wanted(name)})
     if hasattr(source, "iloc"):
-        kept = source.loc[:, [wanted(name) for name in source.columns]]
+        kept = source.loc[:, [wanted(str(name)) for name in source.columns]]
+        twice = list(map(str, kept.columns[kept.columns.duplicated()]))
+        if twice:
+            raise ValueError(f"DataFrame: several columns are called {twice}, and any of them may be meant.")
         return pa.Table.from_pandas(kept, preserve_index=False)
     if isinstance(source, pa_dataset.Dataset):
         return source.to_table(columns=list(filter(wanted, source.schema.names)))
@@ -150,8 +159,13 @@ def _table_of(source: Any, wanted: Callable[[str], bool]) -> pa.Table:
     if hasattr(source, "select_columns") and hasattr(source, "with_format") and hasattr(source, "__len__"):
         kept = source.select_columns(list(filter(wanted, source.column_names)))
         return kept.with_format("arrow")[:]  # of HuggingFace: in the order of its rows, which `data` may not have
+    if hasattr(source, "get_columns") and hasattr(
+        source, "select"
+    ):  # frames of Polars: others may have no type of Arrow's
+        return pa.table(source.select(list(filter(wanted, source.columns))))
     if hasattr(source, "__arrow_c_stream__"):
-        return pa.table(source)
+        table = pa.table(source)
+        return table.select([place for place, name in enumerate(table.column_names) if wanted(name)])
     if isinstance(source, Iterable) and not isinstance(source, np.ndarray | bytes | str):
         return _rows(iter(source), wanted, type(source).__name__)
     raise _unknown(source)

@@ -126,11 +126,11 @@ class TfrecordSource:
         names = tf.strings.join([tf.gather(tf.constant(self.files), origin[FILE]), ": row ", tf.as_string(origin[ROW])])
         features = {column.name: _feature(column, self.physical[0][column.name]) for column in columns}
         parsed = tf.io.parse_example(records, features, example_names=names)
-        histories: dict[str, dict[str, Column]] = {}
+        together: dict[str, dict[str, Column]] = {}  # the columns of each history, and those of vectors in texts
         for column in columns:
-            if column.sequence is not None:
-                histories.setdefault(column.sequence, {})[column.name] = column
-        for fields in histories.values():
+            if column.sequence is not None or column.separator is not None:
+                together.setdefault(column.sequence or column.key, {})[column.name] = column
+        for fields in together.values():
             values = {name: parsed[name] for name in fields}
             texts = next(iter(fields.values())).separator is not None
             parsed |= _checked_texts(fields, values, names) if texts else _events(fields, values, names)
@@ -261,7 +261,7 @@ def _events(fields: dict[str, Column], values: dict[str, Tensor], names: Tensor)
 
 
 def _checked_texts(fields: dict[str, Column], texts: dict[str, Tensor], names: Tensor) -> dict[str, Tensor]:
-    """The texts of a history, which must hold what they should, and equally many items; others fail when the batch is read."""
+    """The texts of a history or of vectors, which must hold what they should, and as many items; others fail when the batch is read."""
     lengths, checks = dict[str, Tensor](), []
     for name, column in fields.items():
         lengths[name], wrong = items_of_tensor(texts[name], column)
@@ -276,14 +276,18 @@ def _checked_texts(fields: dict[str, Column], texts: dict[str, Tensor], names: T
 
 
 def _equally_long(fields: dict[str, Column], lengths: dict[str, Tensor], names: Tensor) -> list[Tensor]:
-    """Checks that all columns of a history hold as many items as the first, or, of weights, none."""
-    (first, wanted), *others = lengths.items()
+    """Checks that all columns of a history hold as many items as the first, or, of weights, none; and vectors their size."""
+    first = next(iter(lengths))
     checks = []
-    for other, found in others:
-        equal = found == wanted
-        if fields[other].weighs:
+    for name, found in lengths.items():
+        column = fields[name]
+        equal = found == (lengths[first] if column.sequence is not None else column.size)
+        if column.may_hold_none:
             equal |= found == 0
-        bad = names[tf.argmin(tf.cast(equal, tf.int32))]
-        message = f": columns {first} and {other} must hold equally many items"
-        checks.append(tf.debugging.Assert(tf.reduce_all(equal), [tf.strings.join([bad, message])]))
+        row = tf.argmin(tf.cast(equal, tf.int32))
+        message = f": columns {first} and {name} must hold equally many items"
+        if column.sequence is None:
+            message = f": column {name} must hold {column.size} items, as the feature's size. Received: "
+            message = tf.strings.join([message, tf.as_string(found[row])])
+        checks.append(tf.debugging.Assert(tf.reduce_all(equal), [tf.strings.join([names[row], message])]))
     return checks

@@ -25,9 +25,7 @@ def awkward_rows(features: tuple[Feature, ...]) -> Iterator[RawRows]:
             rows[feature.name] = _cycle(_awkward_ids(feature), shift)
         elif isinstance(feature, Numeric):
             numbers = _cycle(_awkward_numbers(feature), shift).astype(np.float32)
-            rows[feature.name] = (
-                numbers if feature.size == 1 else np.stack([np.roll(numbers, i) for i in range(feature.size)], 1)
-            )
+            rows[feature.name] = numbers if feature.size == 1 else _awkward_vectors(feature, numbers)
         elif isinstance(feature, TargetRates):
             rows.setdefault(feature.column, _cycle(_awkward_ids(feature.ids()), shift))
         else:
@@ -55,6 +53,16 @@ def _awkward_sequence(feature: Sequence, shift: int) -> RawRows:
         weighed = [feature.weight_separator.encode().join(map(_text, pair)) for pair in pairs]
         rows[column] = np.array([*weighed, None], object)[:-1].reshape(events.shape)
     return {column: _joined(events, feature.separator) for column, events in rows.items()}
+
+
+def _awkward_vectors(feature: Numeric, numbers: np.ndarray) -> np.ndarray:
+    """The column of vectors, lists or texts; of these some hold too few numbers, too many, or none."""
+    vectors = np.stack([np.roll(numbers, i) for i in range(feature.size)], 1)
+    if feature.separator is None:
+        return vectors
+    texts = _joined(vectors, feature.separator)
+    texts[1::5], texts[2::5], texts[3::5] = _joined(vectors[1::5, 1:], feature.separator), b"", texts[3::5] + b"9"
+    return texts
 
 
 def _joined(histories: np.ndarray, separator: str) -> np.ndarray:

@@ -11,8 +11,8 @@ from typing import Any
 
 import tensorflow as tf
 
+from tfmtl.exporting.built_signature import BuiltSignature
 from tfmtl.exporting.score import Score
-from tfmtl.exporting.served_signature import ServedSignature
 from tfmtl.keras_host import keras
 from tfmtl.schema import Categorical, Feature, Schema, Task
 from tfmtl.schema.tasks import task_to_dict
@@ -30,7 +30,7 @@ class ModelCard:
     Args:
         name: of the model.
         schema: with the served tasks.
-        signatures: by name.
+        signatures: as `describe_signatures` made them.
         weights: numbers that the version holds.
         parity: for each signature the largest difference to the model in memory.
         tolerance: the largest difference that the caller allows; None: what rounding explains.
@@ -44,7 +44,7 @@ class ModelCard:
 
     name: str
     schema: Schema
-    signatures: Mapping[str, ServedSignature]
+    signatures: Mapping[str, Any]
     weights: int
     parity: Mapping[str, float]
     tolerance: float | None
@@ -74,7 +74,7 @@ class ModelCard:
             "score": self.score.to_dict() if self.score else None,
             "negatives_kept": dict(self.negatives_kept),
             "features": [_feature(feature) for feature in self.schema.features],
-            "signatures": _signatures(self.signatures),
+            "signatures": dict(self.signatures),
             "weights": self.weights,
             "metrics": self.metrics,
             "data": None if self.data is None else str(self.data),
@@ -185,13 +185,13 @@ def _feature(feature: Feature) -> dict[str, Any]:
     return described
 
 
-def _signatures(signatures: Mapping[str, ServedSignature]) -> dict[str, Any]:
+def describe_signatures(signatures: Mapping[str, BuiltSignature]) -> dict[str, Any]:
+    """What a card says of signatures, as JSON types, by name."""
     sizes: dict[str, int] = {}
-    return {name: _signature(signature, sizes) for name, signature in signatures.items()}
+    return {name: _signature(signature.concrete, sizes) for name, signature in signatures.items()}
 
 
-def _signature(signature: ServedSignature, sizes: dict[str, int]) -> dict[str, Any]:
-    concrete = signature.concrete
+def _signature(concrete: Any, sizes: dict[str, int]) -> dict[str, Any]:
     return {
         # By their keys: TensorFlow lowers the letters of what it calls the specs.
         "inputs": {name: _spec(spec) for name, spec in concrete.structured_input_signature[1].items()},

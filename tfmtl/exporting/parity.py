@@ -1,18 +1,19 @@
 """The exported graph must answer as the model in memory does."""
 
+import gc
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
 
 from tfmtl.exporting.compared_batches import ComparedBatch
 from tfmtl.exporting.example_rows import RawRows
+from tfmtl.exporting.graph.traced_function import Tensors, taking_a_dict
 from tfmtl.exporting.served_signature import ServedSignature
-from tfmtl.exporting.warmup_requests import check_warmup
-from tfmtl.serving.protocol.contract import WARMUP_FILE
+from tfmtl.exporting.warmup_requests import first_requests
 from tfmtl.typing import Predictions
 
 WRONG = 10.0
@@ -50,31 +51,65 @@ def _as_written() -> Iterator[None]:
         tf.config.optimizer.set_experimental_options({option: before})
 
 
+class AnsweredBatch(NamedTuple):
+    """Rows to ask about, and what the model answers.
+
+    Args:
+        rows: the rows.
+        tolerance: how far answers may differ.
+        meant: what each signature means by them, by name.
+        answers: the model's, for these.
+    """
+
+    rows: RawRows
+    tolerance: float
+    meant: Mapping[str, RawRows]
+    answers: Mapping[str, Predictions]
+
+
+@_as_written()
+@_full_float32()
+def answered_batches(
+    batches: Iterable[ComparedBatch],
+    signatures: Mapping[str, ServedSignature],
+    predict: Callable[[RawRows], Predictions],
+) -> list[AnsweredBatch]:
+    """What the model in memory, `predict`, answers: asked for each batch once, and again where a signature means other rows by it."""
+    answered = []
+    for rows, tolerance in batches:
+        as_they_are = predict(rows)
+        meant = {name: signature.rows_meant(rows) for name, signature in signatures.items()}
+        answers = {name: as_they_are if asked is rows else predict(asked) for name, asked in meant.items()}
+        answered.append(AnsweredBatch(rows, tolerance, meant, answers))
+    return answered
+
+
 @_as_written()
 @_full_float32()
 def check_parity(
     folder: Path,
     signatures: Mapping[str, ServedSignature],
-    predict: Callable[[RawRows], Predictions],
-    batches: Iterable[ComparedBatch],
-    rounding: Callable[[RawRows], Mapping[str, np.ndarray]] | None = None,
+    batches: Iterable[AnsweredBatch],
+    rounding: Callable[[], Callable[[RawRows], Mapping[str, np.ndarray]]] | None = None,
 ) -> dict[str, float]:
-    """Asks the SavedModel in `folder` and `predict` about every batch.
+    """Asks the SavedModel in `folder` about every batch, and compares with the model's answers.
 
     Answers that differ by more than a batch's tolerance are held against what `rounding` may do to the model's: a regression in
     seconds, or large terms that cancel, move by more than any number fixed beforehand, although the graph is right.
 
-    Both multiply float32 in full meanwhile. By default a GPU may round factors to TensorFloat-32, 10 bits of 23, for some
+    Both multiply float32 in full. By default a GPU may round factors to TensorFloat-32, 10 bits of 23, for some
     shapes and not for others: `rank` multiplies the user's share apart, and would differ by about 1e-3 although it is right.
 
-    The graph is asked as it was written: what a server fuses as it prepares a graph is the server's.
+    The graph is asked as it was written: what a server fuses as it prepares a graph is the server's. The first of the requests
+    that a server replays to warm up a signature is asked too. What TensorFlow prepares to run a signature is freed before the next
+    one is asked, and the graph before rounding is measured, so that many tasks do not add up.
 
     Args:
         folder: the SavedModel.
         signatures: those that it holds, by name.
-        predict: the model in memory.
-        batches: what to ask about.
-        rounding: how far rounding may move the prediction of each task and row; asked only where a tolerance is exceeded.
+        batches: what to ask about, and the model's answers.
+        rounding: gives what tells how far rounding may move the prediction of each task and row; called only where a tolerance
+            is exceeded.
 
     Returns:
         For each signature the largest difference found, in the same units.
@@ -82,23 +117,53 @@ def check_parity(
     Raises:
         ParityError: a signature fails, or answers with a different number; or the model's own answer is not finite.
     """
-    loaded = tf.saved_model.load(str(folder))
-    if (folder / WARMUP_FILE).exists():
-        check_warmup(folder, loaded.signatures)
     worst = dict.fromkeys(signatures, 0.0)
-    for rows, tolerance in batches:
-        as_they_are = predict(rows)  # what most signatures are asked for
-        for name, signature in signatures.items():
-            meant = signature.rows_meant(rows)
-            received = _answer(name, loaded.signatures[name], signature, rows)
-            expected = as_they_are if meant is rows else predict(meant)
-            for task, answer in received.items():
-                found = _Comparison(name, task, np.asarray(answer), np.asarray(expected[task]))
-                if found.largest > tolerance:
-                    found.check_rounding(tolerance, None if rounding is None else rounding(meant)[task])
-                worst[name] = max(worst[name], found.largest)
-    _free(loaded)
+    doubtful: list[tuple[AnsweredBatch, _Comparison]] = []
+    failed: ParityError | None = None
+    try:
+        for batch, found in _comparisons(folder, signatures, batches):
+            worst[found.signature] = max(worst[found.signature], found.largest)
+            if found.largest > batch.tolerance:
+                doubtful.append((batch, found))
+    except ParityError as error:
+        failed = error
+    if doubtful:  # which came first
+        gc.collect()
+        _check_rounding(doubtful, rounding)
+    if failed is not None:
+        raise failed
     return worst
+
+
+def _comparisons(
+    folder: Path, signatures: Mapping[str, ServedSignature], batches: Iterable[AnsweredBatch]
+) -> Iterator[tuple[AnsweredBatch, "_Comparison"]]:
+    """What the signatures of the SavedModel in `folder` answer, task by task, beside the model's answers."""
+    loaded = tf.saved_model.load(str(folder))
+    requests = first_requests(folder)
+    for name, signature in signatures.items():
+        # What was prepared for a loaded signature is freed with all of them; for a function that calls it, with that.
+        asked = taking_a_dict(loaded.signatures[name])
+        if name in requests:
+            asked(requests[name])
+        for batch in batches:
+            for task, answer in _answer(name, asked, signature, batch.rows).items():
+                yield batch, _Comparison(name, task, np.asarray(answer), np.asarray(batch.answers[name][task]))
+    _free(loaded)
+
+
+def _check_rounding(
+    doubtful: Iterable[tuple[AnsweredBatch, "_Comparison"]],
+    rounding: Callable[[], Callable[[RawRows], Mapping[str, np.ndarray]]] | None,
+) -> None:
+    """Raises ParityError where a difference is more than rounding explains, which is measured once for rows that are the same."""
+    measure = None if rounding is None else rounding()
+    explained: dict[int, Mapping[str, np.ndarray]] = {}
+    for batch, found in doubtful:
+        meant = batch.meant[found.signature]
+        if measure is not None and id(meant) not in explained:
+            explained[id(meant)] = measure(meant)
+        found.check_rounding(batch.tolerance, explained[id(meant)][found.task] if measure is not None else None)
 
 
 def _free(loaded: Any) -> None:
@@ -109,10 +174,10 @@ def _free(loaded: Any) -> None:
                 tf.raw_ops.DestroyResourceOp(resource=tensor, ignore_lookup_error=True)
 
 
-def _answer(name: str, loaded: Any, signature: ServedSignature, rows: RawRows) -> Predictions:
+def _answer(name: str, asked: Callable[[Tensors], Tensors], signature: ServedSignature, rows: RawRows) -> Predictions:
     """What the loaded function of `signature` predicts for `rows`."""
     try:
-        return signature.read_predictions(loaded(**signature.inputs_for(rows)))
+        return signature.read_predictions(asked(signature.inputs_for(rows)))
     except tf.errors.OpError as error:
         raise ParityError(f"Signature {name!r} fails on rows that the model answers: {error.message}") from error
 

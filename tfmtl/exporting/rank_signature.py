@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from tfmtl.exporting.built_signature import BuiltSignature
 from tfmtl.exporting.example_rows import RawRows, length, tensors
 from tfmtl.exporting.graph.traced_function import Tensors, concrete_function
 from tfmtl.exporting.graph.user_once import UserOnce
@@ -15,7 +16,7 @@ from tfmtl.schema import Schema
 from tfmtl.typing import Predictions
 
 
-def rank_signature(traced: TracedModel, schema: Schema) -> ServedSignature | None:
+def rank_signature(traced: TracedModel, schema: Schema) -> BuiltSignature | None:
     """The signature, or None where rows do not come from both a user and a candidate.
 
     Columns of the user's features are `(1, ...)`, all others `(N, ...)`; outputs are `(N, 1)`. Weights of a score that
@@ -46,7 +47,7 @@ def rank_signature(traced: TracedModel, schema: Schema) -> ServedSignature | Non
         first = np.zeros(length(rows), np.int64)
         return {name: column[first] if name in user else column for name, column in rows.items()}
 
-    return ServedSignature(concrete_function(function, inputs), ask, meant, defaults=defaults)
+    return BuiltSignature(concrete_function(function, inputs), ServedSignature(ask, meant, defaults=defaults))
 
 
 def _of_one(spec: tf.TensorSpec) -> tf.TensorSpec:

@@ -4,6 +4,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfmtl.exporting.example_rows import RawRows, tensors
+from tfmtl.exporting.graph.traced_function import Tensors
 from tfmtl.exporting.traced_model import TracedModel
 from tfmtl.typing import Predictions, Tensor
 
@@ -46,7 +47,10 @@ class Rounding:
             if isinstance(value, tf.Variable)
         ]
         self._read = [tensor for tensor in (*read, *folded, *traced.encoded.values()) if tensor.dtype.is_floating]
-        self._answer = tf.function(self._moved_answer, autograph=False)
+        columns = dict(traced.raw_signature)
+        read_specs = [tf.TensorSpec(tensor.shape, tensor.dtype) for tensor in self._read]
+        self._held = tf.function(self._held_values, input_signature=[columns], autograph=False)
+        self._answers = tf.function(self._moved_answers, input_signature=[columns, read_specs], autograph=False)
 
     def __call__(self, rows: RawRows) -> dict[str, np.ndarray]:
         """`{task: (B, 1)}` for raw rows: the largest effect that was seen, of every row at least that of the median row.
@@ -54,29 +58,37 @@ class Rounding:
         0 where the model answers otherwise when it is asked again: that is no rounding.
         """
         columns = tensors(rows, self.traced.raw_signature)
-        plain, again = self._asked(columns, 0.0, 0), self._asked(columns, 0.0, 1)
+        held = self._held(columns)
+        plain, again = self._asked(columns, held, 0.0, 0), self._asked(columns, self._held(columns), 0.0, 1)
         effects = {task: np.zeros(answer.shape) for task, answer in plain.items()}
         for draw in range(DRAWS):
-            moved = self._asked(columns, self._step, draw)
+            moved = self._asked(columns, held, self._step, draw)
             effects = {
                 task: np.maximum(effect, _distance(moved[task], plain[task])) for task, effect in effects.items()
             }
         return {task: _of_all_rows(effect, _distance(again[task], plain[task])) for task, effect in effects.items()}
 
-    def _asked(self, columns: dict[str, Tensor], step: float, draw: int) -> dict[str, np.ndarray]:
-        answers = self._answer(columns, tf.constant(step), tf.constant(draw))
+    def _asked(self, columns: Tensors, held: list[Tensor], step: float, draw: int) -> dict[str, np.ndarray]:
+        # Outside of the graph, which would draw for each of some hundred weights at once: four times their memory.
+        moved = [_moved(value, step, (draw, place)) for place, value in enumerate(held)]
+        answers = self._answers(columns, moved)
         return {task: answer.numpy().astype(np.float64) for task, answer in answers.items()}
 
-    def _moved_answer(self, columns: dict[str, Tensor], step: Tensor, draw: Tensor) -> Predictions:
-        function, tasks = self.traced.function, self.traced.tasks
-        given = {function.inputs[name].name: tensor for name, tensor in columns.items()}
-        held = function.insert(given, self._read)
-        moved = {
-            tensor.name: _moved(value, step, tf.stack([draw, place]))
-            for place, (tensor, value) in enumerate(zip(self._read, held, strict=True))
-        }
-        answers = function.insert({**given, **moved}, self.traced.outputs(tasks))
-        return self.traced.scored(dict(zip(tasks, answers, strict=True)))
+    def _held_values(self, columns: Tensors) -> list[Tensor]:
+        """What the model reads."""
+        return self.traced.function.insert(self._given(columns), self._read)
+
+    def _moved_answers(self, columns: Tensors, moved: list[Tensor]) -> Predictions:
+        """What the model answers where it reads `moved`."""
+        tasks = self.traced.tasks
+        there = self._given(columns) | {x.name: value for x, value in zip(self._read, moved, strict=True)}
+        return self.traced.scored(
+            dict(zip(tasks, self.traced.function.insert(there, self.traced.outputs(tasks)), strict=True))
+        )
+
+    def _given(self, columns: Tensors) -> Tensors:
+        """The tensors of columns, by their names in the graph."""
+        return {self.traced.function.inputs[name].name: tensor for name, tensor in columns.items()}
 
 
 def _distance(x: np.ndarray, y: np.ndarray) -> np.ndarray:
@@ -99,7 +111,7 @@ def _numbers_of(read: tf.Operation) -> list[Tensor]:
     return [whole]
 
 
-def _moved(value: Tensor, step: Tensor, seed: Tensor) -> Tensor:
+def _moved(value: Tensor, step: float, seed: tuple[int, int]) -> Tensor:
     """`value (1 + step)` or `value (1 - step)`, for each number of it by the toss of a coin."""
     sign = tf.sign(tf.random.stateless_uniform(tf.shape(value), seed) - 0.5)
     return value * (1 + tf.cast(step * sign, value.dtype))

@@ -1,6 +1,5 @@
 """A SavedModel of signatures and what they read, and nothing else."""
 
-import gc
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -8,13 +7,15 @@ from typing import Any
 import tensorflow as tf
 from tensorflow.core.protobuf import saved_model_pb2
 
+from tfmtl.exporting.built_signature import BuiltSignature
+from tfmtl.exporting.graph.traced_function import taking_a_dict
 from tfmtl.exporting.served_signature import ServedSignature
 from tfmtl.keras_host import keras
 from tfmtl.serving.protocol.contract import DEFAULT_SIGNATURE
 
 
 def write_saved_model(
-    folder: Path, signatures: Mapping[str, ServedSignature], variables: Iterable[tf.Variable], owners: Iterable[Any]
+    folder: Path, signatures: Mapping[str, BuiltSignature], variables: Iterable[tf.Variable], owners: Iterable[Any]
 ) -> int:
     """Writes the signatures with the variables and lookup tables that they read; returns how many weights that is.
 
@@ -43,22 +44,15 @@ def write_saved_model(
         )
     functions = {name: signature.concrete for name, signature in signatures.items()}
     if DEFAULT_SIGNATURE in functions:
-        root.serve = _taking_a_dict(functions[DEFAULT_SIGNATURE])
+        # As Keras's own exports have one: `keras.layers.TFSMLayer` gives it a dict of columns.
+        root.serve = taking_a_dict(functions[DEFAULT_SIGNATURE])
     # Nobody trains what is served, and the gradients that some activations bring along, such as swish, do not survive a cut graph.
     options = tf.saved_model.SaveOptions(experimental_custom_gradients=False)
     tf.saved_model.save(root, str(folder), signatures=functions, options=options)
-    gc.collect()  # each signature was traced once more, in graphs that only cycles hold: half a gigabyte for 60 tasks
-    _write_defaults(folder, signatures)
     return sum(variable.shape.num_elements() for variable in root.weights)
 
 
-def _taking_a_dict(signature: Any) -> Any:
-    """A signature as Keras's own exports have one, called `serve`: `keras.layers.TFSMLayer` gives it a dict of columns."""
-    specs = signature.structured_input_signature[1]
-    return tf.function(lambda columns: signature(**columns), input_signature=[specs], autograph=False)
-
-
-def _write_defaults(folder: Path, signatures: Mapping[str, ServedSignature]) -> None:
+def write_defaults(folder: Path, signatures: Mapping[str, ServedSignature]) -> None:
     """Tells a server what stands for inputs that are left out.
 
     TensorFlow itself takes that from parameters of a Python function alone, whose names columns need not have.

@@ -6,7 +6,9 @@ from typing import Any
 
 import tensorflow as tf
 
+from tfmtl.exporting.built_signature import BuiltSignature
 from tfmtl.exporting.example_rows import RawRows, tensors
+from tfmtl.exporting.graph.called_function import CalledFunction
 from tfmtl.exporting.graph.traced_function import Signature, Tensors, concrete_function
 from tfmtl.exporting.optional_columns import filled, left_out
 from tfmtl.exporting.rank_signature import rank_signature
@@ -35,7 +37,7 @@ def chosen_signatures(signatures: Iterable[str] | None, tasks: Iterable[str]) ->
 
 def build_signatures(
     traced: TracedModel, preprocessor: Encoder, schema: Schema, chosen: frozenset[str] | None = None
-) -> dict[str, ServedSignature]:
+) -> dict[str, BuiltSignature]:
     """The signatures by name; of the names in `SERVED` a task has none.
 
     Args:
@@ -48,6 +50,7 @@ def build_signatures(
         ValueError: `rank` is chosen, and rows do not come from both a user and a candidate.
     """
     raw, encoded, tasks = traced.raw_signature, traced.encoded_signature, traced.tasks
+    parts = traced.shared_parts()
 
     def as_raw(rows: RawRows) -> Tensors:
         return tensors(rows, raw)
@@ -65,24 +68,26 @@ def build_signatures(
         """A function of `inputs`, cut from the graph: from them `columns`, of these what is `wanted`, of that an `answer`."""
 
         def function(**given: Any) -> Tensors:
-            return answer(traced.predict(columns(**given), wanted, encoded=inputs is encoded))
+            return answer(traced.predict(parts, columns(**given), wanted, encoded=inputs is encoded))
 
         return concrete_function(function, inputs)
 
     parsed = partial(parse_examples, raw)
-    fill_up = concrete_function(lambda **given: filled(raw, given), raw)  # called by all, as the parts of the model are
+    fill_up = CalledFunction(lambda **given: filled(raw, given), raw)  # called by all, as the parts of the model are
 
-    def from_raw(wanted: tuple[str, ...], answer: Callable[[Predictions], Tensors]) -> ServedSignature:
-        return ServedSignature(cut(raw, wanted, answer, columns=fill_up), as_raw, defaults=left_out(raw))
+    def from_raw(wanted: tuple[str, ...], answer: Callable[[Predictions], Tensors]) -> BuiltSignature:
+        concrete = cut(raw, wanted, answer, columns=fill_up)
+        return BuiltSignature(concrete, ServedSignature(as_raw, defaults=left_out(raw)))
 
-    builders: dict[str, Callable[[], ServedSignature | None]] = {
+    builders: dict[str, Callable[[], BuiltSignature | None]] = {
         "serving_default": lambda: from_raw(tasks, traced.scored),
-        "serving_ids": lambda: ServedSignature(cut(encoded, tasks, traced.scored), as_encoded),
-        "examples": lambda: ServedSignature(cut(SERIALISED, tasks, traced.scored, columns=parsed), as_examples),
-        "classify": lambda: ServedSignature(
+        "serving_ids": lambda: BuiltSignature(cut(encoded, tasks, traced.scored), ServedSignature(as_encoded)),
+        "examples": lambda: BuiltSignature(
+            cut(SERIALISED, tasks, traced.scored, columns=parsed), ServedSignature(as_examples)
+        ),
+        "classify": lambda: BuiltSignature(
             cut(SERIALISED, tasks, partial(_classes, schema), columns=parsed),
-            as_examples,
-            read_predictions=partial(_read_classes, schema),
+            ServedSignature(as_examples, read_predictions=partial(_read_classes, schema)),
         ),
         "rank": lambda: rank_signature(traced, schema),
         **{task: partial(from_raw, (task,), dict) for task in tasks},

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
-from functools import cached_property
 from typing import Any, Protocol
 
 import tensorflow as tf
@@ -52,27 +51,34 @@ class TracedModel:
     tasks: tuple[str, ...]
     score: Score | None
 
-    @cached_property
-    def parts(self) -> SharedParts:
-        """The functions that signatures share."""
+    def shared_parts(self) -> SharedParts:
+        """Functions for signatures to share."""
         return SharedParts(self.function, list(self.encoded.values()), self.outputs(self.tasks))
 
     def outputs(self, tasks: Iterable[str]) -> list[Tensor]:
         """The tensors of the graph that hold the predictions of `tasks`."""
         return [self.function.outputs[task] for task in tasks]
 
-    def predict(self, given: Mapping[str, Tensor], tasks: tuple[str, ...], *, encoded: bool = False) -> Predictions:
-        """Adds to the function being traced what predicts `tasks` from raw (or encoded) columns, and no more."""
+    def predict(
+        self, parts: SharedParts, given: Mapping[str, Tensor], tasks: tuple[str, ...], *, encoded: bool = False
+    ) -> Predictions:
+        """Adds to the function being traced what predicts `tasks` from raw (or encoded) columns by way of `parts`, and no more."""
         ends = self.encoded if encoded else self.function.inputs
-        there = self.parts.common({ends[name].name: tensor for name, tensor in given.items()}, encoded=encoded)
-        heads = self.parts.heads
-        if tasks == self.tasks and all(name in there for name in heads.given):
-            there |= heads(there)
+        there = parts.common({ends[name].name: tensor for name, tensor in given.items()}, encoded=encoded)
+        if tasks == self.tasks and all(name in there for name in parts.heads.given):
+            there |= parts.heads(there)
         return dict(zip(tasks, self.function.insert(there, self.outputs(tasks)), strict=True))
 
     def scored(self, predictions: Predictions, weights: Mapping[str, Tensor] | None = None) -> Predictions:
         """`predictions` with the score."""
-        return predictions if self.score is None else {**predictions, SCORE: self.score(predictions, weights)}
+        return with_score(predictions, self.score, weights)
+
+
+def with_score(
+    predictions: Predictions, score: Score | None, weights: Mapping[str, Tensor] | None = None
+) -> Predictions:
+    """`predictions` with the score, if there is one."""
+    return predictions if score is None else {**predictions, SCORE: score(predictions, weights)}
 
 
 def trace_model(

@@ -4,12 +4,12 @@ import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import islice
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
 from tfmtl.exporting.example_rows import RawRows, length, take
+from tfmtl.exporting.graph.traced_function import Tensors
 from tfmtl.exporting.served_signature import ServedSignature
 from tfmtl.serving.protocol.contract import MAX_WARMUP_RECORDS, WARMUP_FILE
 
@@ -40,24 +40,21 @@ def write_warmup(folder: Path, signatures: Mapping[str, ServedSignature], rows: 
     return count
 
 
-def check_warmup(folder: Path, signatures: Mapping[str, Any]) -> None:
-    """Asks the loaded `signatures` what the file under `folder` asks them first; an error of TensorFlow's if one fails.
-
-    Later requests of a signature differ in their number of rows alone.
-    """
+def first_requests(folder: Path) -> dict[str, Tensors]:
+    """What the file under `folder`, if there is one, asks each signature first; later requests differ in their number of rows alone."""
+    if not (folder / WARMUP_FILE).exists():
+        return {}
     from tensorflow_serving.apis import prediction_log_pb2
 
-    asked: set[str] = set()
+    asked: dict[str, Tensors] = {}
     for record in tf.data.TFRecordDataset(str(folder / WARMUP_FILE)):
         request = prediction_log_pb2.PredictionLog.FromString(record.numpy()).predict_log.request
-        if request.model_spec.signature_name in asked:
-            continue
-        asked.add(request.model_spec.signature_name)
-        inputs = {
-            alias: tf.io.parse_tensor(proto.SerializeToString(), tf.as_dtype(proto.dtype))
-            for alias, proto in request.inputs.items()
-        }
-        signatures[request.model_spec.signature_name](**inputs)
+        if request.model_spec.signature_name not in asked:
+            asked[request.model_spec.signature_name] = {
+                alias: tf.io.parse_tensor(proto.SerializeToString(), tf.as_dtype(proto.dtype))
+                for alias, proto in request.inputs.items()
+            }
+    return asked
 
 
 def _requests(

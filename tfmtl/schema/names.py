@@ -27,6 +27,14 @@ def check_column(feature: str, column: str | None) -> None:
         raise ValueError(f"`column` of {feature!r} must be the name of a column. Received: column={column!r}")
 
 
+def check_separator(feature: str, option: str, separator: str | None) -> None:
+    """Raises ValueError unless `separator` is a text of one character or more, or None."""
+    if separator is not None and (not isinstance(separator, str) or not separator):
+        raise ValueError(
+            f"`{option}` of {feature!r} must be a text of one character or more. Received: {option}={separator!r}"
+        )
+
+
 def check_distinct(what: str, names: Iterable[str]) -> None:
     """Raises ValueError if a name occurs twice."""
     seen: set[str] = set()

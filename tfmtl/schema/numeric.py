@@ -1,6 +1,7 @@
 """Columns of numbers."""
 
 import math
+import re
 from collections.abc import Iterable
 from dataclasses import KW_ONLY, dataclass, replace
 from itertools import pairwise
@@ -10,7 +11,7 @@ import numpy as np
 
 from tfmtl.checks import check_option
 from tfmtl.schema.categorical import Categorical
-from tfmtl.schema.names import check_column, check_name
+from tfmtl.schema.names import check_column, check_name, check_separator
 from tfmtl.schema.values import set_counts
 from tfmtl.typing import Side
 
@@ -23,7 +24,8 @@ class Numeric:
 
     Args:
         name: the column, unless `column` says another.
-        size: numbers a row; above 1 the column holds lists of this length.
+        size: numbers a row; above 1 the column holds lists of this length, or, with a `separator`, texts. A row without a list,
+            or with an empty one, lacks the whole vector.
         transform: `"standardize"` (subtract the mean, divide by the standard deviation), `"log1p"`
             (`sign(x) log(1 + |x|)`), `"buckets"` (quantile bins, each with an embedding; bin 0 holds NaN), or None.
         dim: width of the embedding: of a bin, or of a linear map of the numbers. None passes the numbers on as they are,
@@ -37,11 +39,17 @@ class Numeric:
         num_buckets: bins that `"buckets"` learns; repeated quantiles fall together.
         boundaries: the learned (or given) edges between bins, increasing.
         mean, std: the learned (or given) statistics of `"standardize"`, one for each of `size`; a number stands for one.
+        separator: what stands between the numbers where a column holds them in one text, `0.1|0.2|0.3`, in files, tables and
+            requests alike; brackets around them, `[0.1, 0.2, 0.3]`, are left out, and `" "` stands for any white space, as NumPy
+            writes its arrays. None where the column holds lists. Nothing, NaN, null or None in the place of a number, or of all
+            of them, is missing. A file is refused whose text holds anything else, or more or fewer numbers than `size`; a
+            served model takes the one for a missing number and the other for a missing vector. Requests write a decimal point,
+            whatever files write (`CsvFormat.decimal_point`).
         side, column: as in `Categorical`.
 
     Raises:
         ValueError: an unknown transform or `flag_missing`, `size`, `dim` or `num_buckets` below 1, buckets with
-            `size > 1`, boundaries that do not increase, statistics under another transform, or of the wrong length or with `std <= 0`.
+            `size > 1`, a `separator` with `size=1` or of what numbers hold, boundaries that do not increase, statistics under another transform, or of the wrong length or with `std <= 0`.
     """
 
     name: str
@@ -54,6 +62,7 @@ class Numeric:
     boundaries: tuple[float, ...] | None = None
     mean: tuple[float, ...] | None = None
     std: tuple[float, ...] | None = None
+    separator: str | None = None
     side: Side = "context"
     column: str | None = None
 
@@ -76,10 +85,20 @@ class Numeric:
             )
         set_counts(self, "dim", optional=True)
         set_counts(self, "size", "num_buckets")
+        self._check_separator()
         for field in ("boundaries", "mean", "std"):
             if getattr(self, field) is not None:
                 object.__setattr__(self, field, _floats(getattr(self, field)))
         self._check_statistics()
+
+    def _check_separator(self) -> None:
+        """Raises ValueError unless what separates numbers is no part of any."""
+        check_separator(self.name, "separator", self.separator)
+        if self.separator is not None and (self.size == 1 or re.search(r"[\d.eE+-]", self.separator)):
+            raise ValueError(
+                f"`separator` of {self.name!r} goes with size > 1, and holds nothing that numbers hold. "
+                f"Received: separator={self.separator!r}, size={self.size}"
+            )
 
     def _check_statistics(self) -> None:
         for names, transform in ((("boundaries",), "buckets"), (("mean", "std"), "standardize")):
@@ -147,7 +166,7 @@ class Numeric:
             raise ValueError(
                 f"The mean of {self.name!r} was never adapted: call `schema = tfmtl.adapt(schema, dataset)` first."
             )
-        return replace(self, transform=None, mean=None, std=None, column=None)
+        return replace(self, transform=None, mean=None, std=None, separator=None, column=None)
 
 
 def _floats(values: Any) -> tuple[float, ...]:

@@ -5,7 +5,7 @@ from typing import Literal, TypeAlias
 
 from tfmtl.checks import check_option, check_units
 from tfmtl.schema.categorical import Categorical
-from tfmtl.schema.names import check_distinct, check_name
+from tfmtl.schema.names import check_distinct, check_name, check_separator
 from tfmtl.schema.values import set_counts, several
 from tfmtl.typing import Side
 
@@ -54,6 +54,7 @@ class Sequence:
         separator: what stands between the ids where a column holds them in one text; None where it holds lists. A file is
             refused whose text has no integer between two separators, where ids are integers, no number for a weight, or more
             or fewer weights than ids. A served model takes them for an unknown id, a missing weight, and missing or no weights.
+            Brackets around a text of numbers or of integer ids, `[3, 7]`, are left out.
         weight_separator: what stands between an id and its weight where one text holds both; the last one counts where ids
             hold it too. Models read these weights as the encoded column `{name}_weights`.
         side: as in `Categorical`.
@@ -91,11 +92,8 @@ class Sequence:
             check_name(f"column of sequence {self.name!r}", column)
         if self.mask in self.columns:
             raise ValueError(f"No column of sequence {self.name!r} may be called {self.mask!r}: that is its mask.")
-        for option, given in (("separator", self.separator), ("weight_separator", self.weight_separator)):
-            if given is not None and (not isinstance(given, str) or not given):
-                raise ValueError(
-                    f"`{option}` of {self.name!r} must be a text of one character or more. Received: {option}={given!r}"
-                )
+        check_separator(self.name, "separator", self.separator)
+        check_separator(self.name, "weight_separator", self.weight_separator)
         self._check_weights()
         check_option("pooling", self.pooling, Pooling, of=repr(self.name))
         object.__setattr__(self, "target", (self.target,) if isinstance(self.target, str) else tuple(self.target))

@@ -68,6 +68,12 @@ class JoinedColumns:
         """Where the user's columns stand, and where the others do."""
         return np.flatnonzero(self.is_user), np.flatnonzero(~np.array(self.is_user))
 
+    @cached_property
+    def user_alone(self) -> Tensor:
+        """All columns, those of candidates 0; made once for all weights that it is multiplied with, such as sixty gates'."""
+        zeros = tf.zeros((1, self.is_user.count(False), *self.candidates.shape[2:]), self.user.dtype)
+        return JoinedColumns(self.user, zeros, self.is_user).whole(self.user)
+
     def whole(self, user: Tensor) -> Tensor:
         """All columns in their order, the user's from `user`, which has as many rows as there are candidates."""
         if np.count_nonzero(np.diff(self.is_user)) > _FEW:

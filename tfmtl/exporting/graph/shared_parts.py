@@ -16,7 +16,8 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import tensorflow as tf
 
-from tfmtl.exporting.graph.traced_function import Tensors, TracedFunction, concrete_function, tensors_read
+from tfmtl.exporting.graph.called_function import CalledFunction
+from tfmtl.exporting.graph.traced_function import Tensors, TracedFunction, tensors_read
 from tfmtl.typing import Tensor
 
 
@@ -43,7 +44,7 @@ class CalledPart:
             f"given_{place}": tf.TensorSpec(there[name].shape, there[name].dtype)
             for place, name in enumerate(self.given)
         }
-        self.function = concrete_function(compute, signature)
+        self.function = CalledFunction(compute, signature)
 
     def __call__(self, tensors: Mapping[str, Tensor]) -> Tensors:
         """Calls the part in the function being traced: the tensors that it fetches, by their names in the graph."""

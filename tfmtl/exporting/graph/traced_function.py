@@ -162,6 +162,12 @@ def concrete_function(function: Callable[..., Tensors], signature: Signature) ->
     return tf.function(function, autograph=False).get_concrete_function(**specs)
 
 
+def taking_a_dict(concrete: Any) -> Any:
+    """A function of a dict of tensors, which calls a concrete function of named ones."""
+    specs = concrete.structured_input_signature[1]
+    return tf.function(lambda columns: concrete(**columns), input_signature=[specs], autograph=False)
+
+
 def tensors_read(operations: Iterable[tf.Operation], fetched: Iterable[Tensor]) -> set[str]:
     """The names of all tensors that `operations` read, and of those that are fetched."""
     return {x.name for op in operations for x in op.inputs} | {tensor.name for tensor in fetched}

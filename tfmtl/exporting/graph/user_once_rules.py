@@ -65,9 +65,8 @@ def matmul(copy: Copy, op: tf.Operation, inputs: list[Value]) -> Value | None:
     if weight.op.type == "Transpose":  # of a matrix: a slice of what it transposes is not written out twice
         weight, transposed = weight.op.inputs[0], not transposed
     _, others = x.places
-    # The user's one row with zeros for the candidate reads the weight as it is; a slice of it would be a copy.
-    alone = JoinedColumns(x.user, tf.zeros((1, len(others)), x.user.dtype), x.is_user).whole(x.user)
-    shift = tf.matmul(alone, weight, transpose_b=transposed)
+    # The user's row as wide as all columns reads the weight as it is; a slice of it would be a copy.
+    shift = tf.matmul(x.user_alone, weight, transpose_b=transposed)
     rows = tf.matmul(x.candidates, _taken(weight, others, int(transposed)), transpose_b=transposed)
     return ShiftedRows(rows, shift[0])
 

@@ -5,9 +5,10 @@ import gzip
 import pandas as pd
 import pyarrow as pa
 import pytest
+import tensorflow as tf
 
 from tfmtl.data import CsvFormat, adapt, infer_schema, read
-from tfmtl.schema import Categorical, Numeric, Schema, Task
+from tfmtl.schema import Categorical, Numeric, Schema, Sequence, Task
 
 TASKS = [Task("click")]
 USER = Schema([Categorical("user", vocabulary="adapt")], TASKS)
@@ -140,6 +141,22 @@ def test_numbers_in_texts_are_no_numbers():
     for ages in (["1.5", "2"], pd.array(["1,5", None], dtype="string")):
         with pytest.raises(ValueError, match=r"'age' must hold numbers.*\(cast text to numbers, for example"):
             read({"age": ages, "click": [0, 1]}, schema, batch_size=2)
+
+
+def test_tensors_are_columns_and_sets_are_none():
+    rows = {"user": tf.constant(["a", "b"]), "click": tf.constant([0, 1])}
+    assert next(iter(read(rows, USER, batch_size=2)))[0]["user"].numpy().tolist() == [b"a", b"b"]
+    seen = Schema([Sequence("seen", [Categorical("seen", num_ids=9)], prefix="", length=2)], TASKS)
+    rows = {"seen": tf.ragged.constant([[1], [2, 3]]), "click": [0, 1]}
+    assert next(iter(read(rows, seen, batch_size=2)))[0]["seen"].numpy().tolist() == [[1, -1], [2, 3]]
+    with pytest.raises(ValueError, match=r"column 'user' must have an order. Received: a set"):
+        read({"user": {"a", "b"}, "click": [0, 1]}, USER, batch_size=2)
+
+
+def test_integers_that_are_written_as_floats_say_why(tmp_path):
+    path = written(tmp_path, "user,click\n1.0,1\n,0\n")
+    with pytest.raises(ValueError, match=r"column 'user': row 0: .*'1.0' \(pandas writes integers with missing values"):
+        read(path, Schema([Categorical("user", num_ids=9)], TASKS), batch_size=2)
 
 
 def test_ids_beyond_int64_say_what_they_can_be():

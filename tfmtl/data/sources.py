@@ -205,10 +205,20 @@ def _unknown(source: Any, of: str = "") -> ValueError:
 
 
 def _column(name: str, values: Any) -> pa.ChunkedArray:
-    """A column of a dict; the rows of an array of two dimensions become lists."""
+    """A column of a dict; the rows of an array of two dimensions become lists, tensors of whichever library arrays."""
+    if isinstance(values, set | frozenset):
+        raise ValueError(f"dict: column {name!r} must have an order. Received: a {type(values).__name__}")
+    if isinstance(values, tf.RaggedTensor):
+        values = values.to_list()
     try:
-        if isinstance(values, np.ndarray) and values.ndim == 2:
-            values = pa.FixedSizeListArray.from_arrays(pa.array(values.ravel()), values.shape[1])
-        return pa.table({name: values}).column(name)
+        return _arrow(name, values)
     except (pa.ArrowException, TypeError, OverflowError) as error:
+        if hasattr(values, "__array__") and not isinstance(values, np.ndarray):
+            return _column(name, np.asarray(values))
         raise ValueError(f"dict: column {name!r} must be a list or an array of one type. Received: {error}") from error
+
+
+def _arrow(name: str, values: Any) -> pa.ChunkedArray:
+    if isinstance(values, np.ndarray) and values.ndim == 2:
+        values = pa.FixedSizeListArray.from_arrays(pa.array(values.ravel()), values.shape[1])
+    return pa.table({name: values}).column(name)

@@ -5,9 +5,10 @@ import gzip
 import pandas as pd
 import pyarrow as pa
 import pytest
+import tensorflow as tf
 
-from tfmtl.data import adapt, infer_schema, read
-from tfmtl.schema import Categorical, Schema, Task
+from tfmtl.data import CsvFormat, adapt, infer_schema, read
+from tfmtl.schema import Categorical, Numeric, Schema, Sequence, Task
 
 TASKS = [Task("click")]
 USER = Schema([Categorical("user", vocabulary="adapt")], TASKS)
@@ -110,6 +111,52 @@ def test_columns_that_are_not_read_do_no_harm():
     twice = pd.DataFrame([["a", "b", 1]], columns=["user", "user", "click"])
     with pytest.raises(ValueError, match=r"several columns are called \['user'\]"):
         read(twice, USER, batch_size=1)
+
+
+@pytest.mark.parametrize(
+    ("name", "delimiter", "names"),
+    [
+        ("u.data", "\t", ["user", "item", "rating", "time"]),
+        ("ratings.dat", "::", ["user", "", "item", "", "rating", "", "time"]),
+    ],
+)
+def test_files_of_movielens_as_they_are(name, delimiter, names, tmp_path):
+    """Of no known suffix, without a header, and with a delimiter of two characters."""
+    lines = [delimiter.join(map(str, row)) for row in ([1, 1193, 5, 978300760], [2, 661, 3, 978302109])]
+    path, form = written(tmp_path, "\n".join(lines), name), CsvFormat(delimiter=delimiter[0], column_names=names)
+    schema = infer_schema(path, [Task("liked", label=("rating", ">=", 4))], csv=form)
+    ((x, y),) = read(path, schema, batch_size=2, csv=form)
+    assert {name: values.numpy().tolist() for name, values in {**x, **y}.items()} == {
+        "user": [1, 2],
+        "item": [1193, 661],
+        "time": [978300760, 978302109],
+        "liked": [1, 0],
+    }
+    with pytest.raises(ValueError, match=r"suffix must be one of .*may have another if `csv=CsvFormat"):
+        read(path, schema, batch_size=2)
+
+
+def test_numbers_in_texts_are_no_numbers():
+    schema = Schema([Numeric("age")], TASKS)
+    for ages in (["1.5", "2"], pd.array(["1,5", None], dtype="string")):
+        with pytest.raises(ValueError, match=r"'age' must hold numbers.*\(cast text to numbers, for example"):
+            read({"age": ages, "click": [0, 1]}, schema, batch_size=2)
+
+
+def test_tensors_are_columns_and_sets_are_none():
+    rows = {"user": tf.constant(["a", "b"]), "click": tf.constant([0, 1])}
+    assert next(iter(read(rows, USER, batch_size=2)))[0]["user"].numpy().tolist() == [b"a", b"b"]
+    seen = Schema([Sequence("seen", [Categorical("seen", num_ids=9)], prefix="", length=2)], TASKS)
+    rows = {"seen": tf.ragged.constant([[1], [2, 3]]), "click": [0, 1]}
+    assert next(iter(read(rows, seen, batch_size=2)))[0]["seen"].numpy().tolist() == [[1, -1], [2, 3]]
+    with pytest.raises(ValueError, match=r"column 'user' must have an order. Received: a set"):
+        read({"user": {"a", "b"}, "click": [0, 1]}, USER, batch_size=2)
+
+
+def test_integers_that_are_written_as_floats_say_why(tmp_path):
+    path = written(tmp_path, "user,click\n1.0,1\n,0\n")
+    with pytest.raises(ValueError, match=r"column 'user': row 0: .*'1.0' \(pandas writes integers with missing values"):
+        read(path, Schema([Categorical("user", num_ids=9)], TASKS), batch_size=2)
 
 
 def test_ids_beyond_int64_say_what_they_can_be():

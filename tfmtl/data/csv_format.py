@@ -15,7 +15,8 @@ class CsvFormat:
     """How CSV files are written, where they are not as `read` expects them: commas, a header, UTF-8.
 
     Args:
-        delimiter: between values; None is a tab in files whose names end in `.tsv` or `.tsv.gz`, and else a comma.
+        delimiter: between values; None is a tab in files whose names end in `.tsv` or `.tsv.gz`, and else a comma. Where it is
+            two of one character, such as MovieLens's `::`, give that and `column_names` with `""` for every other column.
         quote: around values that hold the delimiter or the end of a line; twice within such a value. None: no value is quoted.
         encoding: as Python calls it, such as `"latin-1"`, `"cp1252"` or `"utf-16"`.
         column_names: of files without a header.

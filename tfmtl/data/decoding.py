@@ -87,7 +87,7 @@ def cast(
 def _needed(kind: pa.DataType) -> str:
     text = types.is_dictionary(kind) or types.is_string(item_type(kind))
     hint = ", or be text" if item_type(kind) == pa.int64() else ""
-    return "be text in UTF-8" if text else f"fit into {kind}{hint}"
+    return "be text in UTF-8 (a CSV file's `encoding` stands in `CsvFormat`)" if text else f"fit into {kind}{hint}"
 
 
 def _cast(values: pa.Array | pa.ChunkedArray, kind: pa.DataType) -> pa.Array | pa.ChunkedArray:

@@ -43,7 +43,7 @@ class Found(NamedTuple):
     store: Store
 
 
-def find_files(source: Any, storage_options: Mapping[str, Any] | None = None) -> Found:
+def find_files(source: Any, storage_options: Mapping[str, Any] | None = None, *, csv: bool = False) -> Found:
     """The files that `source` means, in the order of their names, their one format and their store.
 
     Args:
@@ -52,6 +52,7 @@ def find_files(source: Any, storage_options: Mapping[str, Any] | None = None) ->
             Names that start with "." or "_" are left out, but for those that `source` spells. Other files of unknown format
             in a folder are worth a warning.
         storage_options: for URLs, passed on to fsspec: credentials, endpoints.
+        csv: whether files that `source` spells are CSV files where their suffix is not known, such as `u.data`.
 
     Raises:
         FileNotFoundError: no such file, or nothing in a folder or under a pattern.
@@ -82,7 +83,7 @@ def find_files(source: Any, storage_options: Mapping[str, Any] | None = None) ->
             stacklevel=4,
         )
     _refuse_repeated(files if urls else [os.path.realpath(file) for file in files], files)
-    formats = {_format(file): file for file in reversed(files)}
+    formats = {_format(file, csv): file for file in reversed(files)}
     if len(formats) > 1:
         raise ValueError(f"All files must have one format. Received: {list(formats.values())}")
     return Found(next(iter(formats)), tuple(files), store)
@@ -177,8 +178,11 @@ def _suffix(file: str) -> str | None:
     return next((suffix for suffix in _SUFFIXES if file.lower().endswith(suffix)), None)
 
 
-def _format(file: str) -> Format:
+def _format(file: str, csv: bool) -> Format:
     suffix = _suffix(file)
-    if suffix is None:
-        raise ValueError(f"A file's suffix must be one of {sorted(_SUFFIXES)}. Received: {file!r}")
-    return _SUFFIXES[suffix]
+    if suffix is None and not csv:
+        raise ValueError(
+            f"A file's suffix must be one of {sorted(_SUFFIXES)}; a CSV file may have another if `csv=CsvFormat(...)` says how "
+            f"it is written. Received: {file!r}"
+        )
+    return "csv" if suffix is None else _SUFFIXES[suffix]

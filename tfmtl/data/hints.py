@@ -31,6 +31,8 @@ def hint_of_error(text: str, labels: set[str], guessed: set[str]) -> str:
     found = re.search(r"column '(.*?)': .*conversion error to \w+: invalid value '(.*)'", text)
     if found and found[1] in guessed:
         return f' (its first values are integers; `Categorical({found[1]!r}, dtype="string")` takes all for text)'
+    if found and "to int64" in text and re.fullmatch(r"[+-]?\d+\.0*", found[2]):
+        return " (pandas writes integers with missing values as floats; its type 'Int64' does not)"
     if hint := hint_of_commas(text):
         return hint
     if found and found[1] in labels:

@@ -89,7 +89,7 @@ def infer_schema(
     columns = {column: plain_values(table[column].combine_chunks()) for column in table.column_names}
     of_folders = {
         column: values
-        for column, values in named_by_folders(source, storage_options).items()
+        for column, values in named_by_folders(source, csv, storage_options).items()
         if column not in columns and wanted(column)
     }
     absent = sorted((labels | left_out) - seen)

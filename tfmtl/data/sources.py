@@ -52,7 +52,7 @@ def open_source(
         table = TableReader(type(source).__name__, table_of(source, names.__contains__), names, skipped)
         _fill(table, optional)
         return ArrowSource(table)
-    found = find_files(source, storage_options)
+    found = find_files(source, storage_options, csv=csv is not None)
     if found.form == "tfrecord":
         if skipped is not None:
             raise ValueError(
@@ -99,7 +99,7 @@ def head_of(
     """The first rows of `source` with its columns that are `wanted`, as Parquet and CSV files and tables hold them."""
     if not _means_files(source):
         return table_of(source, wanted).slice(0, rows)
-    found = find_files(source, storage_options)
+    found = find_files(source, storage_options, csv=csv is not None)
     if found.form == "tfrecord":
         raise ValueError(
             f"The columns of TFRecord files have no types that tell ids from numbers. Received: {source!r}"
@@ -113,14 +113,19 @@ def head_of(
     if not sum(batch.num_rows for batch in head):
         raise ValueError(f"There is no row to read. Received: {file}")
     table = pa.Table.from_batches(head).slice(0, rows)
-    kept = [place for place, name in enumerate(table.column_names) if wanted(name)]
-    physical_of(file, table.schema, filter(wanted, table.column_names))
+    named = table.column_names if table.column_names.count("") == 1 else list(filter(None, table.column_names))
+    kept = [place for place, name in enumerate(table.column_names) if name in named and wanted(name)]
+    physical_of(file, table.schema, filter(wanted, named))
     return table.select(kept)
 
 
-def named_by_folders(source: Any, storage_options: Mapping[str, Any] | None) -> dict[str, pa.Array]:
+def named_by_folders(
+    source: Any, csv: CsvFormat | None, storage_options: Mapping[str, Any] | None
+) -> dict[str, pa.Array]:
     """The columns of `source` that folders' names hold, a value for each file; of what is no files none."""
-    return folder_columns(find_files(source, storage_options).files) if _means_files(source) else {}
+    if not _means_files(source):
+        return {}
+    return folder_columns(find_files(source, storage_options, csv=csv is not None).files)
 
 
 def table_of(source: Any, wanted: Callable[[str], bool]) -> pa.Table:
@@ -200,10 +205,20 @@ def _unknown(source: Any, of: str = "") -> ValueError:
 
 
 def _column(name: str, values: Any) -> pa.ChunkedArray:
-    """A column of a dict; the rows of an array of two dimensions become lists."""
+    """A column of a dict; the rows of an array of two dimensions become lists, tensors of whichever library arrays."""
+    if isinstance(values, set | frozenset):
+        raise ValueError(f"dict: column {name!r} must have an order. Received: a {type(values).__name__}")
+    if isinstance(values, tf.RaggedTensor):
+        values = values.to_list()
     try:
-        if isinstance(values, np.ndarray) and values.ndim == 2:
-            values = pa.FixedSizeListArray.from_arrays(pa.array(values.ravel()), values.shape[1])
-        return pa.table({name: values}).column(name)
+        return _arrow(name, values)
     except (pa.ArrowException, TypeError, OverflowError) as error:
+        if hasattr(values, "__array__") and not isinstance(values, np.ndarray):
+            return _column(name, np.asarray(values))
         raise ValueError(f"dict: column {name!r} must be a list or an array of one type. Received: {error}") from error
+
+
+def _arrow(name: str, values: Any) -> pa.ChunkedArray:
+    if isinstance(values, np.ndarray) and values.ndim == 2:
+        values = pa.FixedSizeListArray.from_arrays(pa.array(values.ravel()), values.shape[1])
+    return pa.table({name: values}).column(name)

@@ -17,6 +17,8 @@ READ = {
     "_non_trainable_weights": "a layer's own in tf_keras, beside `_trainable_weights`: without it weights in parts are not saved",
     "_sharded_container": "what a part of a weight knows of the whole: without it `tests/training/test_weights_in_parts.py` fails",
     "_trainable_weights": "a layer's own in tf_keras: without it weights in parts are not saved",
+    "_user_metrics": "what a model was compiled with: without it each metric is measured by itself, which takes longer",
+    "_user_weighted_metrics": "as `_user_metrics`",
     "_make_callable_from_options": "TensorFlow's session: without it the server answers no request",
 }
 """Names with an underscore that are read and that nothing in the package defines."""

@@ -238,25 +238,38 @@ def make_before_tracing(model: keras.Model, labels: Iterable[str]) -> None:
             losses.build(dict.fromkeys(names, 0), dict.fromkeys(outputs, 0))
 
 
-def compiled_metrics(model: keras.Model) -> tuple[Any, Any]:
-    """The `metrics` and the `weighted_metrics` that a model was compiled with; None where there are none.
+def compiled_metrics(model: keras.Model) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
+    """The `metrics` and the `weighted_metrics` that a model was compiled with, by output; empty where they were given otherwise.
 
-    Keras has no public way; where the names are not there, None too, and whoever asks has to do without.
+    Keras has no public way; where the names are not there they are empty too, and whoever asks has to do without.
     """
     compiled = getattr(model, "compiled_metrics" if LEGACY else "_compile_metrics", None)
-    return getattr(compiled, "_user_metrics", None), getattr(compiled, "_user_weighted_metrics", None)
+    given = getattr(compiled, "_user_metrics", None), getattr(compiled, "_user_weighted_metrics", None)
+    plain, weighted = (each if isinstance(each, Mapping) else {} for each in given)
+    return plain, weighted
 
 
-def in_columns(values: Any) -> Any:
-    """Labels or sample weights of a step, `(B, 1)` each on tf_keras, which would make new tensors of `(B,)` before it calls a loss."""
-    if not LEGACY:
+def in_columns(values: Any, predictions: Any) -> Any:
+    """Labels or sample weights of a step as tf_keras is about to make them, new tensors, before it calls a loss on them.
+
+    It makes `(B, 1)` of `(B,)` where predictions are matrices. Keras 3 hands on what it is given.
+
+    Args:
+        values: by output, or weights for all of them.
+        predictions: by output; anything else is left to tf_keras.
+    """
+    if not LEGACY or not isinstance(predictions, Mapping):
         return values
     import tensorflow as tf
 
-    def column(value: Any) -> Any:
-        return tf.expand_dims(value, -1) if getattr(getattr(value, "shape", None), "rank", None) == 1 else value
+    def rank(value: Any) -> int | None:
+        return getattr(getattr(value, "shape", None), "rank", None)
 
-    return {name: column(value) for name, value in values.items()} if isinstance(values, Mapping) else column(values)
+    matrices = {name for name, prediction in predictions.items() if rank(prediction) == 2}
+    if isinstance(values, Mapping):
+        flat = {name for name, value in values.items() if name in matrices and rank(value) == 1}
+        return {name: tf.expand_dims(value, -1) if name in flat else value for name, value in values.items()}
+    return tf.expand_dims(values, -1) if rank(values) == 1 and matrices == set(predictions) else values
 
 
 def raw(variable: Any) -> Any:

@@ -104,16 +104,17 @@ class NamedModel(keras.Model):
             self._refuse_position("The sample weights", sample_weight, tasks, isinstance(sample_weight, list | tuple))
             self._refuse_position("`loss` of `compile`", self.loss, tasks, isinstance(self.loss, list | tuple))
         _ADDED.of[id(self)] = self.added_losses(y, sample_weight)
-        y, sample_weight = in_columns(y), in_columns(sample_weight)
+        y, sample_weight = in_columns(y, y_pred), in_columns(sample_weight, y_pred)
+        losses = self.loss if isinstance(self.loss, Mapping) else dict.fromkeys(tasks, self.loss)
         try:
-            with announced(_calls(self.loss, y, y_pred, sample_weight)):
+            with announced(_calls(losses, y, y_pred, sample_weight)):
                 return super().compute_loss(x, y, y_pred, sample_weight, **options)
         finally:
             del _ADDED.of[id(self)]
 
     def compute_metrics(self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None) -> Any:
         plain, weighted = compiled_metrics(self)
-        y, sample_weight = in_columns(y), in_columns(sample_weight)
+        y, sample_weight = in_columns(y, y_pred), in_columns(sample_weight, y_pred)
         with announced([*_calls(plain, y, y_pred, None), *_calls(weighted, y, y_pred, sample_weight)]):
             return super().compute_metrics(x, y, y_pred, sample_weight)
 
@@ -225,11 +226,10 @@ def refuse_plain_step(layer: keras.layers.Layer) -> None:
         )
 
 
-def _calls(compiled: Any, y: Any, y_pred: Any, sample_weight: Any) -> list[tuple[Any, Columns]]:
+def _calls(compiled: Mapping[str, Any], y: Any, y_pred: Any, sample_weight: Any) -> list[tuple[Any, Columns]]:
     """What Keras is about to call, and on what, of losses or lists of metrics by task."""
     if not (isinstance(y, Mapping) and isinstance(y_pred, Mapping)):
         return []
-    compiled = compiled if isinstance(compiled, Mapping) else dict.fromkeys(y_pred, compiled)
     weights = sample_weight if isinstance(sample_weight, Mapping) else dict.fromkeys(compiled, sample_weight)
     return [
         (each, Columns(y[task], y_pred[task], weights.get(task)))

@@ -7,6 +7,7 @@ the others take what is theirs. What is called on anything else, or where nothin
 """
 
 import contextlib
+import json
 import threading
 from collections import defaultdict
 from collections.abc import Hashable, Iterable, Iterator
@@ -28,7 +29,7 @@ class Tabular(Protocol):
     """A loss or a metric that several tasks can be computed by at once."""
 
     @property
-    def alike(self) -> Hashable:
+    def table_key(self) -> str | None:
         """Equal for two that one call can stand for; None where each is computed by itself."""
 
     @property
@@ -67,13 +68,29 @@ class _Table:
             firsts = self.calls[0][1]
             table = Columns(
                 *(
-                    None if first is None else _table([columns[place] for _, columns in self.calls])
+                    None if first is None else _stacked([columns[place] for _, columns in self.calls])
                     for place, first in enumerate(firsts)
                 )
             )
             names = tuple(of.label_name for of, _ in self.calls)
             self.values = ops.unstack(self.calls[0][0].of_table(table, names), len(names))
         return self.values
+
+
+def key_of(of: Any, says: Iterable[str]) -> str | None:
+    """The `table_key` of a loss or a metric: its class and all of its config but the name.
+
+    None where its own class does not say that it is `elementwise`: what a subclass changes may not be. None too of an
+    object that has one of the methods `says`, which say what is computed, for itself, and of a config that JSON does not hold in full.
+    """
+    kind = type(of)
+    if not vars(kind).get("elementwise") or not vars(of).keys().isdisjoint(says):
+        return None
+    config = {name: value for name, value in of.get_config().items() if name != "name"}
+    try:
+        return f"{kind.__module__}.{kind.__qualname__} {id(kind)} {of.kind} {json.dumps(config, sort_keys=True)}"
+    except TypeError:
+        return None
 
 
 @contextlib.contextmanager
@@ -85,8 +102,9 @@ def announced(calls: Iterable[tuple[Any, Columns]]) -> Iterator[None]:
     """
     groups: dict[Hashable, list[tuple[Tabular, Columns]]] = defaultdict(list)
     for of, columns in calls:
-        if getattr(of, "alike", None) is not None and (form := _form(columns)) is not None:
-            groups[of.alike, form].append((of, columns))
+        key = getattr(of, "table_key", None)  # a loss of Keras's has none
+        if key is not None and (form := _form(columns)) is not None:
+            groups[key, form].append((of, columns))
     outer, _NOW.tables = _NOW.tables, [_Table(group) for group in groups.values() if len(group) > 1]
     try:
         yield
@@ -118,6 +136,6 @@ def _form_of(values: Any) -> tuple[str, tuple[int | None, ...]] | None:
     return (str(values.dtype), listed) if len(listed) == 1 or (len(listed) == 2 and listed[1] == 1) else None
 
 
-def _table(columns: list[Any]) -> Tensor:
+def _stacked(columns: list[Any]) -> Tensor:
     """`(T, B)` float32 of `(B,)` or `(B, 1)` each."""
     return ops.reshape(ops.cast(ops.stack(columns), "float32"), (len(columns), -1))

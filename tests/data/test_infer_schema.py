@@ -95,6 +95,12 @@ def test_numbers_beside_ids_are_their_weights(tmp_path):
     assert seen.weights == "dwell"
 
 
+def test_a_table_without_rows_is_refused_in_words():
+    empty = pa.table({"text": pa.array([], pa.string()), "click": pa.array([], pa.int64())})
+    with pytest.raises(ValueError, match="there is no row"):
+        infer_schema(empty, [Task("click")])
+
+
 def test_columns_that_are_not_there_are_named():
     with pytest.raises(ValueError, match=r"Columns \['b'\] are missing"):
         infer_schema({"a": [1, 2]}, [Task("b")])

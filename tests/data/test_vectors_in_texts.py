@@ -96,6 +96,7 @@ def test_an_export_takes_texts(tmp_path):
         ("0.5|-2", r"row 3: column '?look'? must hold 3 items.*size.*2"),
         ("0.5|-2|1|2", r"row 3: column '?look'? must hold 3 items.*size.*4"),
         ("0.5|-2|high", r"row 3: column '?look'? must hold numbers with '?\|'? between them.*0.5\|-2\|high"),
+        ("inf|-2|1", r"row 3: column '?look'? must hold numbers with '?\|'? between them.*inf\|-2\|1"),
         ("0,5|-2|1", r"row 3: column '?look'? must hold numbers with '?\|'? between them.*0,5\|-2\|1"),
     ],
 )
@@ -186,6 +187,9 @@ def test_commas_say_what_to_do(tmp_path):
     schema = Schema(FILM.features[2:], TASKS)
     with pytest.raises(ValueError, match=r"column 'price': row 0: .*'1,5'.*CsvFormat\(decimal_point=','\)"):
         read(tmp_path / "rows.csv", schema, batch_size=2, csv=CsvFormat(delimiter=";"))
+    (tmp_path / "rows.csv").write_text("look;price;click\n1|2|3;1.000,5;1\n")
+    with pytest.raises(ValueError, match=r"'1.000,5'.*\(separators of thousands are not read\)"):
+        read(tmp_path / "rows.csv", schema, batch_size=2, csv=FORM)
     with pytest.raises(ValueError, match=r"column 'look' cannot be what separates its numbers.*','"):
         commas = Schema([Numeric("look", size=3, separator=", ", transform=None)], TASKS)
         read(tmp_path / "rows.csv", commas, batch_size=2, csv=FORM)
@@ -200,7 +204,8 @@ def test_a_proposal_finds_them(tmp_path):
         "array": ["[0.5  1. ]", None, "[1. 2.]"] * 30,
         "ids": ["[3, 7]", "[]", "[9]"] * 30,
         "place": ["59.91,10.75", "0.5,1.5", "1.1,2"] * 30,
-        "price": ["1,5", "2,25", "1.000,5"] * 30,
+        "price": ["1.234,50", "2.500,25", "1.000,5"] * 30,
+        "closes": ["10.30 11", "9.15 10.45", "01.02 2023"] * 30,
         "amount": ["1,234.5", "2,250.25", "3"] * 30,
         "version": ["1.2.3", "1.3.0", "2.0.1"] * 30,
         "click": [0, 1, 1] * 30,
@@ -221,7 +226,7 @@ def test_a_proposal_finds_them(tmp_path):
         Numeric("place", size=2, separator=",", dim=4),
         Categorical("price", vocabulary="adapt", dtype="string", dim=4),
     )
-    assert [type(feature) for feature in schema.features[7:]] == [Categorical, Categorical]
+    assert [type(feature) for feature in schema.features[7:]] == [Categorical] * 3
     adapted = adapt(schema, read(table, schema, batch_size=90))
     assert adapted.feature("ids").fields[0].vocabulary == (3, 7, 9)
     (tmp_path / "rows.csv").write_text(EUROPEAN)

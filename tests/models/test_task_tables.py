@@ -10,7 +10,8 @@ import tfmtl
 from tfmtl import Categorical, Schema, Task
 from tfmtl.keras_host import LEGACY, keras, make_before_tracing
 from tfmtl.losses import MaskedBinaryCrossentropy, Tweedie
-from tfmtl.metrics import MaskedAUC, MaskedCalibration
+from tfmtl.metrics import MaskedAUC, MaskedCalibration, MaskedRootMeanSquaredError
+from tfmtl.named_model import NamedModel
 
 ROWS, RNG = 64, np.random.default_rng(0)
 TASKS = [
@@ -131,7 +132,7 @@ def test_columns_of_other_forms_and_losses_of_other_configs_stand_alone():
 
 
 class Doubled(MaskedBinaryCrossentropy):
-    """Says nothing of being elementwise, and has a factor that its config leaves out."""
+    """Says nothing of being elementwise, and has a factor that its config leaves out, or no config."""
 
     def __init__(self, factor):
         super().__init__("doubled")
@@ -140,23 +141,94 @@ class Doubled(MaskedBinaryCrossentropy):
     def row_losses(self, labels, predictions):
         return self.factor * super().row_losses(labels, predictions)
 
+    def get_config(self):
+        raise NotImplementedError
 
-def test_a_loss_of_a_users_own_is_computed_by_itself():
+
+class Table(Doubled):
+    """Elementwise, with a config of an array, of which `repr` shows a part."""
+
+    elementwise = True
+
+    def get_config(self):
+        return {"table": np.full(2000, 1.0) * np.where(np.arange(2000) == 1000, self.factor, 1.0)}
+
+
+def patched(factor):
+    """An instance whose own method says what a row costs."""
+    loss = MaskedBinaryCrossentropy()
+    of_kind = loss.row_losses
+    loss.row_losses = lambda labels, predictions: factor * of_kind(labels, predictions)
+    return loss
+
+
+@pytest.mark.parametrize("make", [Doubled, Table, patched])
+def test_a_loss_that_may_be_another_is_computed_by_itself(make):
     tasks = TASKS[:2]
-    plain = compiled(tasks).test_on_batch(X, {task.name: Y[task.name] for task in tasks}, return_dict=True)
-    model = compiled(tasks, loss={"view": Doubled(2.0), "like": Doubled(3.0)})
-    logged = model.test_on_batch(X, {task.name: Y[task.name] for task in tasks}, return_dict=True)
+    y = {task.name: Y[task.name] for task in tasks}
+    plain = compiled(tasks).test_on_batch(X, y, return_dict=True)
+    logged = compiled(tasks, loss={"view": make(2.0), "like": make(3.0)}).test_on_batch(X, y, return_dict=True)
     np.testing.assert_allclose(logged["view_loss"], 2 * plain["view_loss"], rtol=1e-5)
     np.testing.assert_allclose(logged["like_loss"], 3 * plain["like_loss"], rtol=1e-5)
 
 
-def test_one_loss_for_all_tasks_and_training_on_part_of_them():
-    tasks = TASKS[:3]
-    model = compiled(tasks, {}, loss=MaskedBinaryCrossentropy(), loss_weights=None, metrics=None)
+def test_one_loss_for_all_tasks_and_one_array_of_weights():
+    tasks, weights = TASKS[:3], WEIGHTS["view"]
     y = {task.name: Y[task.name] for task in tasks}
-    history = model.fit(X, y, epochs=3, verbose=0, batch_size=10)  # a last batch of four rows
-    assert history.history["loss"][-1] < history.history["loss"][0]
-    if not LEGACY:  # tf_keras wants a label for every output
-        losses = {"view": MaskedBinaryCrossentropy(), "share": MaskedBinaryCrossentropy()}
-        partial = compiled(tasks, {}, loss=losses, loss_weights=None, metrics=None)
-        assert np.isfinite(partial.fit(X, {name: y[name] for name in y}, verbose=0).history["loss"][0])
+    model = compiled(tasks, {}, loss=MaskedBinaryCrossentropy(), loss_weights=None, metrics=None)
+    predictions = model({name: tf.constant(column) for name, column in X.items()})
+    expected = {name: float(MaskedBinaryCrossentropy()(y[name], predictions[name], weights)) for name in y}
+    logged = model.test_on_batch(X, y, weights, return_dict=True)
+    np.testing.assert_allclose(logged["loss"], sum(expected.values()), rtol=1e-5)
+    for name, value in expected.items():
+        np.testing.assert_allclose(logged[f"{name}_loss"], value, rtol=1e-5)
+
+
+def test_metrics_with_weights():
+    metrics = {name: [MaskedAUC(), MaskedCalibration()] for name in ("view", "like")}
+    tasks = TASKS[:2]
+    y, weights = ({task.name: given[task.name] for task in tasks} for given in (Y, WEIGHTS))
+    model = compiled(tasks, {}, metrics=None, weighted_metrics=metrics)
+    predictions = model({name: tf.constant(column) for name, column in X.items()})
+    logged = model.test_on_batch(X, y, weights, return_dict=True)
+    for name in y:
+        alone = MaskedAUC()
+        alone.update_state(y[name], predictions[name], weights[name])
+        np.testing.assert_allclose(logged[f"{name}_auc"], float(alone.result()), rtol=1e-5)
+
+
+@pytest.mark.skipif(
+    LEGACY, reason="tf_keras wants a label for every output, and gives each metric of a list all of them"
+)
+def test_losses_of_some_tasks_and_metrics_by_position():
+    tasks = TASKS[:3]
+    y = {task.name: Y[task.name] for task in tasks if task.name != "like"}
+    losses = {name: MaskedBinaryCrossentropy() for name in y}
+    partial = compiled(tasks, {}, loss=losses, loss_weights=None, metrics=None)
+    predictions = partial({name: tf.constant(column) for name, column in X.items()})
+    expected = sum(float(losses[name](y[name], predictions[name])) for name in y)
+    np.testing.assert_allclose(partial.test_on_batch(X, y, return_dict=True)["loss"], expected, rtol=1e-5)
+
+    tasks = [TASKS[1], TASKS[3]]  # the second is a regression, whose labels no `MaskedAUC` takes
+    metrics = [MaskedAUC(), MaskedRootMeanSquaredError()]
+    listed = compiled(tasks, {}, metrics=metrics, run_eagerly=True)
+    logged = listed.test_on_batch(X, {task.name: Y[task.name] for task in tasks}, return_dict=True)
+    assert {"like_auc", "minutes_rmse"} <= set(logged)
+
+
+@pytest.mark.skipif(not LEGACY, reason="Keras 3 hands on labels as they are")
+def test_predictions_without_a_column_keep_labels_without_one():
+    class Squares(keras.losses.Loss):
+        def call(self, labels, predictions):
+            return tf.square(labels - predictions)
+
+    inputs = keras.Input((1,))
+    outputs = {name: keras.layers.Reshape(())(keras.layers.Dense(1)(inputs)) for name in ("a", "b")}
+    x, y = np.arange(4.0)[:, None], {name: np.arange(4.0) for name in outputs}
+    found = []
+    for kind in (keras.Model, NamedModel):
+        keras.utils.set_random_seed(0)
+        model = kind([inputs], outputs)
+        model.compile("sgd", loss={name: Squares() for name in outputs})
+        found.append(model.evaluate(x, y, verbose=0))
+    np.testing.assert_allclose(*found, rtol=1e-6)

@@ -64,17 +64,16 @@ def shard_pieces(pieces: tuple[Piece, ...], index: int, count: int) -> tuple[Pie
 
 
 class Reader(Protocol):
-    """Opened files, or a table, that can be read as Arrow batches.
+    """Opened files, or a table, that can be read as Arrow batches."""
 
-    Attributes:
-        form: how they write numbers within texts; None of what is no CSV file.
-    """
-
-    form: CsvFormat | None
     files: tuple[str, ...]
     physical: list[Physical]
     pieces: tuple[Piece, ...]
     skipped: Skipped | None
+
+    @property
+    def form(self) -> CsvFormat | None:
+        """How they write numbers within texts; None of what is no CSV file."""
 
     def check(self, columns: Sequence[Column]) -> None:
         """Raises ValueError if a column does not hold what is needed."""

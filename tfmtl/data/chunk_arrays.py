@@ -191,7 +191,7 @@ def _check_texts(arrays: dict[str, np.ndarray], together: Sequence[Column], misf
         wrong = wrong_words[arrays[column.key]]
         if wrong.any():
             received = words[arrays[column.key][wrong.argmax()]]
-            hint = "" if misfits.form is None else hint_of_commas(repr(received))
+            hint = "" if misfits.form is None else hint_of_commas(repr(received), misfits.form.decimal_point)
             misfits.refuse(wrong, column, items_in_words(column, misfits.form), f"{received!r}{hint}")
             blank(column, wrong)
     for column in together:

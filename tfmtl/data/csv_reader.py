@@ -43,8 +43,7 @@ class CsvReader:
         self.skipped = skipped
         self.files = files
         self.store = store
-        self.form: CsvFormat | None = form
-        self._form = form
+        self.form = form
         self.pieces = tuple(Piece(number) for number in range(len(files)))
         self.physical: list[Physical] = []
         self._truths: set[str] = set()  # the columns of true and false
@@ -75,7 +74,7 @@ class CsvReader:
             )
         self._labels = {column.name for column in columns if column.label}
         self._guessed = {column.name for column in columns if column.guessed and column.dtype == "int64"}
-        point = self._form.decimal_point
+        point = self.form.decimal_point
         for column in columns:
             between = f"{column.separator or ''}{column.weight_separator or ''}"
             if point in between and (column.items == "float32" or column.weight_separator):
@@ -115,10 +114,10 @@ class CsvReader:
             if _is_number(field.type):
                 values = pc.if_else(pc.match_substring_regex(values, "^[[:ascii:]]*$"), values, _NO_NUMBER.encode())
                 values = pc.utf8_trim_whitespace(values.cast(pa.string()))
-                values = pc.if_else(pc.is_in(values, pa.array(self._form.null_values())), None, values)
-                if self._form.decimal_point != ".":
+                values = pc.if_else(pc.is_in(values, pa.array(self.form.null_values())), None, values)
+                if self.form.decimal_point != ".":
                     values = pc.replace_substring(values, ".", _NO_NUMBER)
-                    values = pc.replace_substring(values, self._form.decimal_point, ".")
+                    values = pc.replace_substring(values, self.form.decimal_point, ".")
                 for written, number in zip(_TRUTHS, "10", strict=True) if field.name in self._truths else ():
                     values = pc.if_else(pc.is_in(values, pa.array(written)), number, values)
             arrays.append(values)
@@ -149,9 +148,9 @@ class CsvReader:
     ) -> pa_csv.CSVStreamingReader:
         return pa_csv.open_csv(
             self.store.open_stream(file),
-            self._form.read_options(block, threads=threads),
-            self._form.parse_options(file, self._leaving_out(file, noting)),
-            self._form.convert_options(schema),
+            self.form.read_options(block, threads=threads),
+            self.form.parse_options(file, self._leaving_out(file, noting)),
+            self.form.convert_options(schema),
         )
 
     def blocks(
@@ -191,11 +190,11 @@ class CsvReader:
                 block *= 4
 
     def _hint(self, told: str) -> str:
-        return hint_of_error(told, self._labels, self._guessed)
+        return hint_of_error(told, self._labels, self._guessed, self.form.decimal_point)
 
     def _check_start(self, file: str) -> None:
         """Raises ValueError of a file of another format, of which Arrow could read something."""
-        if codecs.lookup(self._form.encoding).name != "utf-8" or file.lower().endswith(".gz"):
+        if codecs.lookup(self.form.encoding).name != "utf-8" or file.lower().endswith(".gz"):
             return
         with self.store.filesystem.open_input_stream(self.store.path(file), compression=None) as opened:
             other = other_format(opened.read(4))
@@ -206,7 +205,7 @@ class CsvReader:
         """Arrow's words with our names: it counts columns from 0 and rows from 1, the header being the first if there is one."""
         with self._open(file) as blocks:
             names = blocks.schema.names
-        before = 2 if self._form.column_names is None else 1
+        before = 2 if self.form.column_names is None else 1
         text = re.sub(r"In CSV column #(\d+)", lambda found: f"column {names[int(found[1])]!r}", error)
         return re.sub(r"Row #(\d+)", lambda found: f"row {int(found[1]) - before}", text)
 

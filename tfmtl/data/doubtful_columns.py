@@ -38,12 +38,14 @@ def warn_of_columns(columns: Mapping[str, pa.Array], features: Mapping[str, Feat
         _warn(
             f"No feature is proposed for columns of times, structures, one value, rows' numbers or numbers of several lengths: {unread}"
         )
-    texts = {name: text_of(columns[name]) for name, of in features.items() if isinstance(of, Categorical) and is_text(columns[name].type)}  # fmt: skip
+    ids = [name for name, of in features.items() if isinstance(of, Categorical) and is_text(columns[name].type)]
+    texts = {name: text_of(columns[name]) for name in ids}
     written = [name for name, text in texts.items() if _all(text, WRITTEN) and _any(text, _SIGNS)]
     if written:
         _warn(
             f"Columns {written} look like numbers in texts, and are proposed as ids. Cast them to numbers, without separators of "
-            "thousands, or say how a CSV file writes them, `csv=CsvFormat(decimal_point=',')`; lists of ids are a `Sequence` with a `separator`."
+            "thousands, or say how a CSV file writes them, `csv=CsvFormat(decimal_point=',')`; lists of ids are a `Sequence` with "
+            "a `separator`."
         )
     listed = [name for name, text in texts.items() if _all(text, _LISTED)]
     if listed:

@@ -17,12 +17,13 @@ def other_format(start: bytes) -> str:
     return next((known for sign, known in _STARTS.items() if start.startswith(sign)), "")
 
 
-def hint_of_error(text: str, labels: set[str], guessed: set[str]) -> str:
+def hint_of_error(text: str, labels: set[str], guessed: set[str], decimal_point: str = ".") -> str:
     """What to do about an error, in brackets; nothing where that is not known.
 
     Args:
         text: what Arrow or Python said, with our names of columns.
         labels, guessed: the columns of labels, and those of ids of which the schema does not say what they are.
+        decimal_point: of the file.
     """
     if "codec can't decode" in text or "UTF8" in text:
         return " (a file that is not UTF-8 needs its encoding, such as `csv=CsvFormat(encoding='latin-1')`)"
@@ -33,7 +34,7 @@ def hint_of_error(text: str, labels: set[str], guessed: set[str]) -> str:
         return f' (its first values are integers; `Categorical({found[1]!r}, dtype="string")` takes all for text)'
     if found and "to int64" in text and re.fullmatch(r"[+-]?\d+\.0*", found[2]):
         return " (pandas writes integers with missing values as floats; its type 'Int64' does not)"
-    if hint := hint_of_commas(text):
+    if hint := hint_of_commas(text, decimal_point):
         return hint
     if found and found[1] in labels:
         return f" (a label in words is compared with one: `Task(..., label=({found[1]!r}, {found[2]!r}))`)"
@@ -47,8 +48,10 @@ def hint_of_delimiter(line: str) -> str:
     return f" (if {mark!r} stands between values: `csv=CsvFormat(delimiter={mark!r})`)" if counts[mark] else ""
 
 
-def hint_of_commas(message: str) -> str:
-    """What to do about a decimal comma, if `message` quotes one."""
+def hint_of_commas(message: str, decimal_point: str = ".") -> str:
+    """What to do about a decimal comma, if `message` quotes one and a comma is not what was said to be the point."""
+    if decimal_point == ",":
+        return " (separators of thousands are not read)" if re.search(r"'[^']*\d[.,]\d[^']*'", message) else ""
     if re.search(r"'[^']*\d,\d[^']*'", message):
         return " (where a comma is the decimal point: `csv=CsvFormat(decimal_point=',')`; separators of thousands are not read)"
     return ""

@@ -67,7 +67,7 @@ def infer_schema(
         rows: how many rows are looked at.
 
     Raises:
-        ValueError: a column of `leave_out` or of a task that is not there, or no column that a feature can read.
+        ValueError: a column of `leave_out` or of a task that is not there, no row, or no column that a feature can read.
 
     Example:
 
@@ -95,6 +95,8 @@ def infer_schema(
     absent = sorted((labels | left_out) - seen)
     if absent:
         raise ValueError(f"Columns {absent} are missing. Received: {sorted(seen)}{hint_of_names(absent, sorted(seen))}")
+    if not table.num_rows:
+        raise ValueError(f"What a column is follows from its values, and there is no row. Received: {sorted(seen)}")
     given = {column: values for column, values in (columns | of_folders).items() if column not in labels}
     undated = {column for column, values in given.items() if column not in of_folders or not _are_dates(values)}
     features = _proposed(given, undated, {task.name for task in tasks}, dim, CsvFormat() if csv is None else csv)
@@ -251,11 +253,15 @@ def _in_texts(values: pa.Array, separator: str, items: Literal["int64", "float32
     if separator == point or items_of(words[:_FEW], column, form).wrong.any():
         return None
     of_words = items_of(words, column, form)
-    if of_words.wrong.any() or of_words.counts.max() < 2:
+    if of_words.wrong.any() or of_words.counts.max(initial=0) < 2:
         return None
     given, dot = pa.array(words[words != ""]), re.escape(point)
-    listed = rf"^\s*[\[({{]|{dot}.*{separator}."
+    # With a point in each number where blanks separate them: 10.30 11 and 01.02 2023 are times and dates.
+    plain = rf"\S*{dot}\S*(?: +\S*{dot}\S*)+\s*$" if separator == " " else rf".*{dot}.*{separator}."
+    listed = rf"^\s*(?:[\[({{]|{plain})"
     sure = separator in _SEPARATORS or pc.all(pc.match_substring_regex(given, listed)).as_py()
+    if sure and separator == "," and items == "float32":  # 1.234,50 is one number
+        sure = not pc.all(pc.match_substring_regex(given, WRITTEN)).as_py()
     if not sure and separator == "," and items == "int64":  # 1,234 and 1,234,567 may be one number each
         several = pa.array(words[of_words.counts > 2], pa.string())
         sure = pc.any(pc.invert(pc.match_substring_regex(several, WRITTEN))).as_py()

@@ -55,9 +55,9 @@ def read(
 
     Args:
         source: Parquet (`.parquet`, `.pq`), CSV (`.csv`, `.tsv`, also `.gz`) or `tf.train.Example` records (`.tfrecord`,
-            `.tfrecords`, also `.gz`; with `csv`, a file of any other suffix is CSV), as a path, a folder, a glob pattern or a list of these; Parquet and CSV also behind a
-            URL such as `s3://bucket/folder`, with the extra `remote`. Or, in memory, a DataFrame of pandas or Polars, a
-            LazyFrame, an Arrow table or dataset, a HuggingFace Dataset, whatever else has an Arrow stream, a dict of equally
+            `.tfrecords`, also `.gz`; with `csv`, a file of any other suffix is CSV), as a path, a folder, a glob pattern or a
+            list of these; Parquet and CSV also behind a URL such as `s3://bucket/folder`, with the extra `remote`. Or, in
+            memory, a DataFrame of pandas or Polars, a LazyFrame, an Arrow table or dataset, a HuggingFace Dataset, whatever else has an Arrow stream, a dict of equally
             long arrays, tensors or lists, or rows as dicts. A column that no Parquet or CSV file has is taken from the folders'
             names, as in `date=2026-11-01/part-0.parquet`.
         schema: features, adapted or not, and tasks.

@@ -29,7 +29,6 @@ _INTEGER = rf"\s*[+-]?0*(?:\d{{1,18}}|{'|'.join(_SMALLER)}|{_LARGEST})\s*"
 _NOTHING = r"\s*"
 _NONE = r"\s*(?i:nan|null|none)?\s*"
 """What programs write for no number, and for no vector."""
-_INFINITE = r"\s*[+-]?(?i:inf|infinity)\s*"
 _BRACKETS = r"^\s*[\[({]\s*(\C*?)\s*[\])}]\s*$"
 _SPACE = r"\s+"
 
@@ -149,7 +148,7 @@ def items_of(texts: np.ndarray, column: Column, form: CsvFormat | None = None) -
         column: says what they should hold.
         form: of the CSV file that they are from.
     """
-    given = pa.array(texts)
+    given = pa.array(texts, None if len(texts) else pa.string())
     bare = given if column.items == "string" else pc.replace_substring_regex(given, _BRACKETS, r"\1")
     if column.size is not None and column.separator == " ":
         bare = pc.replace_substring_regex(pc.replace_substring_regex(bare, r"^\s+|\s+$", ""), _SPACE, " ")
@@ -210,7 +209,7 @@ def items_of_tensor(texts: Tensor, column: Column) -> tuple[Tensor, Tensor]:
 
 def _patterns(column: Column, decimal_point: str = ".") -> tuple[str, ...]:
     """What an item of `column` must match, or else, if there is a second one, must not match."""
-    weight = rf"{number_pattern(decimal_point)}|{_INFINITE}|{_NONE}"
+    weight = rf"{number_pattern(decimal_point)}|{_NONE}"
     item = {"int64": f"{_INTEGER}|{_NOTHING}", "float32": weight}.get(column.items or "string", r"\C*")
     if column.weight_separator is None:
         return (item,)

@@ -110,8 +110,8 @@ def export(
     Raises:
         ValueError: a `path` that is a URL or has a character of patterns (`*?[]` and the backslash), a schema that is not
             adapted, a model that does not fit it (columns, tasks, and where layers of ours say so the rows of tables and the
-            kinds of tasks), `negatives_kept` of other tasks or outside (0, 1], weights that are not finite, unknown tasks or signatures, examples that are no rows of it, or a
-            `batching.config` or `models.config` that a server refuses.
+            kinds of tasks), `negatives_kept` of other tasks or outside (0, 1], weights that are not finite, unknown tasks or
+            signatures, examples that are no rows of it, or a `batching.config` or `models.config` that a server refuses.
         RuntimeError: it is called inside a strategy's scope.
         FileExistsError: the version exists.
         OSError: `path` cannot be written, or is a mount point, beside which nothing can be prepared. TensorFlow raises its

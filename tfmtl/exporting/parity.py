@@ -126,7 +126,7 @@ def check_parity(
             if found.largest > batch.tolerance:
                 doubtful.append((batch, found))
     except ParityError as error:
-        failed = error
+        failed = error.with_traceback(None)  # whose frames would keep the graph
     if doubtful:  # which came first
         gc.collect()
         _check_rounding(doubtful, rounding)
@@ -140,16 +140,18 @@ def _comparisons(
 ) -> Iterator[tuple[AnsweredBatch, "_Comparison"]]:
     """What the signatures of the SavedModel in `folder` answer, task by task, beside the model's answers."""
     loaded = tf.saved_model.load(str(folder))
-    requests = first_requests(folder)
-    for name, signature in signatures.items():
-        # What was prepared for a loaded signature is freed with all of them; for a function that calls it, with that.
-        asked = taking_a_dict(loaded.signatures[name])
-        if name in requests:
-            asked(requests[name])
-        for batch in batches:
-            for task, answer in _answer(name, asked, signature, batch.rows).items():
-                yield batch, _Comparison(name, task, np.asarray(answer), np.asarray(batch.answers[name][task]))
-    _free(loaded)
+    try:
+        requests = first_requests(folder)
+        for name, signature in signatures.items():
+            # What was prepared for a loaded signature is freed with all of them; for a function that calls it, with that.
+            asked = taking_a_dict(loaded.signatures[name])
+            if name in requests:
+                asked(requests[name])
+            for batch in batches:
+                for task, answer in _answer(name, asked, signature, batch.rows).items():
+                    yield batch, _Comparison(name, task, np.asarray(answer), np.asarray(batch.answers[name][task]))
+    finally:
+        _free(loaded)
 
 
 def _check_rounding(

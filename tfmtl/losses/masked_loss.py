@@ -1,6 +1,5 @@
 """The mean of a loss over the rows that count, wherever in the global batch they lie."""
 
-from collections.abc import Hashable
 from typing import Any
 
 from tfmtl.cross_replica import share_of_mean
@@ -8,7 +7,7 @@ from tfmtl.keras_host import keras, ops
 from tfmtl.label_checks import LabelRule
 from tfmtl.masked_rows import MaskedRows, mask, mask_table
 from tfmtl.outputs import Output, output_of_kind
-from tfmtl.task_tables import Columns, from_table
+from tfmtl.task_tables import Columns, from_table, key_of
 from tfmtl.typing import TaskKind, Tensor
 
 
@@ -108,10 +107,9 @@ class MaskedLoss(keras.losses.Loss):
         return share_of_mean(ops.sum(losses), ops.sum(counts))
 
     @property
-    def alike(self) -> Hashable:
+    def table_key(self) -> str | None:
         """Equal for two losses that one call can stand for; None where it is computed by itself."""
-        config = {key: value for key, value in self.get_config().items() if key != "name"}
-        return (type(self), self.kind, repr(config)) if vars(type(self)).get("elementwise") else None
+        return key_of(self, ("row_losses", "costs")) if self.width == 1 and not self.grouped else None
 
     @property
     def label_name(self) -> str:

@@ -12,7 +12,8 @@ LIMIT = 20.0
 def counts_by_log_odds(labels: Tensor, predictions: Tensor, weights: Tensor, num_bins: int) -> Tensor:
     """The weights of negatives and positives in each of `num_bins` equal bins of the log-odds, `(2, num_bins)`.
 
-    Columns are `(B,)`, or of several tasks `(T, B)`; then the counts are `(T, 2, num_bins)`. A prediction without log-odds (NaN, or outside [0, 1]) makes a count NaN.
+    Columns are `(B,)`, or of several tasks `(T, B)`; then the counts are `(T, 2, num_bins)`. A prediction without log-odds
+    (NaN, or outside [0, 1]) makes a count NaN.
     """
     log_odds = ops.log(predictions) - ops.log(1.0 - predictions)
     undefined = ops.isnan(log_odds)

@@ -1,6 +1,5 @@
 """A metric that is a function of sums over the labelled rows."""
 
-from collections.abc import Hashable
 from typing import Any
 
 import numpy as np
@@ -8,7 +7,7 @@ import numpy as np
 from tfmtl.keras_host import BACKEND, keras, ops
 from tfmtl.label_checks import LabelRule
 from tfmtl.masked_rows import MaskedRows, mask, mask_table
-from tfmtl.task_tables import Columns, from_table
+from tfmtl.task_tables import Columns, from_table, key_of
 from tfmtl.typing import TaskKind, Tensor
 
 PRECISE = "float64" if BACKEND == "tensorflow" else "float32"
@@ -82,12 +81,9 @@ class MaskedMetric(keras.metrics.Metric):
         self.sums.assign_add(measured)
 
     @property
-    def alike(self) -> Hashable:
+    def table_key(self) -> str | None:
         """Equal for two metrics that one call can stand for; None where it is measured by itself."""
-        config = {key: value for key, value in self.get_config().items() if key != "name"}
-        return (
-            (type(self), self.kind, repr(config)) if vars(type(self)).get("elementwise") and self.width == 1 else None
-        )
+        return key_of(self, ("measure",)) if self.width == 1 else None
 
     @property
     def label_name(self) -> str:
@@ -95,7 +91,7 @@ class MaskedMetric(keras.metrics.Metric):
         return self.own_name
 
     def of_table(self, table: Columns, names: tuple[str, ...]) -> Tensor:
-        """What the rows of every task add to its sums, `(T, *shape)`, given tables, `(T, B)`, of labels, predictions and maybe weights."""
+        """What rows add to the sums of every task, `(T, *shape)`: tables, `(T, B)`, of labels, predictions and maybe weights."""
         rows = mask_table(*table, rule=self.label_rule, of=names, in_graphs=False)
         return ops.cast(self.measure(rows), PRECISE)
 

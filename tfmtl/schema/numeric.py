@@ -49,7 +49,8 @@ class Numeric:
 
     Raises:
         ValueError: an unknown transform or `flag_missing`, `size`, `dim` or `num_buckets` below 1, buckets with
-            `size > 1`, a `separator` with `size=1` or of what numbers hold, boundaries that do not increase, statistics under another transform, or of the wrong length or with `std <= 0`.
+            `size > 1`, a `separator` with `size=1` or of what numbers hold, boundaries that do not increase, statistics under
+            another transform, or of the wrong length or with `std <= 0`.
     """
 
     name: str

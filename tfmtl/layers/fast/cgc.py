@@ -155,7 +155,7 @@ def _all_experts(cell: Cell, x: Tensor, *, training: bool) -> Tensor:
 
 
 def _columns(cell: Cell) -> tuple[np.ndarray, np.ndarray]:
-    """For each gate and each expert, `(R E,)`: the column among those of all gates, one past them where it is no candidate; the mask."""
+    """For each gate and expert, `(R E,)`: its column among those of all gates, or one past them; and the mask of its logits."""
     edges = np.cumsum([0, *(layer.num for layer in cell.experts.values())])
     experts = {source: np.arange(*edges[place : place + 2]) for place, source in enumerate(cell.experts)}
     read = [np.concatenate([experts[source] for source in cell.candidates[reader]]) for reader in cell.gates]
